@@ -1,0 +1,5 @@
+"""`python -m app` is `candlewick`."""
+
+from app.cli import main
+
+main()

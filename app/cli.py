@@ -1,0 +1,67 @@
+"""The `candlewick` program. A command's module is imported only when that command runs."""
+
+from __future__ import annotations
+
+import importlib
+import sys
+from typing import Any
+
+import click
+
+from data.errors import InstallationError, InvalidInput, TradingError
+
+# name: (module, one line for `candlewick --help`)
+COMMANDS = {
+    "up": ("app.commands.up", "Start everything: services, collectors, bots and the web page."),
+    "collect": ("app.commands.collect", "Run the collectors alone."),
+    "bots": ("app.commands.bots", "Run, list, create, start, pause, stop and show bots."),
+    "web": ("app.commands.web", "Run the web server alone."),
+    "simulate": ("app.commands.simulate", "Run the simulated venue: OKX's and Binance's protocols."),
+    "status": ("app.commands.status", "Show what runs and how it is."),
+    "doctor": ("app.commands.doctor", "Say what is wrong with this installation and how to mend it."),
+    "candles": ("app.commands.candles", "Build candles from a trade or frame file, without a database."),
+    "indicators": ("app.commands.indicators", "Compute one indicator over a candle file."),
+    "data": ("app.commands.data", "Look into, load and dump the store."),
+    "strategy": ("app.commands.strategy", "Check strategy files, list templates, explain decisions."),
+    "backtest": ("app.commands.backtest", "Run a strategy over candles of a file or the store."),
+}
+
+
+class LazyGroup(click.Group):
+    """A group that knows its commands by name and imports one only to run it or to show its help."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name not in COMMANDS:
+            return None
+        command = importlib.import_module(COMMANDS[cmd_name][0]).command
+        assert isinstance(command, click.Command)
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, line) for name, (_, line) in COMMANDS.items()])
+
+
+@click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(package_name="candlewick")
+def cli() -> None:
+    """Candlewick, a self-hosted crypto trading desk.
+
+    State lives in the folder CANDLEWICK_HOME (.candlewick by default). Every command has --help.
+    Exit status: 0 done, 1 ran and failed, 2 wrong use or bad input.
+    """
+
+
+def main(arguments: list[str] | None = None) -> Any:
+    """Run the program; errors we know become one clear message on standard error and an exit status."""
+    try:
+        cli.main(args=arguments, prog_name="candlewick", standalone_mode=True)
+    except (InvalidInput, InstallationError) as error:
+        click.echo(f"error: {error}", err=True)
+        sys.exit(2)
+    except TradingError as error:
+        click.echo(f"failed: {error}", err=True)
+        sys.exit(1)

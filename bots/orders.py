@@ -1,0 +1,96 @@
+"""Orders, fills and the terms they are made on. Money is exact here: `Decimal`, quote currency per base."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+from enum import StrEnum
+
+import msgspec
+
+from data.models import Side
+
+
+class PositionSide(StrEnum):
+    LONG = "long"
+    SHORT = "short"
+
+
+class OrderReason(StrEnum):
+    """Why an order was made; an exit's reason is also the trade's `exit_reason`."""
+
+    ENTRY = "entry"
+    EXIT_SIGNAL = "signal"
+    STOP_LOSS = "stop_loss"
+    TAKE_PROFIT = "take_profit"
+    TRAILING_STOP = "trailing_stop"
+    END = "end"  # --close-at-end
+    FLATTEN = "flatten"  # a person, or on_restart
+
+
+class OrderStatus(StrEnum):
+    PENDING = "pending"  # waits for the next candle's open
+    FILLED = "filled"
+    REFUSED = "refused"  # `refusal` says why
+    CANCELLED = "cancelled"
+
+
+class Costs(msgspec.Struct, frozen=True, kw_only=True):
+    """What a fill costs, in basis points (1/10,000) of the notional or the price."""
+
+    fee_bps: Decimal = Decimal(10)  # taker
+    maker_fee_bps: Decimal = Decimal(10)
+    slippage_bps: Decimal = Decimal(0)  # worsens the price of market and stop fills
+
+
+class TradingRules(msgspec.Struct, frozen=True, kw_only=True):
+    """The steps and minima of an instrument; None where orders are not rounded."""
+
+    tick_size: Decimal | None = None
+    lot_size: Decimal | None = None
+    min_quantity: Decimal = Decimal(0)
+    min_notional: Decimal = Decimal(0)
+
+
+class Order(msgspec.Struct, frozen=True, kw_only=True):
+    """One wish to trade. `sequence` counts a bot's orders from 1, so that none can be made twice."""
+
+    sequence: int
+    side: Side
+    position_side: PositionSide
+    reason: OrderReason
+    status: OrderStatus
+    decided_at_us: (
+        int  # close of the candle whose signal made it, or open of the candle a protective exit hit
+    )
+    quantity: Decimal | None = None  # None for an entry until its fill is sized
+    refusal: str = ""
+
+
+class Fill(msgspec.Struct, frozen=True, kw_only=True):
+    """One execution of an order. `fee` is in quote currency and never negative."""
+
+    order_sequence: int
+    side: Side
+    position_side: PositionSide
+    reason: OrderReason
+    price: Decimal
+    quantity: Decimal
+    fee: Decimal
+    slippage: Decimal  # quote currency lost to slippage and rounding, against the reference price
+    filled_at_us: int  # open of the candle it happened in, or of the finer data that decided it
+    ambiguous: bool = False  # stop and target lay inside one candle and nothing finer decided
+
+
+class ClosedTrade(msgspec.Struct, frozen=True, kw_only=True):
+    """A round trip, net of fees."""
+
+    side: PositionSide
+    entry_at_us: int
+    entry_price: Decimal
+    exit_at_us: int
+    exit_price: Decimal
+    quantity: Decimal
+    fees: Decimal
+    pnl: Decimal  # quote currency
+    return_rate: Decimal  # pnl over the entry's cost
+    exit_reason: OrderReason

@@ -1,0 +1,39 @@
+"""What a person may set, from the environment or `.env`. Only `app` reads it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from pydantic import Field, SecretStr, field_validator
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+PROJECT = Path(__file__).resolve().parent.parent
+
+
+class Settings(BaseSettings):
+    """Environment variables, in capitals; secrets never show in logs or on pages."""
+
+    model_config = SettingsConfigDict(env_file=".env", env_file_encoding="utf-8", extra="ignore")
+
+    candlewick_home: Path = Path(".candlewick")
+    database_url: SecretStr | None = None  # unset: the embedded PostgreSQL
+    redis_url: SecretStr | None = None  # unset: the embedded Valkey
+    candlewick_host: str = "127.0.0.1"
+    candlewick_port: int = Field(default=8050, ge=1, le=65535)
+    candlewick_log_level: str = "INFO"
+
+    # Folders of files that people write; the project's own by default.
+    candlewick_strategies: Path = PROJECT / "config" / "strategies"
+    candlewick_bots: Path = PROJECT / "config" / "bots"
+    candlewick_collectors: Path = PROJECT / "config" / "collectors.json"
+
+    # The public market-data hosts; the simulated venue's are put here by `up --demo`.
+    okx_rest_url: str = "https://www.okx.com"
+    okx_ws_url: str = "wss://ws.okx.com:8443"
+    binance_rest_url: str = "https://data-api.binance.vision"
+    binance_ws_url: str = "wss://data-stream.binance.vision"
+
+    @field_validator("candlewick_home", "candlewick_strategies", "candlewick_bots", "candlewick_collectors")
+    @classmethod
+    def _absolute(cls, path: Path) -> Path:
+        return path.expanduser().absolute()

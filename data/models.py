@@ -1,0 +1,164 @@
+"""The values that flow from a venue to a bot. Frozen, serialisable, without behaviour of their own."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+from decimal import Decimal
+from enum import StrEnum
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+
+from data.timeframes import Timeframe, to_datetime
+
+FloatArray = NDArray[np.float64]
+IntArray = NDArray[np.int64]
+BoolArray = NDArray[np.bool_]
+
+
+class Side(StrEnum):
+    BUY = "buy"
+    SELL = "sell"
+
+
+class Market(msgspec.Struct, frozen=True, order=True):
+    """One symbol on one venue."""
+
+    exchange: str  # "binance", "okx"
+    symbol: str  # BASE-QUOTE, "BTC-USDT"; perpetuals "BTC-USDT-PERP"
+
+    def __str__(self) -> str:
+        return f"{self.exchange}:{self.symbol}"
+
+
+class Trade(msgspec.Struct, frozen=True, kw_only=True, gc=False):
+    """One execution as the exchange reported it; `quantity` is base currency, never contracts."""
+
+    exchange: str
+    symbol: str
+    trade_id: int  # unique within exchange and symbol, rising by one where the venue promises it
+    price: float
+    quantity: float
+    taker_side: Side  # whose order crossed the spread: BUY lifted the ask
+    traded_at_us: int  # the exchange's clock, microseconds since the epoch
+
+    @property
+    def traded_at(self) -> datetime:
+        return to_datetime(self.traded_at_us)
+
+
+class Candle(msgspec.Struct, frozen=True, kw_only=True, gc=False):
+    """Trades of `[opened_at, opened_at + timeframe)`; `volume` is base currency."""
+
+    exchange: str
+    symbol: str
+    timeframe: Timeframe
+    opened_at_us: int
+    open: float
+    high: float
+    low: float
+    close: float
+    volume: float
+    trades: int  # how many; 0 where the source does not say
+
+    @property
+    def opened_at(self) -> datetime:
+        return to_datetime(self.opened_at_us)
+
+    @property
+    def closes_at_us(self) -> int:
+        return self.opened_at_us + self.timeframe.us
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ohlcv:
+    """A series of candles as columns, each of shape (n,), ascending in time, without duplicates.
+
+    An interval without trades has no row.
+    """
+
+    timeframe: Timeframe
+    opened_at_us: IntArray
+    open: FloatArray
+    high: FloatArray
+    low: FloatArray
+    close: FloatArray
+    volume: FloatArray
+
+    def __len__(self) -> int:
+        return len(self.opened_at_us)
+
+    @property
+    def opened_at(self) -> NDArray[np.datetime64]:
+        """The same times as `datetime64[us]`, in UTC."""
+        return self.opened_at_us.view("datetime64[us]")
+
+    def rows(self, start: int, stop: int) -> Ohlcv:
+        """Rows `start` up to `stop`, as views on the same memory."""
+        part = slice(start, stop)
+        return Ohlcv(
+            timeframe=self.timeframe,
+            opened_at_us=self.opened_at_us[part],
+            open=self.open[part],
+            high=self.high[part],
+            low=self.low[part],
+            close=self.close[part],
+            volume=self.volume[part],
+        )
+
+
+class InstrumentKind(StrEnum):
+    SPOT = "spot"
+    PERPETUAL = "perpetual"
+    FUTURE = "future"
+    OPTION = "option"
+
+
+class InstrumentStatus(StrEnum):
+    TRADING = "trading"
+    HALTED = "halted"
+    DELISTED = "delisted"
+
+
+class Instrument(msgspec.Struct, frozen=True, kw_only=True):
+    """What a venue says of a symbol, and the rules its orders obey. Quantities are base currency."""
+
+    exchange: str
+    symbol: str
+    venue_symbol: str  # as the venue writes it: "BTCUSDT", "BTC-USDT-SWAP"
+    kind: InstrumentKind
+    base: str
+    quote: str
+    tick_size: Decimal  # prices are multiples of it
+    lot_size: Decimal  # quantities are multiples of it, in base currency
+    min_quantity: Decimal
+    min_notional: Decimal  # quote currency; 0 where the venue has no such rule
+    contract_size: Decimal = Decimal(1)  # base currency of one contract; 1 on spot
+    status: InstrumentStatus = InstrumentStatus.TRADING
+
+    @property
+    def market(self) -> Market:
+        return Market(self.exchange, self.symbol)
+
+
+class TradeRun(msgspec.Struct, frozen=True, kw_only=True):
+    """A run of trade ids without a hole, all of them stored.
+
+    An interval that opens strictly after `first_at_us` and ends by `last_at_us` is wholly inside the run.
+    """
+
+    first_id: int
+    last_id: int
+    first_at_us: int
+    last_at_us: int
+
+
+class TradeGap(msgspec.Struct, frozen=True, kw_only=True):
+    """Ids between two runs that could not be had: why, and when that was found."""
+
+    first_id: int
+    last_id: int
+    reason: str  # "history_unavailable", "venue_unreachable"
+    found_at_us: int

@@ -1,0 +1,116 @@
+"""What every strategy offers, whether it was written as JSON or in Python."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from decimal import Decimal
+from enum import StrEnum
+from typing import Any, Protocol
+
+import msgspec
+
+from data.models import BoolArray, Candle, FloatArray, Ohlcv
+from data.timeframes import Timeframe
+
+
+class Protection(msgspec.Struct, frozen=True, kw_only=True):
+    """Exits armed at the entry fill, as fractions of the entry price; None for no such exit."""
+
+    stop_loss: float | None = None
+    take_profit: float | None = None
+    trailing_stop: float | None = None
+
+
+class SizingType(StrEnum):
+    FRACTION_OF_EQUITY = (
+        "fraction_of_equity"  # of the equity at the fill; 1 means all cash left after the fee
+    )
+
+
+class Sizing(msgspec.Struct, frozen=True, kw_only=True):
+    """How much an entry buys or sells short."""
+
+    type: SizingType = SizingType.FRACTION_OF_EQUITY
+    value: Decimal = Decimal(1)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Signals:
+    """What a strategy says on each closed candle, arrays of shape (n,); row i depends on candles up to i alone."""
+
+    long_entry: BoolArray
+    long_exit: BoolArray
+    short_entry: BoolArray
+    short_exit: BoolArray
+
+
+class Decision(msgspec.Struct, frozen=True, kw_only=True):
+    """What a strategy says on one closed candle, and why: taken or not, it can be explained from its record."""
+
+    strategy: str
+    version: str
+    opened_at_us: int  # of the candle that made it
+    close: float  # of that candle
+    long_entry: bool
+    long_exit: bool
+    short_entry: bool
+    short_exit: bool
+    record: dict[str, Any]  # the condition trees' outcomes with the values they saw; plain JSON values
+
+    @property
+    def says_nothing(self) -> bool:
+        return not (self.long_entry or self.long_exit or self.short_entry or self.short_exit)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Overlay:
+    """One line a strategy computes, to be drawn: `values` of shape (n,), NaN while warming up."""
+
+    name: str  # "fast", "bands.upper"
+    label: str  # "EMA 12"
+    pane: str  # "price", or the name of a pane of its own
+    values: FloatArray
+
+
+class StrategyStream(Protocol):
+    """A strategy fed candle by candle. Same values, same decisions as over the whole array."""
+
+    def update(self, candle: Candle) -> Decision:
+        """Take the next closed candle of the strategy's time frame. Candles come in ascending order."""
+        ...
+
+
+class Strategy(Protocol):
+    """Immutable; everything that varies came in when it was made."""
+
+    @property
+    def name(self) -> str: ...
+    @property
+    def version(self) -> str:
+        """Hash of the definition and the parameter values in force: equal hashes decide alike."""
+        ...
+
+    @property
+    def timeframe(self) -> Timeframe: ...
+    @property
+    def parameters(self) -> Mapping[str, float]:
+        """Parameter values in force."""
+        ...
+
+    @property
+    def protection(self) -> Protection: ...
+    @property
+    def sizing(self) -> Sizing: ...
+    @property
+    def warmup(self) -> int:
+        """Candles of `timeframe` that must have been seen before values settle; history to load before going live."""
+        ...
+
+    def signals(self, ohlcv: Ohlcv) -> Signals: ...
+
+    def stream(self) -> StrategyStream:
+        """A fresh stream, before its first candle."""
+        ...
+
+    def overlays(self, ohlcv: Ohlcv) -> Sequence[Overlay]: ...
