@@ -46,7 +46,7 @@ class Signals:
 
 
 class Decision(msgspec.Struct, frozen=True, kw_only=True):
-    """What a strategy says on one closed candle, and why: taken or not, it can be explained from its record."""
+    """What a strategy says on one closed candle and, taken or not, why."""
 
     strategy: str
     version: str
@@ -104,7 +104,7 @@ class Strategy(Protocol):
     def sizing(self) -> Sizing: ...
     @property
     def warmup(self) -> int:
-        """Candles of `timeframe` that must have been seen before values settle; history to load before going live."""
+        """Candles of `timeframe` to be seen before values settle: history to load before going live."""
         ...
 
     def signals(self, ohlcv: Ohlcv) -> Signals: ...
