@@ -1,4 +1,4 @@
-"""What processes tell each other: frozen and serialisable. The database holds the truth, these bring the news."""
+"""What processes tell each other: frozen, serialisable. The database holds the truth, these bring news."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What collectors and readers of market data need from a store and a bus; `app` hands over those that exist."""
+"""What collectors and readers need from a store and a bus; `app` hands over those that exist."""
 
 from __future__ import annotations
 

@@ -37,7 +37,7 @@ class Sizing(msgspec.Struct, frozen=True, kw_only=True):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Signals:
-    """What a strategy says on each closed candle, arrays of shape (n,); row i depends on candles up to i alone."""
+    """What a strategy says on each closed candle, shape (n,); row i depends on candles up to i alone."""
 
     long_entry: BoolArray
     long_exit: BoolArray

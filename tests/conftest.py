@@ -9,7 +9,7 @@ import pytest
 
 @pytest.fixture(scope="session")
 def shared_data() -> Path:
-    """The folder of recorded market data beside the project; tests that need it are skipped where it is absent."""
+    """The folder of recorded market data; a test that needs it is skipped where it is absent."""
     folder = Path(__file__).resolve().parents[2] / "shared" / "data"
     if not (folder / "SHA256SUMS").exists():
         pytest.skip("no recorded market data: ../shared/data is not beside the project folder")
