@@ -1,0 +1,252 @@
+"""A bot's file: what a person writes, checked field by field."""
+
+from __future__ import annotations
+
+import difflib
+import json
+import math
+import re
+from collections.abc import Mapping, Sequence
+from decimal import Decimal, InvalidOperation
+from enum import StrEnum
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from bots.orders import Costs
+from data.errors import InvalidInput, Problem
+from data.models import Market
+from data.timeframes import Timeframe
+
+VENUES = ("binance", "okx")
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}")
+_SYMBOL = re.compile(r"[A-Z0-9]+-[A-Z0-9]+(-[A-Z0-9]+)*")
+_MOST_BPS = Decimal(1_000)  # 10 %: more is a slip of the pen, most often a percentage
+
+
+class OnRestart(StrEnum):
+    """What a bot does after its process ended, however it ended."""
+
+    RESUME = "resume"  # catch up through the stored candles, exactly as if it had never stopped
+    FLATTEN = "flatten"  # no new entries in what it missed; close the position at the next open, then go on
+    FREEZE = "freeze"  # stop where it was, keep the position, wait for a person
+
+
+class BotConfig(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=False):
+    """A bot as its file describes it. `capital` is quote currency."""
+
+    name: str
+    venue: str
+    symbol: str
+    strategy: str  # a file name in the strategies folder, or a path
+    capital: Decimal
+    parameters: dict[str, float] = {}
+    timeframe: Timeframe | None = None  # None: the strategy's own
+    mode: str = "paper"
+    fee_bps: Decimal = Decimal(10)  # taker
+    maker_fee_bps: Decimal = Decimal(10)
+    slippage_bps: Decimal = Decimal(0)
+    limits: dict[str, float] = {}
+    on_restart: OnRestart = OnRestart.RESUME
+
+    @property
+    def market(self) -> Market:
+        return Market(self.venue, self.symbol)
+
+    @property
+    def costs(self) -> Costs:
+        return Costs(fee_bps=self.fee_bps, maker_fee_bps=self.maker_fee_bps, slippage_bps=self.slippage_bps)
+
+
+def as_document(config: BotConfig) -> dict[str, Any]:
+    """The config as plain JSON values, money as strings; `parse_bot` reads it back unchanged."""
+    document: dict[str, Any] = msgspec.to_builtins(config)
+    return document
+
+
+def load_bot(path: Path) -> BotConfig:
+    """The bot that a file describes. Raises InvalidInput for a file that cannot be read or used."""
+    return parse_bot(read_document(path), where=str(path))
+
+
+def read_document(path: Path) -> dict[str, Any]:
+    """The JSON object in a file, decimals kept exact. Raises InvalidInput naming line and column."""
+    where = str(path)
+    try:
+        text = path.read_text(encoding="utf-8")
+    except OSError as error:
+        raise InvalidInput(
+            Problem(where=where, field="", value="", expected=f"cannot be read: {error.strerror}")
+        ) from error
+    except UnicodeDecodeError as error:
+        raise InvalidInput(
+            Problem(where=where, field="", value="", expected="must be text in UTF-8")
+        ) from error
+    try:
+        document = json.loads(text, parse_float=Decimal, object_pairs_hook=_without_repeats)
+    except json.JSONDecodeError as error:
+        raise InvalidInput(
+            Problem(
+                where=where,
+                field=f"line {error.lineno}, column {error.colno}",
+                value="",
+                expected=f"is not JSON: {error.msg}",
+            )
+        ) from error
+    except _RepeatedKey as error:
+        raise InvalidInput(
+            Problem(where=where, field=str(error), value="given twice", expected="write it once")
+        ) from error
+    if not isinstance(document, dict):
+        raise InvalidInput(
+            Problem(where=where, field="", value=_shown(document), expected="must be a JSON object, {...}")
+        )
+    return document
+
+
+def parse_bot(document: Mapping[str, Any], *, where: str) -> BotConfig:
+    """Check every field of a bot. Raises InvalidInput with all problems at once."""
+    return _Reader(document, where).config()
+
+
+class _RepeatedKey(ValueError):
+    pass
+
+
+def _without_repeats(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found: dict[str, Any] = {}
+    for key, value in pairs:
+        if key in found:
+            raise _RepeatedKey(key)
+        found[key] = value
+    return found
+
+
+class _Reader:
+    """Reads one document and gathers what is wrong with it."""
+
+    def __init__(self, document: Mapping[str, Any], where: str) -> None:
+        self._document = document
+        self._where = where
+        self._problems: list[Problem] = []
+
+    def config(self) -> BotConfig:
+        known = BotConfig.__struct_fields__
+        for key in self._document:
+            if key not in known:
+                near = difflib.get_close_matches(str(key), known, n=1)
+                hint = f"did you mean {near[0]}?" if near else f"known keys are {', '.join(known)}"
+                self._wrong(str(key), "an unknown key", hint)
+        fields = {
+            "name": self._text("name", _NAME, "letters, digits, _ and -, at most 64, as in trend_btc"),
+            "venue": self._one_of("venue", VENUES),
+            "symbol": self._symbol(),
+            "strategy": self._text(
+                "strategy", re.compile(r".*\S.*"), "the name of a strategy file, as in ema_crossover.json"
+            ),
+            "capital": self._capital(),
+            "parameters": self._numbers("parameters"),
+            "timeframe": self._timeframe(),
+            "mode": self._one_of("mode", ("paper",), "paper"),
+            "fee_bps": self._bps("fee_bps", Decimal(10)),
+            "maker_fee_bps": self._bps("maker_fee_bps", Decimal(10)),
+            "slippage_bps": self._bps("slippage_bps", Decimal(0)),
+            "limits": self._limits(),
+            "on_restart": self._one_of("on_restart", [policy.value for policy in OnRestart], "resume"),
+        }
+        if self._problems:
+            raise InvalidInput(*self._problems)
+        return msgspec.convert(fields, BotConfig)
+
+    def _wrong(self, field: str, value: str, expected: str) -> None:
+        self._problems.append(Problem(where=self._where, field=field, value=value, expected=expected))
+
+    def _text(self, field: str, pattern: re.Pattern[str], expected: str) -> str:
+        value = self._document.get(field)
+        if value is None:
+            self._wrong(field, "missing", f"give {expected}")
+        elif not isinstance(value, str) or not pattern.fullmatch(value):
+            self._wrong(field, _shown(value), f"must be {expected}")
+        else:
+            return value
+        return ""
+
+    def _one_of(self, field: str, known: Sequence[str], default: str | None = None) -> str:
+        value = self._document.get(field, default)
+        if isinstance(value, str) and value in known:
+            return value
+        choices = known[0] if len(known) == 1 else f"one of {', '.join(known)}"
+        self._wrong(field, "missing" if value is None else _shown(value), f"must be {choices}")
+        return known[0]
+
+    def _symbol(self) -> str:
+        symbol = self._text("symbol", re.compile(r".+"), "a symbol as in BTC-USDT or BTC-USDT-PERP")
+        if symbol and not _SYMBOL.fullmatch(symbol):
+            upper = symbol.upper().replace("/", "-").replace("_", "-")
+            hint = f"did you mean {upper}?" if _SYMBOL.fullmatch(upper) else "BASE-QUOTE, as in BTC-USDT"
+            self._wrong("symbol", _shown(symbol), f"must be BASE-QUOTE in capitals; {hint}")
+        return symbol
+
+    def _timeframe(self) -> str | None:
+        value = self._document.get("timeframe")
+        return None if value is None else self._one_of("timeframe", [frame.value for frame in Timeframe])
+
+    def _capital(self) -> Decimal:
+        capital = self._decimal("capital", None)
+        if capital is not None and capital <= 0:
+            self._wrong("capital", str(capital), "must be above 0, in quote currency")
+        return capital or Decimal(1)
+
+    def _bps(self, field: str, default: Decimal) -> Decimal:
+        value = self._decimal(field, default)
+        if value is not None and not 0 <= value <= _MOST_BPS:
+            self._wrong(field, str(value), f"must lie in 0 to {_MOST_BPS} basis points (10 is 0.1 %)")
+        return value or Decimal(0)
+
+    def _decimal(self, field: str, default: Decimal | None) -> Decimal | None:
+        """An exact number, written as a JSON number or as a string of one."""
+        value = self._document.get(field, default)
+        if value is None:
+            self._wrong(field, "missing", "give a number")
+            return None
+        if isinstance(value, int | float | Decimal | str) and not isinstance(value, bool):
+            try:
+                # repr of a float is the decimal a person wrote, for up to 15 digits
+                number = Decimal(repr(value)) if isinstance(value, float) else Decimal(value)
+            except InvalidOperation:
+                number = Decimal("NaN")
+            if number.is_finite():
+                return number
+        self._wrong(field, _shown(value), "must be a number")
+        return None
+
+    def _numbers(self, field: str) -> dict[str, float]:
+        value = self._document.get(field, {})
+        if not isinstance(value, Mapping):
+            self._wrong(field, _shown(value), 'must be an object of numbers, as in {"fast": 12}')
+            return {}
+        numbers: dict[str, float] = {}
+        for key, number in value.items():
+            if isinstance(number, bool) or not isinstance(number, int | float | Decimal):
+                self._wrong(f"{field}.{key}", _shown(number), "must be a number")
+            elif not math.isfinite(number):
+                self._wrong(f"{field}.{key}", _shown(number), "must be a finite number")
+            else:
+                numbers[str(key)] = float(number)
+        return numbers
+
+    def _limits(self) -> dict[str, float]:
+        value = self._document.get("limits", {})
+        if not isinstance(value, Mapping):
+            self._wrong("limits", _shown(value), "must be an object, {}")
+            return {}
+        for key in value:
+            # Better refused than written down and not kept.
+            self._wrong(f"limits.{key}", "an unknown limit", "no limit is known to this version; leave it {}")
+        return {}
+
+
+def _shown(value: object) -> str:
+    text = json.dumps(value, default=str)
+    return text if len(text) <= 60 else text[:57] + "..."

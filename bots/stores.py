@@ -1,0 +1,217 @@
+"""What bots need from a database and a bus; `app` hands over those that exist.
+
+The store is synchronous: callers choose their thread. Every method raises TransientError while the database
+cannot answer.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Sequence
+from decimal import Decimal
+from typing import Any, Protocol
+
+import msgspec
+
+from bots.lifecycle import BotState
+from bots.orders import ClosedTrade, Fill, Order
+from bots.views import (
+    AuditView,
+    BotView,
+    DecisionView,
+    EquityCurve,
+    EquityPoint,
+    FillView,
+    OrderView,
+    PositionView,
+    SignalView,
+    TradeView,
+)
+from data.models import Market
+from data.timeframes import Timeframe
+from strategies.base import Decision
+
+
+class BotEvent(msgspec.Struct, frozen=True, kw_only=True):
+    """An entry for the audit: who did what, and why."""
+
+    at_us: int
+    who: str
+    what: str
+    why: str = ""
+
+
+class Wish(msgspec.Struct, frozen=True, kw_only=True):
+    """Where a bot is and where a person wants it: the little that is polled every second."""
+
+    bot_id: int
+    name: str
+    state: BotState
+    desired: BotState
+    flatten: bool  # the wish to stop includes closing the position
+    step: int
+    asked_at_us: int  # when the wish was written
+
+
+class BotRecord(msgspec.Struct, frozen=True, kw_only=True):
+    """A bot as it was last committed: all that is needed to go on after a crash."""
+
+    bot_id: int
+    name: str
+    config: dict[str, Any]  # as `bots.config.as_document` wrote it; only a name where the file is broken
+    source: str  # the file it came from, or empty; read again when the bot starts
+    state: BotState
+    desired: BotState
+    flatten: bool
+    step: int  # how many steps were committed
+    account: bytes | None  # the account's state as JSON; None before the first start
+    strategy_version: str
+    last_candle_us: int | None  # open of the last processed candle
+    opened_candle_us: int | None  # open of the last candle whose open was traded on
+    started_at_us: int | None
+    health: str
+
+
+class AccountSummary(msgspec.Struct, frozen=True, kw_only=True):
+    """The figures of an account that lists and pages show; the account's own state is the truth."""
+
+    point: EquityPoint
+    position: PositionView | None
+    realised_pnl: Decimal  # quote currency
+    fees_paid: Decimal  # quote currency
+    trades: int
+    wins: int
+
+
+class DecisionMade(msgspec.Struct, frozen=True, kw_only=True):
+    """A decision and what the bot did with it, in words; empty when there was nothing to do."""
+
+    decision: Decision
+    outcome: str
+
+
+class BotStep(msgspec.Struct, frozen=True, kw_only=True):
+    """All that changes when a bot takes a step: stored in one transaction, whole or not at all, and once.
+
+    `step` is the number of this step; it is applied only where the stored number is one less. Fields that are
+    None stay as they are.
+    """
+
+    bot_id: int
+    step: int
+    at_us: int  # our clock
+    state: BotState
+    health: str
+    settle: tuple[BotState, BotState] | None = (
+        None  # (wish seen, wish from now on): set unless a person was faster
+    )
+    config: dict[str, Any] | None = None
+    strategy: str | None = None  # its own name
+    strategy_version: str | None = None
+    market: Market | None = None
+    timeframe: Timeframe | None = None
+    started_at_us: int | None = None
+    account: bytes | None = None
+    summary: AccountSummary | None = None
+    last_candle_us: int | None = None
+    last_price: float | None = None
+    opened_candle_us: int | None = None
+    orders: Sequence[Order] = ()  # as they stand now: new ones, and those whose status changed
+    fills: Sequence[Fill] = ()
+    trades: Sequence[ClosedTrade] = ()
+    equity: Sequence[EquityPoint] = ()
+    decisions: Sequence[DecisionMade] = ()
+    events: Sequence[BotEvent] = ()
+
+
+class RunnerClaim(Protocol):
+    """The right to run the bots of one database, held by one process at a time."""
+
+    def held(self) -> bool:
+        """Whether it is still ours; False once the connection that carried it broke."""
+        ...
+
+    def release(self) -> None: ...
+
+
+class BotStore(Protocol):
+    """Where bots live."""
+
+    # What the runner does
+
+    def claim(self) -> RunnerClaim | None:
+        """The right to run bots, or None while another process has it."""
+        ...
+
+    def wishes(self) -> list[Wish]: ...
+
+    def record(self, bot_id: int) -> BotRecord | None: ...
+
+    def commit(self, steps: Sequence[BotStep]) -> frozenset[int]:
+        """Store steps of different bots in one transaction; the ids of those that were applied.
+
+        A step whose number is not the next of its bot changes nothing at all: somebody else moved the bot.
+        """
+        ...
+
+    # What people do
+
+    def views(self) -> list[BotView]:
+        """Every bot, in order of name."""
+        ...
+
+    def view(self, name: str) -> BotView | None: ...
+
+    def wish(self, name: str) -> Wish | None: ...
+
+    def create(
+        self,
+        config: dict[str, Any],
+        *,
+        name: str,
+        source: str,
+        desired: BotState,
+        health: str,
+        event: BotEvent,
+    ) -> bool:
+        """Add a bot, CREATED, or FAILED if `health` says what is wrong. False if the name is taken."""
+        ...
+
+    def ask(self, seen: Wish, desired: BotState, *, flatten: bool, event: BotEvent) -> bool:
+        """Write a wish, unless the bot's state or wish is no longer the one seen (then False)."""
+        ...
+
+    def delete(self, seen: Wish, *, event: BotEvent) -> bool:
+        """Remove a bot with its orders, fills and decisions; its audit stays. False as for `ask`."""
+        ...
+
+    def fills(self, name: str | None, *, limit: int) -> list[FillView]:
+        """The newest fills, newest first; of all bots if `name` is None."""
+        ...
+
+    def orders(self, name: str | None, *, limit: int) -> list[OrderView]: ...
+
+    def trades(self, name: str | None, *, limit: int) -> list[TradeView]: ...
+
+    def equity(
+        self, name: str, *, start_us: int | None, end_us: int | None, max_points: int
+    ) -> EquityCurve: ...
+
+    def decisions(self, name: str, *, limit: int, saying_something: bool) -> list[DecisionView]: ...
+
+    def decision(self, name: str, opened_at_us: int) -> DecisionView | None: ...
+
+    def audit(self, name: str | None, *, limit: int) -> list[AuditView]: ...
+
+    def signals(
+        self, market: Market, timeframe: Timeframe, *, start_us: int | None, end_us: int | None, limit: int
+    ) -> list[SignalView]: ...
+
+
+class BotBus(Protocol):
+    """News between processes. What cannot be sent is dropped: the store is polled as well."""
+
+    async def publish(self, topic: str, payload: bytes) -> None: ...
+
+    def subscribe(self, patterns: Sequence[str]) -> AsyncIterator[tuple[str, bytes]]:
+        """(topic, payload) of every message whose topic matches; reconnects for ever."""
+        ...
