@@ -1,4 +1,4 @@
-"""What people do with bots, from the command line and the page alike: wishes are written, the runner obeys."""
+"""What people do with bots, on the command line and the page alike: wishes are written, the runner obeys."""
 
 from __future__ import annotations
 
@@ -34,8 +34,8 @@ _TRIES = 20
 class BotService:
     """Bots for people. Synchronous: a page calls it in a thread.
 
-    A method that takes a name raises InvalidInput for an unknown bot, naming the known ones; every method raises
-    TransientError while the database cannot answer.
+    A method that takes a name raises InvalidInput for an unknown bot, naming the known ones; every method
+    raises TransientError while the database cannot answer.
     """
 
     def __init__(

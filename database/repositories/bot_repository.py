@@ -1,0 +1,680 @@
+"""Bots in PostgreSQL. A step is one transaction, and the number of the step makes it happen once."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from datetime import datetime
+from decimal import Decimal
+from typing import Any
+
+import msgspec
+import numpy as np
+import sqlalchemy
+from sqlalchemy import Connection, Engine
+
+from bots.lifecycle import BotState
+from bots.orders import OrderReason, OrderStatus, PositionSide
+from bots.stores import AccountSummary, BotEvent, BotRecord, BotStep, DecisionMade, Wish
+from bots.views import (
+    AuditView,
+    BotView,
+    DecisionView,
+    EquityCurve,
+    FillView,
+    OrderView,
+    SignalView,
+    TradeView,
+)
+from data.models import Market, Side
+from data.timeframes import Timeframe, to_datetime, to_us
+from database.engine import database_errors, sync_engine
+from strategies.base import Decision
+
+# Any fixed number, other than the migrations'.
+_RUNNER_LOCK = 0x63616E64_6C65626F
+_ACTIONS = ("long_entry", "long_exit", "short_entry", "short_exit")  # bit 0 to bit 3 of `decisions.says`
+
+_UPDATE = """
+UPDATE bots AS b SET
+    step = u.step,
+    updated_at = u.at,
+    state = u.state,
+    health = u.health,
+    desired_state = CASE WHEN b.desired_state = u.settle_from THEN u.settle_to ELSE b.desired_state END,
+    flatten = b.flatten AND b.desired_state IS DISTINCT FROM u.settle_from,
+    config = COALESCE(u.config::jsonb, b.config),
+    strategy = COALESCE(u.strategy, b.strategy),
+    strategy_version = COALESCE(u.strategy_version, b.strategy_version),
+    market_id = COALESCE(
+        (SELECT market_id FROM markets WHERE exchange = u.exchange AND symbol = u.symbol), b.market_id),
+    timeframe_s = COALESCE(u.timeframe_s, b.timeframe_s),
+    started_at = COALESCE(u.started_at, b.started_at),
+    account = COALESCE(u.account::jsonb, b.account),
+    summary = COALESCE(u.summary::jsonb, b.summary),
+    last_candle_at = COALESCE(u.last_candle_at, b.last_candle_at),
+    last_price = COALESCE(u.last_price, b.last_price),
+    opened_candle_at = COALESCE(u.opened_candle_at, b.opened_candle_at),
+    last_signal = COALESCE(u.last_signal, b.last_signal),
+    last_signal_at = COALESCE(u.last_signal_at, b.last_signal_at)
+FROM unnest(
+    %s::integer[], %s::bigint[], %s::timestamptz[], %s::text[], %s::text[], %s::text[], %s::text[],
+    %s::text[], %s::text[], %s::text[], %s::text[], %s::text[], %s::integer[], %s::timestamptz[], %s::text[],
+    %s::text[], %s::timestamptz[], %s::double precision[], %s::timestamptz[], %s::text[], %s::timestamptz[]
+) AS u(
+    bot_id, step, at, state, health, settle_from, settle_to, config,
+    strategy, strategy_version, exchange, symbol, timeframe_s, started_at, account, summary,
+    last_candle_at, last_price, opened_candle_at, last_signal, last_signal_at
+)
+WHERE b.bot_id = u.bot_id AND b.step = u.step - 1
+RETURNING b.bot_id
+"""
+
+_VIEW = """
+SELECT b.name, b.strategy, b.strategy_version, m.exchange, m.symbol, b.timeframe_s, b.config, b.state,
+       b.desired_state, b.summary, b.last_candle_at, b.last_price, b.last_signal, b.last_signal_at, b.health,
+       b.created_at, b.started_at, b.updated_at
+FROM bots b LEFT JOIN markets m USING (market_id)
+"""
+
+_WISH = "SELECT bot_id, name, state, desired_state, flatten, step, asked_at FROM bots"
+
+
+class BotRepository:
+    """Bots, one row each, with what they did in tables of their own. Satisfies `bots.stores.BotStore`.
+
+    Safe to use from several threads.
+    """
+
+    def __init__(self, url: str, *, pool_size: int = 4) -> None:
+        self._url = url
+        # Commits here are synchronous: an order that was reported must survive a power cut.
+        self._engine: Engine = sync_engine(url, application_name="candlewick bots", pool_size=pool_size)
+
+    def close(self) -> None:
+        self._engine.dispose()
+
+    # What the runner does
+
+    def claim(self) -> RunnerLock | None:
+        with database_errors(self._url):
+            connection = self._engine.connect().execution_options(isolation_level="AUTOCOMMIT")
+            try:
+                locked = connection.exec_driver_sql(
+                    "SELECT pg_try_advisory_lock(%s)", (_RUNNER_LOCK,)
+                ).scalar_one()
+            except BaseException:
+                connection.close()
+                raise
+            if not locked:
+                connection.close()
+                return None
+            # Out of the pool: the lock lives and dies with this one connection.
+            connection.detach()
+            return RunnerLock(connection)
+
+    def wishes(self) -> list[Wish]:
+        return [_wish(row) for row in self._rows(f"{_WISH} ORDER BY bot_id")]
+
+    def record(self, bot_id: int) -> BotRecord | None:
+        rows = self._rows(
+            "SELECT bot_id, name, config, source, state, desired_state, flatten, step,"
+            " account::text AS account, strategy_version, last_candle_at, opened_candle_at, started_at, health"
+            " FROM bots WHERE bot_id = %s",
+            (bot_id,),
+        )
+        return _record(rows[0]) if rows else None
+
+    def commit(self, steps: Sequence[BotStep]) -> frozenset[int]:
+        if not steps:
+            return frozenset()
+        # One order for everybody: two runners that meet wait for each other instead of locking up.
+        ordered = sorted(steps, key=lambda step: step.bot_id)
+        with self._transaction() as connection:
+            _save_markets(connection, [step.market for step in ordered if step.market is not None])
+            columns = zip(*(_bot_columns(step) for step in ordered), strict=True)
+            moved = connection.exec_driver_sql(_UPDATE, tuple(list(column) for column in columns))
+            applied = frozenset(moved.scalars())
+            _save_children(connection, [step for step in ordered if step.bot_id in applied])
+        return applied
+
+    # What people do
+
+    def views(self) -> list[BotView]:
+        return [_view(row) for row in self._rows(f"{_VIEW} ORDER BY b.name")]
+
+    def view(self, name: str) -> BotView | None:
+        rows = self._rows(f"{_VIEW} WHERE b.name = %s", (name,))
+        return _view(rows[0]) if rows else None
+
+    def wish(self, name: str) -> Wish | None:
+        rows = self._rows(f"{_WISH} WHERE name = %s", (name,))
+        return _wish(rows[0]) if rows else None
+
+    def create(
+        self,
+        config: dict[str, Any],
+        *,
+        name: str,
+        source: str,
+        desired: BotState,
+        health: str,
+        event: BotEvent,
+    ) -> bool:
+        venue, symbol = config.get("venue"), config.get("symbol")
+        with self._transaction() as connection:
+            if venue and symbol:
+                _save_markets(connection, [Market(venue, symbol)])
+            at = to_datetime(event.at_us)
+            timeframe = config.get("timeframe")
+            bot_id = connection.exec_driver_sql(
+                "INSERT INTO bots (name, config, source, market_id, timeframe_s, strategy, state,"
+                " desired_state, health, asked_at, created_at, updated_at)"
+                " VALUES (%s, %s::jsonb, %s,"
+                " (SELECT market_id FROM markets WHERE exchange = %s AND symbol = %s),"
+                " %s, %s, %s, %s, %s, %s, %s, %s)"
+                " ON CONFLICT (name) DO NOTHING RETURNING bot_id",
+                (
+                    name,
+                    _json(config),
+                    source,
+                    venue,
+                    symbol,
+                    None if timeframe is None else Timeframe(timeframe).seconds,
+                    str(config.get("strategy", "")),
+                    str(BotState.FAILED if health else BotState.CREATED),
+                    str(desired),
+                    health,
+                    at,
+                    at,
+                    at,
+                ),
+            ).scalar_one_or_none()
+            if bot_id is None:
+                return False
+            _save_events(connection, [(bot_id, event)])
+        return True
+
+    def ask(self, seen: Wish, desired: BotState, *, flatten: bool, event: BotEvent) -> bool:
+        with self._transaction() as connection:
+            at = to_datetime(event.at_us)
+            changed = connection.exec_driver_sql(
+                "UPDATE bots SET desired_state = %s, flatten = %s, asked_at = %s, updated_at = %s"
+                " WHERE bot_id = %s AND state = %s AND desired_state = %s AND flatten = %s",
+                (
+                    str(desired),
+                    flatten,
+                    at,
+                    at,
+                    seen.bot_id,
+                    str(seen.state),
+                    str(seen.desired),
+                    seen.flatten,
+                ),
+            ).rowcount
+            if changed:
+                _save_events(connection, [(seen.bot_id, event)])
+        return bool(changed)
+
+    def delete(self, seen: Wish, *, event: BotEvent) -> bool:
+        with self._transaction() as connection:
+            found = connection.exec_driver_sql(
+                "SELECT 1 FROM bots WHERE bot_id = %s AND state = %s AND desired_state = %s FOR UPDATE",
+                (seen.bot_id, str(seen.state), str(seen.desired)),
+            ).scalar_one_or_none()
+            if found is None:
+                return False
+            # The entry takes the name from the row, so it is written first.
+            _save_events(connection, [(seen.bot_id, event)])
+            connection.exec_driver_sql("DELETE FROM bots WHERE bot_id = %s", (seen.bot_id,))
+        return True
+
+    def fills(self, name: str | None, *, limit: int) -> list[FillView]:
+        rows = self._rows(
+            "SELECT b.name, m.exchange, m.symbol, f.* FROM bot_fills f JOIN bots b USING (bot_id)"
+            " JOIN markets m USING (market_id) WHERE (%s::text IS NULL OR b.name = %s)"
+            " ORDER BY f.filled_at DESC, f.bot_id, f.order_sequence DESC LIMIT %s",
+            (name, name, limit),
+        )
+        return [
+            FillView(
+                bot=row["name"],
+                market=Market(row["exchange"], row["symbol"]),
+                order_sequence=row["order_sequence"],
+                side=Side(row["side"]),
+                position_side=PositionSide(row["position_side"]),
+                reason=OrderReason(row["reason"]),
+                price=row["price"],
+                quantity=row["quantity"],
+                fee=row["fee"],
+                slippage=row["slippage"],
+                filled_at_us=to_us(row["filled_at"]),
+                ambiguous=row["ambiguous"],
+            )
+            for row in rows
+        ]
+
+    def orders(self, name: str | None, *, limit: int) -> list[OrderView]:
+        rows = self._rows(
+            "SELECT b.name, o.* FROM bot_orders o JOIN bots b USING (bot_id)"
+            " WHERE (%s::text IS NULL OR b.name = %s)"
+            " ORDER BY o.decided_at DESC, o.bot_id, o.order_sequence DESC LIMIT %s",
+            (name, name, limit),
+        )
+        return [
+            OrderView(
+                bot=row["name"],
+                sequence=row["order_sequence"],
+                side=Side(row["side"]),
+                position_side=PositionSide(row["position_side"]),
+                reason=OrderReason(row["reason"]),
+                status=OrderStatus(row["status"]),
+                decided_at_us=to_us(row["decided_at"]),
+                quantity=row["quantity"],
+                refusal=row["refusal"],
+            )
+            for row in rows
+        ]
+
+    def trades(self, name: str | None, *, limit: int) -> list[TradeView]:
+        rows = self._rows(
+            "SELECT b.name, t.* FROM bot_trades t JOIN bots b USING (bot_id)"
+            " WHERE (%s::text IS NULL OR b.name = %s)"
+            " ORDER BY t.exit_at DESC, t.bot_id, t.trade_sequence DESC LIMIT %s",
+            (name, name, limit),
+        )
+        return [
+            TradeView(
+                bot=row["name"],
+                sequence=row["trade_sequence"],
+                side=PositionSide(row["side"]),
+                entry_at_us=to_us(row["entry_at"]),
+                entry_price=row["entry_price"],
+                exit_at_us=to_us(row["exit_at"]),
+                exit_price=row["exit_price"],
+                quantity=row["quantity"],
+                fees=row["fees"],
+                pnl=row["pnl"],
+                return_rate=row["return_rate"],
+                exit_reason=OrderReason(row["exit_reason"]),
+            )
+            for row in rows
+        ]
+
+    def equity(self, name: str, *, start_us: int | None, end_us: int | None, max_points: int) -> EquityCurve:
+        start, end = _moment(start_us), _moment(end_us)
+        rows = self._rows(
+            "SELECT at, equity::float8 AS equity, cash::float8 AS cash, position::float8 AS position FROM ("
+            " SELECT e.*, row_number() OVER (ORDER BY at DESC) - 1 AS newer, count(*) OVER () AS points"
+            " FROM bot_equity e WHERE bot_id = (SELECT bot_id FROM bots WHERE name = %s)"
+            " AND (%s::timestamptz IS NULL OR at >= %s) AND (%s::timestamptz IS NULL OR at < %s)"
+            ") AS thinned WHERE newer %% greatest(1, (points + %s - 1) / %s) = 0 ORDER BY at",
+            (name, start, start, end, end, max_points, max_points),
+        )
+        return EquityCurve(
+            at_us=np.array([to_us(row["at"]) for row in rows], dtype=np.int64),
+            equity=np.array([row["equity"] for row in rows], dtype=np.float64),
+            cash=np.array([row["cash"] for row in rows], dtype=np.float64),
+            position=np.array([row["position"] for row in rows], dtype=np.float64),
+        )
+
+    def decisions(self, name: str, *, limit: int, saying_something: bool) -> list[DecisionView]:
+        rows = self._rows(
+            "SELECT b.name, d.* FROM decisions d JOIN bots b USING (bot_id) WHERE b.name = %s"
+            + (" AND d.says <> 0" if saying_something else "")
+            + " ORDER BY d.opened_at DESC LIMIT %s",
+            (name, limit),
+        )
+        return [_decision(row) for row in rows]
+
+    def decision(self, name: str, opened_at_us: int) -> DecisionView | None:
+        rows = self._rows(
+            "SELECT b.name, d.* FROM decisions d JOIN bots b USING (bot_id)"
+            " WHERE b.name = %s AND d.opened_at = %s",
+            (name, to_datetime(opened_at_us)),
+        )
+        return _decision(rows[0]) if rows else None
+
+    def audit(self, name: str | None, *, limit: int) -> list[AuditView]:
+        rows = self._rows(
+            "SELECT bot, at, who, what, why FROM bot_events WHERE (%s::text IS NULL OR bot = %s)"
+            " ORDER BY event_id DESC LIMIT %s",
+            (name, name, limit),
+        )
+        return [
+            AuditView(
+                bot=row["bot"], at_us=to_us(row["at"]), who=row["who"], what=row["what"], why=row["why"]
+            )
+            for row in rows
+        ]
+
+    def signals(
+        self, market: Market, timeframe: Timeframe, *, start_us: int | None, end_us: int | None, limit: int
+    ) -> list[SignalView]:
+        start, end = _moment(start_us), _moment(end_us)
+        rows = self._rows(
+            "SELECT s.* FROM signals s JOIN markets m USING (market_id)"
+            " WHERE m.exchange = %s AND m.symbol = %s AND s.timeframe_s = %s"
+            " AND (%s::timestamptz IS NULL OR s.opened_at >= %s)"
+            " AND (%s::timestamptz IS NULL OR s.opened_at < %s)"
+            " ORDER BY s.opened_at DESC, s.strategy, s.version, s.action LIMIT %s",
+            (market.exchange, market.symbol, timeframe.seconds, start, start, end, end, limit),
+        )
+        return [
+            SignalView(
+                strategy=row["strategy"],
+                version=row["version"],
+                market=market,
+                timeframe=timeframe,
+                opened_at_us=to_us(row["opened_at"]),
+                action=row["action"],
+                close=row["close"],
+                record=row["record"],
+            )
+            for row in reversed(rows)
+        ]
+
+    @contextmanager
+    def _transaction(self) -> Iterator[Connection]:
+        with database_errors(self._url), self._engine.begin() as connection:
+            yield connection
+
+    def _rows(self, sql: str, parameters: tuple[Any, ...] = ()) -> list[Mapping[str, Any]]:
+        with self._transaction() as connection:
+            return [dict(row) for row in connection.exec_driver_sql(sql, parameters).mappings()]
+
+
+class RunnerLock:
+    """The advisory lock of the one process that runs bots. Satisfies `bots.stores.RunnerClaim`."""
+
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+
+    def held(self) -> bool:
+        try:
+            self._connection.exec_driver_sql("SELECT 1")
+        except sqlalchemy.exc.DBAPIError:
+            return False
+        return True
+
+    def release(self) -> None:
+        # Closing the session frees the lock, also when the server is gone already.
+        self._connection.invalidate()
+        self._connection.close()
+
+
+def _bot_columns(step: BotStep) -> tuple[Any, ...]:
+    """One row for the arrays of `_UPDATE`, in their order."""
+    speaking = [made.decision for made in step.decisions if not made.decision.says_nothing]
+    last = speaking[-1] if speaking else None
+    return (
+        step.bot_id,
+        step.step,
+        to_datetime(step.at_us),
+        str(step.state),
+        step.health,
+        None if step.settle is None else str(step.settle[0]),
+        None if step.settle is None else str(step.settle[1]),
+        None if step.config is None else _json(step.config),
+        step.strategy,
+        step.strategy_version,
+        None if step.market is None else step.market.exchange,
+        None if step.market is None else step.market.symbol,
+        None if step.timeframe is None else step.timeframe.seconds,
+        _moment(step.started_at_us),
+        None if step.account is None else step.account.decode(),
+        None if step.summary is None else _json(step.summary),
+        _moment(step.last_candle_us),
+        step.last_price,
+        _moment(step.opened_candle_us),
+        None if last is None else ", ".join(_said(last)),
+        None if last is None else to_datetime(last.opened_at_us),
+    )
+
+
+def _save_markets(connection: Connection, markets: Sequence[Market]) -> None:
+    unique = sorted(set(markets))
+    if unique:
+        # Known ones are left out first: a refused insert would still use up a number.
+        connection.exec_driver_sql(
+            "INSERT INTO markets (exchange, symbol) SELECT exchange, symbol"
+            " FROM unnest(%s::text[], %s::text[]) AS u(exchange, symbol)"
+            " WHERE (exchange, symbol) NOT IN (SELECT exchange, symbol FROM markets)"
+            " ON CONFLICT DO NOTHING",
+            ([market.exchange for market in unique], [market.symbol for market in unique]),
+        )
+
+
+def _save_children(connection: Connection, steps: Sequence[BotStep]) -> None:
+    """Everything below the bots' own rows. Lists of rows go to the server in one pipeline each."""
+    _insert(
+        connection,
+        "INSERT INTO bot_orders (bot_id, order_sequence, side, position_side, reason, status, decided_at,"
+        " quantity, refusal) VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s)"
+        " ON CONFLICT (bot_id, order_sequence) DO UPDATE SET status = excluded.status,"
+        " quantity = excluded.quantity, refusal = excluded.refusal",
+        [
+            (
+                step.bot_id,
+                order.sequence,
+                str(order.side),
+                str(order.position_side),
+                str(order.reason),
+                str(order.status),
+                to_datetime(order.decided_at_us),
+                order.quantity,
+                order.refusal,
+            )
+            for step in steps
+            for order in step.orders
+        ],
+    )
+    _insert(
+        connection,
+        "INSERT INTO bot_fills (bot_id, order_sequence, side, position_side, reason, price, quantity, fee,"
+        " slippage, filled_at, ambiguous) VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s)",
+        [
+            (
+                step.bot_id,
+                fill.order_sequence,
+                str(fill.side),
+                str(fill.position_side),
+                str(fill.reason),
+                fill.price,
+                fill.quantity,
+                fill.fee,
+                fill.slippage,
+                to_datetime(fill.filled_at_us),
+                fill.ambiguous,
+            )
+            for step in steps
+            for fill in step.fills
+        ],
+    )
+    _insert(
+        connection,
+        "INSERT INTO bot_trades (bot_id, trade_sequence, side, entry_at, entry_price, exit_at, exit_price,"
+        " quantity, fees, pnl, return_rate, exit_reason)"
+        " SELECT %s, COALESCE(max(trade_sequence), 0) + 1, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s FROM bot_trades WHERE bot_id = %s",
+        [
+            (
+                step.bot_id,
+                str(trade.side),
+                to_datetime(trade.entry_at_us),
+                trade.entry_price,
+                to_datetime(trade.exit_at_us),
+                trade.exit_price,
+                trade.quantity,
+                trade.fees,
+                trade.pnl,
+                trade.return_rate,
+                str(trade.exit_reason),
+                step.bot_id,
+            )
+            for step in steps
+            for trade in step.trades
+        ],
+    )
+    _insert(
+        connection,
+        "INSERT INTO bot_equity (bot_id, at, equity, cash, position) VALUES (%s, %s, %s, %s, %s)",
+        [
+            (step.bot_id, to_datetime(point.at_us), point.equity, point.cash, point.position)
+            for step in steps
+            for point in step.equity
+        ],
+    )
+    _save_decisions(connection, [(step.bot_id, made) for step in steps for made in step.decisions])
+    _save_events(connection, [(step.bot_id, event) for step in steps for event in step.events])
+
+
+def _save_decisions(connection: Connection, made: Sequence[tuple[int, DecisionMade]]) -> None:
+    records = [_json(one.decision.record) for _, one in made]
+    _insert(
+        connection,
+        "INSERT INTO decisions (bot_id, opened_at, strategy_version, close, says, outcome, record)"
+        " VALUES (%s, %s, %s, %s, %s, %s, %s::jsonb)",
+        [
+            (
+                bot_id,
+                to_datetime(one.decision.opened_at_us),
+                one.decision.version,
+                one.decision.close,
+                sum(1 << bit for bit, action in enumerate(_ACTIONS) if getattr(one.decision, action)),
+                one.outcome,
+                record,
+            )
+            for (bot_id, one), record in zip(made, records, strict=True)
+        ],
+    )
+    _insert(
+        connection,
+        "INSERT INTO signals (strategy, version, market_id, timeframe_s, opened_at, action, close, record)"
+        " SELECT %s, %s, market_id, timeframe_s, %s, %s, %s, %s::jsonb FROM bots WHERE bot_id = %s"
+        " ON CONFLICT DO NOTHING",
+        [
+            (
+                one.decision.strategy,
+                one.decision.version,
+                to_datetime(one.decision.opened_at_us),
+                action,
+                one.decision.close,
+                record,
+                bot_id,
+            )
+            for (bot_id, one), record in zip(made, records, strict=True)
+            for action in _said(one.decision)
+        ],
+    )
+
+
+def _save_events(connection: Connection, events: Sequence[tuple[int, BotEvent]]) -> None:
+    _insert(
+        connection,
+        "INSERT INTO bot_events (bot_id, bot, at, who, what, why)"
+        " SELECT bot_id, name, %s, %s, %s, %s FROM bots WHERE bot_id = %s",
+        [(to_datetime(event.at_us), event.who, event.what, event.why, bot_id) for bot_id, event in events],
+    )
+
+
+def _insert(connection: Connection, sql: str, rows: list[tuple[Any, ...]]) -> None:
+    if rows:
+        connection.exec_driver_sql(sql, rows)
+
+
+def _said(decision: Decision) -> list[str]:
+    return [action for action in _ACTIONS if getattr(decision, action)]
+
+
+def _json(value: object) -> str:
+    return msgspec.json.encode(value).decode()
+
+
+def _moment(at_us: int | None) -> datetime | None:
+    return None if at_us is None else to_datetime(at_us)
+
+
+def _us(at: datetime | None) -> int | None:
+    return None if at is None else to_us(at)
+
+
+def _wish(row: Mapping[str, Any]) -> Wish:
+    return Wish(
+        bot_id=row["bot_id"],
+        name=row["name"],
+        state=BotState(row["state"]),
+        desired=BotState(row["desired_state"]),
+        flatten=row["flatten"],
+        step=row["step"],
+        asked_at_us=to_us(row["asked_at"]),
+    )
+
+
+def _record(row: Mapping[str, Any]) -> BotRecord:
+    return BotRecord(
+        bot_id=row["bot_id"],
+        name=row["name"],
+        config=row["config"],
+        source=row["source"],
+        state=BotState(row["state"]),
+        desired=BotState(row["desired_state"]),
+        flatten=row["flatten"],
+        step=row["step"],
+        account=None if row["account"] is None else row["account"].encode(),
+        strategy_version=row["strategy_version"],
+        last_candle_us=_us(row["last_candle_at"]),
+        opened_candle_us=_us(row["opened_candle_at"]),
+        started_at_us=_us(row["started_at"]),
+        health=row["health"],
+    )
+
+
+def _view(row: Mapping[str, Any]) -> BotView:
+    config = row["config"]
+    capital = Decimal(config["capital"]) if "capital" in config else Decimal(0)
+    summary = None if row["summary"] is None else msgspec.convert(row["summary"], AccountSummary)
+    return BotView(
+        name=row["name"],
+        strategy=row["strategy"],
+        strategy_version=row["strategy_version"],
+        market=Market(row["exchange"], row["symbol"]) if row["exchange"] else None,
+        timeframe=Timeframe.of_seconds(row["timeframe_s"]) if row["timeframe_s"] else None,
+        mode=config.get("mode", "paper"),
+        state=BotState(row["state"]),
+        desired_state=BotState(row["desired_state"]),
+        capital=capital,
+        equity=capital if summary is None else summary.point.equity,
+        cash=capital if summary is None else summary.point.cash,
+        position=None if summary is None else summary.position,
+        realised_pnl=Decimal(0) if summary is None else summary.realised_pnl,
+        unrealised_pnl=Decimal(0)
+        if summary is None or summary.position is None
+        else summary.position.unrealised_pnl,
+        fees_paid=Decimal(0) if summary is None else summary.fees_paid,
+        trades=0 if summary is None else summary.trades,
+        wins=0 if summary is None else summary.wins,
+        last_candle_us=_us(row["last_candle_at"]),
+        last_price=row["last_price"],
+        last_signal=row["last_signal"],
+        last_signal_us=_us(row["last_signal_at"]),
+        health=row["health"],
+        created_at_us=to_us(row["created_at"]),
+        started_at_us=_us(row["started_at"]),
+        updated_at_us=to_us(row["updated_at"]),
+    )
+
+
+def _decision(row: Mapping[str, Any]) -> DecisionView:
+    says = row["says"]
+    return DecisionView(
+        bot=row["name"],
+        strategy_version=row["strategy_version"],
+        opened_at_us=to_us(row["opened_at"]),
+        close=row["close"],
+        long_entry=bool(says & 1),
+        long_exit=bool(says & 2),
+        short_entry=bool(says & 4),
+        short_exit=bool(says & 8),
+        outcome=row["outcome"],
+        record=row["record"],
+    )
