@@ -1,0 +1,86 @@
+"""Candles with their overlays, read and computed together. Synchronous: call it in a thread."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from dashboard.figures.moving_averages import DEFAULT_PERIODS, default_overlays
+from dashboard.figures.price_chart import overlay_ticks
+from dashboard.live_views import DEFAULT_OVERLAY, Body, ChartView
+from dashboard.readers import MarketReader, StrategyShelf
+from data.models import Market, Ohlcv
+from data.timeframes import Timeframe
+from strategies.base import Overlay
+
+FIRST_BARS = 1_500
+HISTORY_BARS = 3_000
+MAX_BARS = 20_000
+# An exponential average that began this many periods earlier differs by less than a millionth of the price.
+_SETTLED_PERIODS = 8
+_TICK_ROWS = 3
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ChartRows:
+    """Candles and overlays of the same length; `more` says that older candles are stored."""
+
+    ohlcv: Ohlcv
+    overlays: Sequence[Overlay]
+    more: bool
+
+
+class ChartData:
+    """Reads what a price chart shows."""
+
+    def __init__(self, reader: MarketReader, shelf: StrategyShelf) -> None:
+        self._reader = reader
+        self._shelf = shelf
+
+    def overlay_choices(self) -> list[str]:
+        """Names of strategies whose lines can be drawn."""
+        return list(self._shelf.names())
+
+    def knows_overlay(self, name: str) -> bool:
+        """Whether a name, which may come from a browser, is one of ours."""
+        return name == DEFAULT_OVERLAY or name in self._shelf.names()
+
+    def rows(
+        self, market: Market, timeframe: Timeframe, overlay: str, *, bars: int, end_us: int | None = None
+    ) -> ChartRows:
+        """The newest `bars` candles that open before `end_us`, with overlays computed from earlier ones on.
+
+        Raises InvalidInput for an overlay that cannot be drawn on this time frame.
+        """
+        warmup = self._warmup(overlay, timeframe)
+        ohlcv = self._reader.candles(market, timeframe, end_us=end_us, limit=bars + warmup)
+        overlays = self._overlays(overlay, ohlcv)
+        start = max(0, len(ohlcv) - bars)
+        return ChartRows(
+            ohlcv=ohlcv.rows(start, len(ohlcv)),
+            overlays=[
+                Overlay(
+                    name=line.name,
+                    label=line.label,
+                    pane=line.pane,
+                    values=line.values[start:],
+                )
+                for line in overlays
+            ],
+            more=start > 0,
+        )
+
+    def overlay_ticks(self, view: ChartView) -> list[Body]:
+        """The newest overlay values of a chart, after a candle closed."""
+        rows = self.rows(view.market, view.timeframe, view.overlay, bars=_TICK_ROWS)
+        return overlay_ticks(rows.ohlcv, rows.overlays, _TICK_ROWS)
+
+    def _warmup(self, overlay: str, timeframe: Timeframe) -> int:
+        if overlay == DEFAULT_OVERLAY:
+            return _SETTLED_PERIODS * max(DEFAULT_PERIODS)
+        return _SETTLED_PERIODS * max(1, self._shelf.strategy(overlay, timeframe).warmup)
+
+    def _overlays(self, overlay: str, ohlcv: Ohlcv) -> Sequence[Overlay]:
+        if overlay == DEFAULT_OVERLAY:
+            return default_overlays(ohlcv)
+        return self._shelf.strategy(overlay, ohlcv.timeframe).overlays(ohlcv)

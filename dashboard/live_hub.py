@@ -1,0 +1,286 @@
+"""From the bus to the browser tabs: one subscription to the bus, one WebSocket per tab, nothing ever waits.
+
+Messages only mark their topic as changed; every BATCH_S the changed topics that somebody watches are decoded,
+each once, whatever the rate of the feed. A tab holds the newest patch per key: a slow one skips, and never grows.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter, deque
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
+from contextlib import asynccontextmanager, suppress
+
+import msgspec
+import structlog
+
+from dashboard.live_views import (
+    BOTS,
+    BUS_PATTERNS,
+    HEALTH,
+    QUOTES,
+    SIGNALS,
+    Body,
+    ChartView,
+    Patch,
+    candle_patches,
+    health_patch,
+    nudge_patch,
+    parse_chart_view,
+    quote_patch,
+    tick_patches,
+)
+from dashboard.market_day import MarketDay
+from dashboard.readers import HealthReader, LiveBus
+from dashboard.theme import theme_named
+from data.errors import TransientError
+from data.messages import CandleUpdate, CollectorHealth
+from data.models import Market
+
+BATCH_S = 0.02
+TAB_INTERVAL_S = 0.1  # a tab gets ten messages a second at most
+HEARTBEAT_S = 5.0  # the browser takes a longer silence for a broken connection
+MAX_PATCHES = 1_000  # a tab that does not read loses its oldest ones beyond that
+MAX_TOPICS = 16  # a tab watches
+RECENT_CANDLES = 6  # kept per topic for tabs that come later
+
+log = structlog.get_logger(__name__)
+
+OverlaySource = Callable[[ChartView], list[Body]]
+
+
+class Tab:
+    """What one tab watches and what it has yet to be told."""
+
+    def __init__(self) -> None:
+        self.topics: frozenset[str] = frozenset()
+        self.dropped = 0
+        self._patches: dict[tuple[str | int, ...], Body] = {}
+        self._news = asyncio.Event()
+
+    def offer(self, patches: Sequence[Patch]) -> None:
+        """Take patches for sending; the newest of a key replaces the older one in its place."""
+        for patch in patches:
+            if patch.key not in self._patches and len(self._patches) >= MAX_PATCHES:
+                self._patches.pop(next(iter(self._patches)))
+                self.dropped += 1
+            self._patches[patch.key] = patch.body
+        if self._patches:
+            self._news.set()
+
+    def drain(self) -> list[Body]:
+        """Everything not sent yet, oldest first."""
+        bodies = list(self._patches.values())
+        self._patches.clear()
+        self._news.clear()
+        return bodies
+
+    async def news(self, timeout_s: float) -> None:
+        """Return when there is something to send, or after the time is up."""
+        with suppress(TimeoutError):
+            await asyncio.wait_for(self._news.wait(), timeout_s)
+
+
+class LiveHub:
+    """The tabs of one server process and the last known values they start from."""
+
+    def __init__(
+        self,
+        bus: LiveBus,
+        health: HealthReader,
+        *,
+        day: Callable[[Market], MarketDay | None],
+        overlay_ticks: OverlaySource,
+        known_overlay: Callable[[str], bool],
+    ) -> None:
+        """`day` answers from memory; `overlay_ticks` reads the store and is called in a thread."""
+        self._bus = bus
+        self._health_reader = health
+        self._day = day
+        self._overlay_ticks = overlay_ticks
+        self._known_overlay = known_overlay
+        self._tabs: set[Tab] = set()
+        self._watched: Counter[str] = Counter()
+        self._charts: dict[str, ChartView] = {}
+        self._trades: dict[str, bytes] = {}  # newest batch by topic
+        self._candles: dict[str, deque[bytes]] = {}  # newest few by topic
+        self._pending_candles: dict[str, deque[bytes]] = {}
+        self._changed: set[str] = set()
+        self._something = asyncio.Event()
+        self._health: dict[str, CollectorHealth] = {}
+        self._shown: dict[Market, float] = {}
+        self._overlay_tasks: dict[str, asyncio.Task[None]] = {}
+        self.refused = 0  # messages that did not parse
+
+    def health(self) -> Mapping[str, CollectorHealth]:
+        """The last thing each venue's collector said, by exchange."""
+        return self._health
+
+    def last_price(self, market: Market) -> float | None:
+        """The price last sent to tabs, or None."""
+        return self._shown.get(market)
+
+    async def run(self) -> None:
+        """Listen to the bus until cancelled."""
+        try:
+            for health in await self._health_reader.last_health():
+                self._health.setdefault(health.exchange, health)
+        except TransientError as error:
+            # Collectors speak every second or two; the pages say "unknown" until then.
+            log.warning("last_health_unknown", why=str(error))
+        try:
+            async with asyncio.TaskGroup() as tasks:
+                tasks.create_task(self._listen())
+                tasks.create_task(self._flush_changes())
+        finally:
+            for task in self._overlay_tasks.values():
+                task.cancel()
+            await asyncio.gather(*self._overlay_tasks.values(), return_exceptions=True)
+
+    @asynccontextmanager
+    async def tab(self) -> AsyncIterator[Tab]:
+        """A tab that is connected as long as the context lasts."""
+        tab = Tab()
+        self._tabs.add(tab)
+        try:
+            yield tab
+        finally:
+            self.watch(tab, [])
+            self._tabs.discard(tab)
+
+    def watch(self, tab: Tab, topics: Sequence[str]) -> None:
+        """Let the tab watch these topics and no others, beginning with the last known values.
+
+        What is no topic of ours is ignored: the list comes from a browser.
+        """
+        wanted: set[str] = set()
+        for topic in list(topics)[:MAX_TOPICS]:
+            chart = parse_chart_view(topic)
+            if topic in (QUOTES, HEALTH, BOTS, SIGNALS):
+                wanted.add(topic)
+            elif chart is not None and self._known_overlay(chart.overlay):
+                self._charts[topic] = chart
+                wanted.add(topic)
+        before, tab.topics = tab.topics, frozenset(wanted)
+        self._watched.update(wanted - before)
+        for topic in before - wanted:
+            self._watched[topic] -= 1
+            if not self._watched[topic]:
+                del self._watched[topic]
+                self._charts.pop(topic, None)
+        for topic in sorted(wanted):
+            tab.offer(self._snapshot(topic))
+
+    async def _listen(self) -> None:
+        async for topic, payload in self._bus.subscribe(BUS_PATTERNS):
+            kind = topic.partition(".")[0]
+            if kind == "trades":
+                self._trades[topic] = payload
+            elif kind == "candles":
+                self._candles.setdefault(topic, deque(maxlen=RECENT_CANDLES)).append(payload)
+                self._pending_candles.setdefault(topic, deque(maxlen=RECENT_CANDLES)).append(payload)
+            elif kind == "health":
+                self._heard(payload)
+            self._changed.add(topic)
+            self._something.set()
+
+    async def _flush_changes(self) -> None:
+        while True:
+            await self._something.wait()
+            await asyncio.sleep(BATCH_S)
+            self._something.clear()
+            self._flush()
+
+    def _heard(self, payload: bytes) -> None:
+        try:
+            health = msgspec.json.decode(payload, type=CollectorHealth)
+        except msgspec.DecodeError as error:
+            self._refuse("health", error)
+            return
+        before = self._health.get(health.exchange)
+        self._health[health.exchange] = health
+        self._tell(HEALTH, [health_patch(health)])
+        if before is None or (before.state, before.detail) != (health.state, health.detail):
+            self._tell(HEALTH, [nudge_patch(HEALTH)])
+
+    def _flush(self) -> None:
+        changed, self._changed = self._changed, set()
+        pending, self._pending_candles = self._pending_candles, {}
+        kinds = {topic.partition(".")[0] for topic in changed}
+        for name in (BOTS, SIGNALS):
+            if name in kinds:
+                self._tell(name, [nudge_patch(name)])
+        if self._watched[QUOTES]:
+            for topic in changed:
+                if topic.startswith("trades."):
+                    self._tell(QUOTES, self._quote(topic))
+        for view_topic, view in self._charts.items():
+            for update in self._decoded(view.candle_topic, pending.get(view.candle_topic, ())):
+                self._tell(view_topic, candle_patches(update, view, theme_named(view.scheme)))
+                if update.closed:
+                    self._extend_overlays(view_topic, view)
+
+    def _quote(self, topic: str) -> list[Patch]:
+        _, exchange, symbol = topic.split(".", 2)
+        market = Market(exchange, symbol)
+        try:
+            made = quote_patch(self._trades[topic], self._day(market), self._shown.get(market))
+        except msgspec.DecodeError as error:
+            self._refuse(topic, error)
+            return []
+        if made is None:
+            return []
+        patch, self._shown[market] = made
+        return [patch]
+
+    def _extend_overlays(self, view_topic: str, view: ChartView) -> None:
+        """Compute the overlays' newest values in a thread; a close meanwhile waits for the next one."""
+        running = self._overlay_tasks.get(view_topic)
+        if running is not None and not running.done():
+            return
+
+        async def work() -> None:
+            try:
+                ticks = await asyncio.to_thread(self._overlay_ticks, view)
+            except TransientError as error:
+                log.warning("overlays_not_extended", view=view_topic, why=str(error))
+                return
+            finally:
+                self._overlay_tasks.pop(view_topic, None)
+            self._tell(view_topic, tick_patches(ticks, view))
+
+        self._overlay_tasks[view_topic] = asyncio.create_task(work())
+
+    def _tell(self, topic: str, patches: Sequence[Patch]) -> None:
+        if patches and self._watched[topic]:
+            for tab in self._tabs:
+                if topic in tab.topics:
+                    tab.offer(patches)
+
+    def _snapshot(self, topic: str) -> list[Patch]:
+        if topic == HEALTH:
+            return [health_patch(health) for health in self._health.values()]
+        if topic == QUOTES:
+            return [patch for known in list(self._trades) for patch in self._quote(known)]
+        view = self._charts.get(topic)
+        if view is None:
+            return []
+        return [
+            patch
+            for update in self._decoded(view.candle_topic, self._candles.get(view.candle_topic, ()))
+            for patch in candle_patches(update, view, theme_named(view.scheme))
+        ]
+
+    def _decoded(self, topic: str, payloads: Iterable[bytes]) -> list[CandleUpdate]:
+        updates = []
+        for payload in payloads:
+            try:
+                updates.append(msgspec.json.decode(payload, type=CandleUpdate))
+            except msgspec.DecodeError as error:
+                self._refuse(topic, error)
+        return updates
+
+    def _refuse(self, topic: str, error: msgspec.DecodeError) -> None:
+        """Count and skip a message that another version of us must have sent."""
+        self.refused += 1
+        log.warning("message_refused", topic=topic, why=str(error), refused=self.refused)

@@ -1,0 +1,141 @@
+"""How numbers and times are written on every page. What is unknown is an en dash, never a zero."""
+
+from __future__ import annotations
+
+import math
+from decimal import Decimal
+from typing import TypeGuard
+
+from data.models import FloatArray, Instrument
+from data.timeframes import SECOND_US, to_datetime
+
+MISSING = "–"  # noqa: RUF001  en dash
+MINUS = "−"  # noqa: RUF001  minus sign, as wide as a plus
+MAX_DECIMALS = 10
+
+Number = float | Decimal
+
+
+def _known(value: Number | None) -> TypeGuard[Number]:
+    return value is not None and math.isfinite(value)
+
+
+def plain(value: Number | None, decimals: int) -> str:
+    """Grouped in thousands with exactly so many decimals: `12,843.55`."""
+    if not _known(value):
+        return MISSING
+    return f"{value:,.{decimals}f}".replace("-", MINUS)
+
+
+def price(value: Number | None, decimals: int) -> str:
+    """A price with the decimals of its instrument's tick."""
+    return plain(value, decimals)
+
+
+def money(value: Number | None) -> str:
+    """An amount of quote currency, to the cent; one below 1 to three significant digits."""
+    if not _known(value):
+        return MISSING
+    size = abs(float(value))
+    small = 0 < size < 1
+    return plain(value, min(MAX_DECIMALS, 2 - math.floor(math.log10(size))) if small else 2)
+
+
+def signed(value: Number | None, decimals: int = 2) -> str:
+    """With its sign, `+318.44`; what rounds to zero has none."""
+    if not _known(value):
+        return MISSING
+    shown = plain(abs(value), decimals)
+    if not any(digit in shown for digit in "123456789"):
+        return shown
+    return ("+" if value > 0 else MINUS) + shown
+
+
+def percent(rate: Number | None, decimals: int = 2) -> str:
+    """A fraction as signed percent: 0.0184 is `+1.84%`; zero is `0.00%`."""
+    if not _known(rate):
+        return MISSING
+    return signed(rate * 100, decimals) + "%"
+
+
+def share(rate: Number | None, decimals: int = 1) -> str:
+    """A fraction as unsigned percent, for shares and win rates: `56.8%`."""
+    return MISSING if not _known(rate) else plain(rate * 100, decimals) + "%"
+
+
+def direction(value: Number | None, decimals: int = 2) -> str:
+    """`up`, `down` or `flat`: the way of what `signed` shows, so that `0.00` has neither colour nor arrow."""
+    shown = signed(value, decimals)
+    return "up" if shown[0] == "+" else "down" if shown[0] == MINUS else "flat"
+
+
+def arrow(way: str) -> str:
+    """The sign that stands beside a colour, for those who do not see it."""
+    return {"up": "▲", "down": "▼"}.get(way, "")
+
+
+def compact(value: Number | None) -> str:
+    """Three significant digits with K, M, B or T: `5.82K`."""
+    if not _known(value):
+        return MISSING
+    size = abs(float(value))
+    for limit, suffix in ((1e12, "T"), (1e9, "B"), (1e6, "M"), (1e3, "K")):
+        # 999.95K would otherwise round to 1000K.
+        if size >= limit * 0.9995:
+            scaled = size / limit
+            return ("" if value >= 0 else MINUS) + _significant(scaled) + suffix
+    return ("" if value >= 0 else MINUS) + _significant(size)
+
+
+def _significant(size: float) -> str:
+    if size == 0:
+        return "0"
+    decimals = max(0, 2 - math.floor(math.log10(size))) if size < 1 else 2 if size < 9.995 else 1
+    decimals = 0 if size >= 99.95 else min(decimals, MAX_DECIMALS)
+    return f"{size:.{decimals}f}"
+
+
+def quantity(value: Decimal | None) -> str:
+    """Base currency with the decimals it has, trailing zeros cut: `0.1482`."""
+    if value is None:
+        return MISSING
+    shown = f"{value:,f}".replace("-", MINUS)
+    return shown.rstrip("0").rstrip(".") if "." in shown else shown
+
+
+def duration(us: int) -> str:
+    """The two largest units: `2h 17m`, `9d 4h`, `41s`."""
+    seconds = max(0, us) // SECOND_US
+    days, hours, minutes = seconds // 86_400, seconds // 3_600 % 24, seconds // 60 % 60
+    if days:
+        return f"{days}d {hours}h"
+    if hours:
+        return f"{hours}h {minutes:02d}m"
+    if minutes:
+        return f"{minutes}m {seconds % 60:02d}s"
+    return f"{seconds}s"
+
+
+def clock(at_us: int | None) -> str:
+    """Time of day in UTC, `14:32:07`; the page says that times are UTC."""
+    return MISSING if at_us is None else to_datetime(at_us).strftime("%H:%M:%S")
+
+
+def day_and_time(at_us: int | None) -> str:
+    """`21 Nov 14:32:07`, UTC."""
+    return MISSING if at_us is None else to_datetime(at_us).strftime("%d %b %H:%M:%S")
+
+
+def full_time(at_us: int | None) -> str:
+    """`2026-11-21 14:32:07 UTC`, for tool tips."""
+    return MISSING if at_us is None else to_datetime(at_us).strftime("%Y-%m-%d %H:%M:%S UTC")
+
+
+def price_decimals(instrument: Instrument | None, closes: FloatArray) -> int:
+    """Decimals of the instrument's tick; without one, as many as the newest closes need to print."""
+    if instrument is not None and instrument.tick_size > 0:
+        exponent = instrument.tick_size.normalize().as_tuple().exponent
+        assert isinstance(exponent, int)  # a tick is finite
+        return min(MAX_DECIMALS, max(0, -exponent))
+    newest = [Decimal(repr(float(close))).normalize().as_tuple().exponent for close in closes[-50:]]
+    return min(MAX_DECIMALS, max([2, *(-exponent for exponent in newest if isinstance(exponent, int))]))
