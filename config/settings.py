@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Literal
 
 from pydantic import Field, SecretStr, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
@@ -27,7 +28,10 @@ class Settings(BaseSettings):
     candlewick_bots: Path = PROJECT / "config" / "bots"
     candlewick_collectors: Path = PROJECT / "config" / "collectors.json"
 
-    # The public market-data hosts; the simulated venue's are put here by `up --demo`.
+    # Whose trades the database holds, "real" or "simulated"; `up --demo` sets it for its processes.
+    candlewick_venue_source: Literal["real", "simulated"] = "real"
+
+    # The public market-data hosts; the simulated venue is put here by `up --demo`.
     okx_rest_url: str = "https://www.okx.com"
     okx_ws_url: str = "wss://ws.okx.com:8443"
     binance_rest_url: str = "https://data-api.binance.vision"
