@@ -119,8 +119,8 @@ class BotRepository:
     def record(self, bot_id: int) -> BotRecord | None:
         rows = self._rows(
             "SELECT bot_id, name, config, source, state, desired_state, flatten, step,"
-            " account::text AS account, strategy_version, last_candle_at, opened_candle_at, started_at, health"
-            " FROM bots WHERE bot_id = %s",
+            " account::text AS account, strategy_version, last_candle_at, opened_candle_at, started_at,"
+            " health FROM bots WHERE bot_id = %s",
             (bot_id,),
         )
         return _record(rows[0]) if rows else None
@@ -495,7 +495,8 @@ def _save_children(connection: Connection, steps: Sequence[BotStep]) -> None:
         connection,
         "INSERT INTO bot_trades (bot_id, trade_sequence, side, entry_at, entry_price, exit_at, exit_price,"
         " quantity, fees, pnl, return_rate, exit_reason)"
-        " SELECT %s, COALESCE(max(trade_sequence), 0) + 1, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s FROM bot_trades WHERE bot_id = %s",
+        " SELECT %s, COALESCE(max(trade_sequence), 0) + 1, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s"
+        " FROM bot_trades WHERE bot_id = %s",
         [
             (
                 step.bot_id,
