@@ -6,12 +6,14 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
+import adbc_driver_manager
 import psycopg
 import sqlalchemy
 from sqlalchemy import URL, Engine, event, exc
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 
 from data.errors import InstallationError, TradingError, TransientError
+from database.binary_arrays import ArrayDumper, BinaryArray
 
 _DRIVER = "postgresql+psycopg"
 _SCHEMES = frozenset({"postgres", "postgresql", _DRIVER})
@@ -36,6 +38,7 @@ _WRONG_SETUP = (
 # SQLSTATE classes and codes after which the same statement may succeed later.
 _TRANSIENT_CLASSES = ("08", "53", "57P", "40", "55P03", "25006")
 _FORBIDDEN = "42501"
+_UNREACHABLE = (psycopg.OperationalError, psycopg.InterfaceError, adbc_driver_manager.OperationalError)
 
 
 def normalise_url(url: str) -> URL:
@@ -60,12 +63,14 @@ def libpq_url(url: str) -> str:
 
 def sync_engine(url: str, *, application_name: str = "candlewick", pool_size: int = 2) -> Engine:
     """A pool of blocking connections; a connection that died in the pool is replaced in silence."""
-    return sqlalchemy.create_engine(
+    engine = sqlalchemy.create_engine(
         normalise_url(url),
         pool_size=pool_size,
         pool_pre_ping=True,
         connect_args={**_CONNECT_ARGS, "application_name": application_name},
     )
+    event.listen(engine, "connect", _take_arrays)
+    return engine
 
 
 def async_engine(
@@ -86,17 +91,23 @@ def async_engine(
         pool_pre_ping=True,
         connect_args={**_CONNECT_ARGS, "application_name": application_name},
     )
+    event.listen(engine.sync_engine, "connect", _take_arrays)
     if not synchronous_commit:
-
-        @event.listens_for(engine.sync_engine, "connect")
-        def relax(connection: Any, _record: Any) -> None:
-            cursor = connection.cursor()
-            cursor.execute("SET synchronous_commit = off")
-            cursor.close()
-            # The driver opened a transaction for the SET; a rollback would undo it.
-            connection.commit()
-
+        event.listen(engine.sync_engine, "connect", _relax_commits)
     return engine
+
+
+def _take_arrays(connection: Any, _record: Any) -> None:
+    """Teach a new connection to send `BinaryArray`; asyncio connections wrap the driver's own."""
+    getattr(connection, "driver_connection", connection).adapters.register_dumper(BinaryArray, ArrayDumper)
+
+
+def _relax_commits(connection: Any, _record: Any) -> None:
+    cursor = connection.cursor()
+    cursor.execute("SET synchronous_commit = off")
+    cursor.close()
+    # The driver opened a transaction for the SET; a rollback would undo it.
+    connection.commit()
 
 
 @contextmanager
@@ -107,7 +118,7 @@ def database_errors(url: str | URL) -> Iterator[None]:
     """
     try:
         yield
-    except (exc.DBAPIError, psycopg.Error) as error:
+    except (exc.DBAPIError, psycopg.Error, adbc_driver_manager.Error) as error:
         known = explain_failure(error, url)
         if known is None:
             raise
@@ -134,6 +145,6 @@ def explain_failure(error: Exception, url: str | URL) -> TradingError | None:
         return None
     if any(phrase in words for phrase in _WRONG_SETUP):
         return InstallationError(f"the database at {place} does not let us in: {words}")
-    if isinstance(original, psycopg.OperationalError | psycopg.InterfaceError):
+    if isinstance(original, _UNREACHABLE):
         return TransientError(f"the database at {place} cannot be reached: {words}")
     return None

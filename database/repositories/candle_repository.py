@@ -1,0 +1,73 @@
+"""Stored candles, trades and the ledger of trade ids, as columns; blocking, for any thread."""
+
+from __future__ import annotations
+
+from data.files.trade_columns import TradeColumns
+from data.models import Candle, Instrument, Market, Ohlcv, TradeGap, TradeRun
+from data.timeframes import Timeframe
+from database.market_queries import MarketReads
+
+
+class CandleRepository:
+    """Satisfies `data.stores.CandleReader`. Every read raises TransientError while the database is away.
+
+    A market that was never stored reads as empty.
+    """
+
+    def __init__(self, url: str) -> None:
+        self._reads = MarketReads(url)
+
+    def close(self) -> None:
+        self._reads.close()
+
+    def candles(
+        self,
+        market: Market,
+        timeframe: Timeframe,
+        *,
+        start_us: int | None = None,
+        end_us: int | None = None,
+        limit: int | None = None,
+    ) -> Ohlcv:
+        """Candles that open in `[start_us, end_us)`, ascending; with `limit` the newest that many of them."""
+        return self._reads.ohlcv(market, timeframe, start_us=start_us, end_us=end_us, limit=limit)
+
+    def built_candles(
+        self, market: Market, timeframe: Timeframe, *, start_us: int | None = None, end_us: int | None = None
+    ) -> list[Candle]:
+        """Candles built from trades, without those the venue gave for the time before recording began."""
+        return self._reads.built_candles(market, timeframe, start_us, end_us)
+
+    def trades(
+        self, market: Market, *, start_us: int | None = None, end_us: int | None = None
+    ) -> TradeColumns:
+        """Stored trades of `[start_us, end_us)`, in id order."""
+        return self._reads.trades(market, start_us, end_us)
+
+    def trades_of_ids(self, market: Market, first_id: int, last_id: int) -> TradeColumns:
+        """Stored trades from `first_id` to `last_id`, both included, in id order."""
+        return self._reads.trades_of_ids(market, first_id, last_id)
+
+    def oldest_trade_us(self, market: Market) -> int | None:
+        """When the oldest trade still stored happened: retention removes those before."""
+        return self._reads.oldest_trade_us(market)
+
+    def instrument(self, market: Market) -> Instrument | None:
+        """The newest known rules of the market, or None."""
+        return self._reads.instrument(market)
+
+    def markets(self) -> list[Market]:
+        """Every market that has candles, in order of name."""
+        return self._reads.markets()
+
+    def recorded_markets(self) -> list[Market]:
+        """Every market whose trades were recorded, in order of name."""
+        return self._reads.recorded_markets()
+
+    def runs(self, market: Market) -> list[TradeRun]:
+        """Runs of stored trade ids, ascending; each gap between two of them is a hole or known to be one."""
+        return self._reads.runs(market)
+
+    def gaps(self, market: Market) -> list[TradeGap]:
+        """Trade ids known to be missing, ascending."""
+        return self._reads.gaps(market)

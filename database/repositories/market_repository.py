@@ -1,0 +1,298 @@
+"""Where collectors and imports put market data; asyncio."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Collection, Iterable, Sequence
+
+import numpy as np
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from data.files.trade_columns import BUY, SELL, TradeColumns
+from data.models import Candle, Instrument, Market, Ohlcv, Side, Trade, TradeRun
+from data.stores import MarketBatch
+from data.timeframes import Timeframe
+from database.binary_arrays import bigints, doubles, integers, smallints, times
+from database.engine import async_engine, database_errors
+from database.ledger_writes import save_gaps, save_runs, tidy_ledger
+from database.market_queries import MarketReads, candle_table
+
+# Rows in one transaction of an import: long enough to be fast, short enough to let others in.
+_IMPORT_ROWS = 50_000
+
+_INSERT_TRADES = """
+    INSERT INTO trades (market_id, trade_id, traded_at, price, quantity, taker_side)
+    SELECT * FROM unnest(%b::integer[], %b::bigint[], %b::timestamptz[], %b::float8[], %b::float8[],
+        %b::smallint[])
+    ON CONFLICT DO NOTHING
+"""
+_INSERT_CANDLES = """
+    INSERT INTO {table} AS old
+        (market_id, timeframe_s, opened_at, open, high, low, close, volume, trades, from_venue)
+    SELECT *, {from_venue} FROM unnest(%b::integer[], %b::integer[], %b::timestamptz[],
+        %b::float8[], %b::float8[], %b::float8[], %b::float8[], %b::float8[], %b::integer[])
+    ON CONFLICT (market_id, timeframe_s, opened_at) DO UPDATE SET
+        open = excluded.open, high = excluded.high, low = excluded.low, close = excluded.close,
+        volume = excluded.volume, trades = excluded.trades, from_venue = excluded.from_venue
+    {condition}
+"""
+_UNLESS_BUILT = "WHERE old.from_venue"
+_UNLESS_BUILT_OR_EQUAL = """
+    WHERE old.from_venue AND (old.open, old.high, old.low, old.close, old.volume)
+        IS DISTINCT FROM (excluded.open, excluded.high, excluded.low, excluded.close, excluded.volume)
+"""
+
+
+class MarketRepository:
+    """Satisfies `data.stores.MarketWriter`. All of it is harmless to repeat.
+
+    Commits do not wait for the disk: a power cut can lose the last fraction of a second, whole batches at a
+    time, and the ledger of runs with them, so the collector fetches what is missing again.
+    """
+
+    def __init__(self, url: str, *, application_name: str = "candlewick market data") -> None:
+        self._url = url
+        self._engine = async_engine(url, application_name=application_name, synchronous_commit=False)
+        self._reads = MarketReads(url)
+        self._ids: dict[Market, int] = {}
+
+    async def close(self) -> None:
+        await self._engine.dispose()
+        self._reads.close()
+
+    async def save_instruments(self, instruments: Sequence[Instrument]) -> None:
+        """Store each instrument whose rules differ from the newest stored ones, as valid from now on."""
+        if not instruments:
+            return
+        newest = list({instrument.market: instrument for instrument in instruments}.values())
+        with database_errors(self._url):
+            ids = await self._market_ids({instrument.market for instrument in newest})
+            async with self._engine.begin() as connection:
+                await connection.exec_driver_sql(
+                    """
+                    INSERT INTO instruments
+                    SELECT new.market_id, clock_timestamp(), new.venue_symbol, new.kind, new.base, new.quote,
+                        new.tick_size, new.lot_size, new.min_quantity, new.min_notional, new.contract_size,
+                        new.status
+                    FROM unnest(%b::integer[], %s::text[], %s::text[], %s::text[], %s::text[], %s::numeric[],
+                        %s::numeric[], %s::numeric[], %s::numeric[], %s::numeric[], %s::text[])
+                        AS new (market_id, venue_symbol, kind, base, quote, tick_size, lot_size, min_quantity,
+                            min_notional, contract_size, status)
+                    LEFT JOIN LATERAL (
+                        SELECT * FROM instruments i WHERE i.market_id = new.market_id
+                        ORDER BY valid_from DESC LIMIT 1
+                    ) old ON true
+                    WHERE (old.venue_symbol, old.kind, old.base, old.quote, old.tick_size, old.lot_size,
+                            old.min_quantity, old.min_notional, old.contract_size, old.status)
+                        IS DISTINCT FROM (new.venue_symbol, new.kind, new.base, new.quote, new.tick_size,
+                            new.lot_size, new.min_quantity, new.min_notional, new.contract_size, new.status)
+                    """,
+                    (
+                        integers([ids[instrument.market] for instrument in newest]),
+                        [instrument.venue_symbol for instrument in newest],
+                        [instrument.kind.value for instrument in newest],
+                        [instrument.base for instrument in newest],
+                        [instrument.quote for instrument in newest],
+                        [instrument.tick_size for instrument in newest],
+                        [instrument.lot_size for instrument in newest],
+                        [instrument.min_quantity for instrument in newest],
+                        [instrument.min_notional for instrument in newest],
+                        [instrument.contract_size for instrument in newest],
+                        [instrument.status.value for instrument in newest],
+                    ),
+                )
+
+    async def save(self, batch: MarketBatch) -> None:
+        """Store the batch in one transaction. Trades already there stay as they are, candles are replaced.
+
+        A run grows the stored run with the same first_id or begins a new one; runs that touch become one, and
+        a gap keeps only the ids that no run has. Raises TransientError while the database cannot answer.
+        """
+        markets = {Market(trade.exchange, trade.symbol) for trade in batch.trades}
+        markets |= {Market(candle.exchange, candle.symbol) for candle in batch.candles}
+        markets |= {market for market, _ in batch.runs} | {market for market, _ in batch.gaps}
+        if not markets:
+            return
+        with database_errors(self._url):
+            ids = await self._market_ids(markets)
+            async with self._engine.begin() as connection:
+                if batch.trades:
+                    await _insert_trades(connection, batch.trades, ids)
+                await _upsert_candles(connection, batch.candles, ids, from_venue=False)
+                crowded = await save_runs(connection, batch.runs, ids)
+                await save_gaps(connection, batch.gaps, ids)
+                crowded |= {ids[market] for market, _ in batch.gaps}
+                for market_id in sorted(crowded):
+                    await tidy_ledger(connection, market_id)
+
+    async def save_history(self, candles: Sequence[Candle]) -> None:
+        """Store a venue's own candles where no candle built from trades stands."""
+        with database_errors(self._url):
+            ids = await self._market_ids({Market(candle.exchange, candle.symbol) for candle in candles})
+            for start in range(0, len(candles), _IMPORT_ROWS):
+                part = candles[start : start + _IMPORT_ROWS]
+                async with self._engine.begin() as connection:
+                    await _upsert_candles(connection, part, ids, from_venue=True)
+
+    async def import_candles(self, market: Market, ohlcv: Ohlcv) -> int:
+        """Store candles from elsewhere like a venue's own, and return how many rows changed or came new.
+
+        Candles built from trades stay as they are. Where a file does not say how many trades a candle holds,
+        the store keeps 0.
+        """
+        with database_errors(self._url):
+            market_id = (await self._market_ids({market}))[market]
+            stored = 0
+            for start in range(0, len(ohlcv), _IMPORT_ROWS):
+                part = ohlcv.rows(start, min(start + _IMPORT_ROWS, len(ohlcv)))
+                count = len(part)
+                sql = _INSERT_CANDLES.format(
+                    table=candle_table(ohlcv.timeframe),
+                    from_venue="true",
+                    condition=_UNLESS_BUILT_OR_EQUAL,
+                )
+                async with self._engine.begin() as connection:
+                    result = await connection.exec_driver_sql(
+                        sql,
+                        (
+                            integers(np.full(count, market_id)),
+                            integers(np.full(count, ohlcv.timeframe.seconds)),
+                            times(part.opened_at_us),
+                            doubles(part.open),
+                            doubles(part.high),
+                            doubles(part.low),
+                            doubles(part.close),
+                            doubles(part.volume),
+                            integers(np.zeros(count)),
+                        ),
+                    )
+                    stored += result.rowcount
+            return stored
+
+    async def import_trades(self, market: Market, columns: TradeColumns) -> int:
+        """Store trades from elsewhere, without touching the ledger, and return how many were new.
+
+        A trade whose id is stored already is left out whatever its time says: archives give the same trade's
+        time in other units than the stream did.
+        """
+        with database_errors(self._url):
+            market_id = (await self._market_ids({market}))[market]
+            stored = 0
+            for start in range(0, len(columns), _IMPORT_ROWS):
+                part = columns.rows(start, min(start + _IMPORT_ROWS, len(columns)))
+                stored_ids = (
+                    await asyncio.to_thread(
+                        self._reads.trades_of_ids, market, int(part.trade_id[0]), int(part.trade_id[-1])
+                    )
+                ).trade_id
+                new = ~np.isin(part.trade_id, stored_ids, assume_unique=True)
+                count = int(new.sum())
+                if count == 0:
+                    continue
+                async with self._engine.begin() as connection:
+                    result = await connection.exec_driver_sql(
+                        _INSERT_TRADES,
+                        (
+                            integers(np.full(count, market_id)),
+                            bigints(part.trade_id[new]),
+                            times(part.traded_at_us[new]),
+                            doubles(part.price[new]),
+                            doubles(part.quantity[new]),
+                            smallints(part.taker_side[new]),
+                        ),
+                    )
+                    stored += result.rowcount
+            return stored
+
+    async def last_run(self, market: Market) -> TradeRun | None:
+        """The newest run of stored trade ids, or None for a market never recorded."""
+        runs = await asyncio.to_thread(self._reads.runs, market, newest=1)
+        return runs[-1] if runs else None
+
+    async def trades_between(self, market: Market, start_us: int, end_us: int) -> list[Trade]:
+        """Stored trades of `[start_us, end_us)`, in id order."""
+        columns = await asyncio.to_thread(self._reads.trades, market, start_us, end_us)
+        return columns.trades(market)
+
+    async def candles_between(
+        self, market: Market, timeframe: Timeframe, start_us: int, end_us: int
+    ) -> list[Candle]:
+        """Stored candles built from trades that open in `[start_us, end_us)`, ascending."""
+        return await asyncio.to_thread(self._reads.built_candles, market, timeframe, start_us, end_us)
+
+    async def _market_ids(self, markets: Collection[Market]) -> dict[Market, int]:
+        unknown = [market for market in markets if market not in self._ids]
+        if unknown:
+            columns = ([market.exchange for market in unknown], [market.symbol for market in unknown])
+            # Only what is absent is inserted: a number is used up even by an insert that conflicts.
+            async with self._engine.begin() as connection:
+                await connection.exec_driver_sql(
+                    """
+                    INSERT INTO markets (exchange, symbol)
+                    SELECT new.exchange, new.symbol
+                    FROM unnest(%s::text[], %s::text[]) AS new (exchange, symbol)
+                    WHERE NOT EXISTS (
+                        SELECT FROM markets m WHERE m.exchange = new.exchange AND m.symbol = new.symbol
+                    )
+                    ON CONFLICT DO NOTHING
+                    """,
+                    columns,
+                )
+                rows = await connection.exec_driver_sql(
+                    """
+                    SELECT exchange, symbol, market_id
+                    FROM markets JOIN unnest(%s::text[], %s::text[]) AS wanted (exchange, symbol)
+                        USING (exchange, symbol)
+                    """,
+                    columns,
+                )
+                found = {Market(row["exchange"], row["symbol"]): row["market_id"] for row in rows.mappings()}
+            # Kept only after the commit: a number that was rolled back may come to name another market.
+            self._ids |= found
+        return {market: self._ids[market] for market in markets}
+
+
+async def _insert_trades(
+    connection: AsyncConnection, trades: Sequence[Trade], ids: dict[Market, int]
+) -> None:
+    await connection.exec_driver_sql(
+        _INSERT_TRADES,
+        (
+            integers([ids[Market(trade.exchange, trade.symbol)] for trade in trades]),
+            bigints([trade.trade_id for trade in trades]),
+            times([trade.traded_at_us for trade in trades]),
+            doubles([trade.price for trade in trades]),
+            doubles([trade.quantity for trade in trades]),
+            smallints([BUY if trade.taker_side is Side.BUY else SELL for trade in trades]),
+        ),
+    )
+
+
+async def _upsert_candles(
+    connection: AsyncConnection, candles: Iterable[Candle], ids: dict[Market, int], *, from_venue: bool
+) -> None:
+    by_table: dict[str, dict[tuple[int, Timeframe, int], Candle]] = {}
+    for candle in candles:
+        # One statement may write a row only once; of two versions the later one stands.
+        key = (ids[Market(candle.exchange, candle.symbol)], candle.timeframe, candle.opened_at_us)
+        by_table.setdefault(candle_table(candle.timeframe), {})[key] = candle
+    for table, rows in by_table.items():
+        newest = rows.values()
+        await connection.exec_driver_sql(
+            _INSERT_CANDLES.format(
+                table=table,
+                from_venue="true" if from_venue else "false",
+                condition=_UNLESS_BUILT if from_venue else "",
+            ),
+            (
+                integers([market_id for market_id, _, _ in rows]),
+                integers([timeframe.seconds for _, timeframe, _ in rows]),
+                times([opened_at_us for _, _, opened_at_us in rows]),
+                doubles([candle.open for candle in newest]),
+                doubles([candle.high for candle in newest]),
+                doubles([candle.low for candle in newest]),
+                doubles([candle.close for candle in newest]),
+                doubles([candle.volume for candle in newest]),
+                integers([candle.trades for candle in newest]),
+            ),
+        )

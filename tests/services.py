@@ -1,0 +1,41 @@
+"""Real servers for tests, started once a session by the product's own launchers."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from embedded.postgres import EmbeddedPostgres
+
+_numbers = itertools.count(1)
+
+
+@pytest.fixture(scope="session")
+def postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EmbeddedPostgres]:
+    """A PostgreSQL server of its own for this session."""
+    home: Path = tmp_path_factory.mktemp("postgres")
+    server = EmbeddedPostgres(home, log=home / "postgres.log")
+    server.start()
+    yield server
+    server.stop()
+
+
+@pytest.fixture(scope="session")
+def new_database(postgres: EmbeddedPostgres) -> Callable[[], str]:
+    """Makes an empty database and returns its URL, as often as it is called."""
+
+    def make() -> str:
+        name = f"test_{next(_numbers)}"
+        postgres.create_database(name)
+        return postgres.url(name)
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def database_url(new_database: Callable[[], str]) -> str:
+    """One empty database for the whole session, not migrated."""
+    return new_database()
