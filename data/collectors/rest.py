@@ -1,0 +1,86 @@
+"""A venue's public REST interface: the adapter's requests, sent within the venue's limits."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+from data.collectors.rate_limit import TokenBucket
+from data.errors import RateLimited
+from data.exchanges.base import ExchangeAdapter, RestRequest
+from data.models import Candle, Instrument, Trade
+from data.timeframes import Timeframe
+
+# Where the venue says "slower" but not for how long.
+_UNSTATED_PAUSE_S = 5.0
+
+
+class RestTransport(Protocol):
+    """Sends one public GET; the venue's own client library stands behind it."""
+
+    async def get(self, request: RestRequest) -> object:
+        """The decoded JSON reply. Raises TransientError (RateLimited among them) or BadDataError."""
+        ...
+
+    async def close(self) -> None: ...
+
+
+class VenueRest:
+    """What collectors ask of a venue besides its streams."""
+
+    def __init__(self, adapter: ExchangeAdapter, transport: RestTransport) -> None:
+        self._adapter, self._transport = adapter, transport
+        self._buckets = {path: TokenBucket(budget) for path, budget in adapter.limits.rest_by_path.items()}
+        self._common_bucket = TokenBucket(adapter.limits.rest)
+
+    async def instruments(self) -> list[Instrument]:
+        """Everything the venue trades that the adapter understands."""
+        return [
+            instrument
+            for request in self._adapter.instruments_requests()
+            for instrument in self._adapter.parse_instruments(await self._get(request))
+        ]
+
+    async def trades_from(self, symbol: str, first_id: int) -> list[Trade]:
+        """One page of trades near `first_id`, ascending; ids below it may be among them.
+
+        The page speaks for the ids from `first_id` up, as many as the venue's page holds.
+        """
+        return self._adapter.parse_history(
+            symbol, await self._get(self._adapter.history_request(symbol, first_id))
+        )
+
+    async def newest_trades(self, symbol: str) -> list[Trade]:
+        """The newest trades, ascending."""
+        return self._adapter.parse_history(
+            symbol, await self._get(self._adapter.newest_trades_request(symbol))
+        )
+
+    async def klines(self, symbol: str, timeframe: Timeframe, count: int) -> list[Candle]:
+        """The venue's own newest finished candles, ascending, about `count` of them or all there are."""
+        venue_time_us = await self.server_time_us()
+        candles: dict[int, Candle] = {}
+        before_us: int | None = None
+        while True:
+            reply = await self._get(self._adapter.klines_request(symbol, timeframe, before_us=before_us))
+            page = self._adapter.parse_klines(symbol, timeframe, reply, venue_time_us)
+            fresh = [candle for candle in page if candle.opened_at_us not in candles]
+            candles.update({candle.opened_at_us: candle for candle in fresh})
+            if not fresh or len(candles) >= count:
+                return [candles[opened_at_us] for opened_at_us in sorted(candles)][-count:]
+            before_us = min(candles)
+
+    async def server_time_us(self) -> int:
+        """The venue's clock."""
+        return self._adapter.parse_server_time(await self._get(self._adapter.server_time_request()))
+
+    async def close(self) -> None:
+        await self._transport.close()
+
+    async def _get(self, request: RestRequest) -> object:
+        bucket = self._buckets.get(request.path, self._common_bucket)
+        await bucket.acquire(request.weight)
+        try:
+            return await self._transport.get(request)
+        except RateLimited as error:
+            bucket.pause(error.retry_after_s or _UNSTATED_PAUSE_S)
+            raise
