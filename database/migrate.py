@@ -8,6 +8,7 @@ from alembic import command
 from alembic.config import Config
 from alembic.script import ScriptDirectory
 from alembic.util import CommandError
+from sqlalchemy import Connection
 
 from data.errors import InstallationError
 from database.engine import database_errors, sync_engine
@@ -23,7 +24,6 @@ def migrate(url: str, *, revision: str = "head") -> str:
     Two processes may do this at once: one waits for the other. Raises InstallationError for a database that
     a newer Candlewick migrated, TransientError while the server cannot be reached.
     """
-    config = _config()
     engine = sync_engine(url, application_name="candlewick migrate")
     try:
         with database_errors(url), engine.connect() as lock:
@@ -32,8 +32,7 @@ def migrate(url: str, *, revision: str = "head") -> str:
             lock.exec_driver_sql("SELECT pg_advisory_lock(%s)", (_LOCK,))
             try:
                 with engine.connect() as connection:
-                    config.attributes["connection"] = connection
-                    command.upgrade(config, revision)
+                    command.upgrade(alembic_config(connection), revision)
                     connection.commit()
                 found = lock.exec_driver_sql("SELECT version_num FROM alembic_version").scalar_one()
             finally:
@@ -49,14 +48,17 @@ def migrate(url: str, *, revision: str = "head") -> str:
 
 def newest_revision() -> str:
     """The revision this program needs."""
-    head = ScriptDirectory.from_config(_config()).get_current_head()
+    head = ScriptDirectory.from_config(alembic_config()).get_current_head()
     assert head is not None
     return head
 
 
-def _config() -> Config:
+def alembic_config(connection: Connection | None = None) -> Config:
+    """Alembic's settings; commands that touch a database need the connection."""
     config = Config()
     # Alembic's options are read through ConfigParser, where a per cent sign begins an interpolation.
     config.set_main_option("script_location", str(_FOLDER).replace("%", "%%"))
     config.set_main_option("path_separator", "os")
+    if connection is not None:
+        config.attributes["connection"] = connection
     return config

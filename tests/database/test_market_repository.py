@@ -18,7 +18,6 @@ from data.models import (
     InstrumentKind,
     Market,
     Ohlcv,
-    Side,
     Trade,
     TradeGap,
     TradeRun,
@@ -29,6 +28,7 @@ from database.engine import libpq_url
 from database.repositories.candle_repository import CandleRepository
 from database.repositories.market_repository import MarketRepository
 from embedded.postgres import EmbeddedPostgres
+from tests.database.market_builders import candle_of, trade_of
 
 pytestmark = pytest.mark.integration
 
@@ -62,34 +62,8 @@ def _close_reader(reader: CandleRepository) -> object:
 
 def trades_of(market: Market, first_id: int, last_id: int) -> list[Trade]:
     return [
-        Trade(
-            exchange=market.exchange,
-            symbol=market.symbol,
-            trade_id=trade_id,
-            price=61_000.1 + trade_id / 100,
-            quantity=0.00030006,
-            taker_side=Side.BUY if trade_id % 2 else Side.SELL,
-            traded_at_us=START_US + trade_id,
-        )
-        for trade_id in range(first_id, last_id + 1)
+        trade_of(market, trade_id, at_us=START_US + trade_id) for trade_id in range(first_id, last_id + 1)
     ]
-
-
-def candle_of(
-    market: Market, opened_at_us: int, *, close: float, timeframe: Timeframe = Timeframe.M1
-) -> Candle:
-    return Candle(
-        exchange=market.exchange,
-        symbol=market.symbol,
-        timeframe=timeframe,
-        opened_at_us=opened_at_us,
-        open=1.1,
-        high=9.9,
-        low=0.1,
-        close=close,
-        volume=12.345,
-        trades=7,
-    )
 
 
 def run_of(first_id: int, last_id: int) -> TradeRun:

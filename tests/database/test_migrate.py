@@ -1,0 +1,129 @@
+from __future__ import annotations
+
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+
+import psycopg
+import pytest
+import sqlalchemy
+from alembic import command
+
+from data.errors import InstallationError, TransientError
+from database.engine import explain_failure, libpq_url, normalise_url
+from database.migrate import alembic_config, migrate, newest_revision
+from database.repositories.installation_repository import InstallationRepository
+
+
+@pytest.mark.parametrize("scheme", ["postgres", "postgresql", "postgresql+psycopg"])
+def test_every_spelling_of_a_postgresql_url_is_understood(scheme: str) -> None:
+    url = normalise_url(f"{scheme}://me:p%40ss@db:5433/desk")
+
+    assert url.drivername == "postgresql+psycopg"
+    assert (url.username, url.password, url.host, url.port, url.database) == (
+        "me",
+        "p@ss",
+        "db",
+        5433,
+        "desk",
+    )
+    assert libpq_url(f"{scheme}://me:p%40ss@db:5433/desk") == "postgresql://me:p%40ss@db:5433/desk"
+
+
+@pytest.mark.parametrize("url", ["mysql://me:hunter2@db/desk", "hunter2", "postgresql://me:hunter2@db:5432"])
+def test_another_url_is_refused_without_showing_the_password(url: str) -> None:
+    with pytest.raises(InstallationError) as refused:
+        normalise_url(url)
+    assert "hunter2" not in str(refused.value)
+    assert "postgresql://user:password@host:5432/database" in str(refused.value)
+
+
+def test_a_bug_of_ours_is_not_taken_for_a_fault_of_the_server() -> None:
+    assert explain_failure(psycopg.errors.UndefinedColumn("no such column"), "postgresql://u@h/d") is None
+
+
+def test_a_full_disk_and_a_deadlock_may_pass() -> None:
+    for error in (psycopg.errors.DiskFull("full"), psycopg.errors.DeadlockDetected("deadlock")):
+        assert isinstance(explain_failure(error, "postgresql://u@h/d"), TransientError)
+
+
+@pytest.mark.integration
+def test_a_wrong_password_an_absent_database_and_a_closed_port_are_told_apart(database_url: str) -> None:
+    right = normalise_url(database_url)
+    wrong = {
+        "password": (right.set(password="hunter2"), InstallationError, "password authentication failed"),
+        "database": (right.set(database="absent"), InstallationError, 'database "absent" does not exist'),
+        "port": (right.set(port=1), TransientError, "cannot be reached"),
+    }
+    for url, kind, words in wrong.values():
+        with pytest.raises(kind) as failed:
+            migrate(url.render_as_string(hide_password=False))
+        message = str(failed.value)
+        assert words in message
+        assert "hunter2" not in message
+        assert str(right.password) not in message
+        assert "\n" not in message
+
+
+@pytest.mark.integration
+def test_processes_that_migrate_at_once_all_succeed(new_database: Callable[[], str]) -> None:
+    url = new_database()
+
+    with ThreadPoolExecutor(4) as pool:
+        found = list(pool.map(migrate, [url] * 4))
+
+    assert found == [newest_revision()] * 4
+
+
+@pytest.mark.integration
+def test_the_way_down_leaves_nothing_behind_and_the_way_up_works_again(
+    new_database: Callable[[], str],
+) -> None:
+    url = new_database()
+    migrate(url)
+    engine = sqlalchemy.create_engine(normalise_url(url))
+    with engine.connect() as connection:
+        config = alembic_config(connection)
+        command.downgrade(config, "base")
+        connection.commit()
+        tables = sqlalchemy.inspect(connection).get_table_names()
+    engine.dispose()
+
+    assert tables == ["alembic_version"]
+    assert migrate(url) == newest_revision()
+
+
+@pytest.mark.integration
+def test_a_database_of_a_newer_program_is_refused(new_database: Callable[[], str]) -> None:
+    url = new_database()
+    migrate(url)
+    with psycopg.connect(libpq_url(url)) as connection:
+        connection.execute("UPDATE alembic_version SET version_num = '9999'")
+
+    with pytest.raises(InstallationError, match="newer Candlewick"):
+        migrate(url)
+
+
+@pytest.mark.integration
+def test_whose_trades_a_database_holds_is_settled_by_the_first_claim(new_database: Callable[[], str]) -> None:
+    url = new_database()
+    migrate(url)
+    installation = InstallationRepository(url)
+
+    with ThreadPoolExecutor(4) as pool:
+        found = set(pool.map(installation.claim_venue_source, ["real", "simulated", "real", "simulated"]))
+
+    assert len(found) == 1
+    assert installation.claim_venue_source("real") == found.pop()
+    assert installation.get("created_at") is not None
+    assert installation.get("absent") is None
+
+
+@pytest.mark.integration
+def test_a_value_that_is_set_again_is_replaced(new_database: Callable[[], str]) -> None:
+    url = new_database()
+    migrate(url)
+    installation = InstallationRepository(url)
+    installation.set("key", "one")
+    installation.set("key", "two")
+
+    assert installation.get("key") == "two"
