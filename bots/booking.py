@@ -1,0 +1,88 @@
+"""From what the fill kernel wrote to orders, fills and closed trades in the exact books."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from decimal import Decimal
+
+from bots.fills import ACCEPTED, LONG, REASONS, REFUSED_BOTH_SIDES, Records
+from bots.ledger import Ledger, exact, exact_price, fee_of, slippage_of
+from bots.orders import Costs, Fill, OrderReason, PositionSide, TradingRules
+from bots.sizing import refusal_of
+from data.models import Side
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Event:
+    """One thing the kernel did: a fill, or an entry it refused."""
+
+    row: int  # of the candle, counted from the first of the call
+    at_us: int
+    side: Side
+    position_side: PositionSide
+    reason: OrderReason
+    refusal: int  # ACCEPTED for a fill
+    price: Decimal
+    quantity: Decimal
+    reference: float  # price before slippage and rounding
+    maker: bool
+    ambiguous: bool
+
+
+def events_of(records: Records) -> Iterator[Event]:
+    """The kernel's `EVENT` records with their numbers as money."""
+    columns = (records[name].tolist() for name in records.dtype.names or ())
+    for (
+        row,
+        at_us,
+        side,
+        position,
+        reason,
+        refusal,
+        price_m,
+        price_d,
+        quantity_m,
+        quantity_d,
+        reference,
+        maker,
+        ambiguous,
+    ) in zip(*columns, strict=True):
+        yield Event(
+            row=row,
+            at_us=at_us,
+            side=Side.BUY if side > 0 else Side.SELL,
+            position_side=PositionSide.LONG if position == LONG else PositionSide.SHORT,
+            reason=REASONS[reason],
+            refusal=refusal,
+            price=exact(price_m, price_d),
+            quantity=exact(quantity_m, quantity_d),
+            reference=reference,
+            maker=bool(maker),
+            ambiguous=bool(ambiguous),
+        )
+
+
+def fill_of(event: Event, sequence: int, costs: Costs) -> Fill:
+    """The fill that an accepted event is."""
+    return Fill(
+        order_sequence=sequence,
+        side=event.side,
+        position_side=event.position_side,
+        reason=event.reason,
+        price=event.price,
+        quantity=event.quantity,
+        fee=fee_of(event.price, event.quantity, costs, maker=event.maker),
+        slippage=slippage_of(event.side, event.price, exact_price(event.reference), event.quantity),
+        filled_at_us=event.at_us,
+        ambiguous=event.ambiguous,
+    )
+
+
+def refusal_sentence(event: Event, ledger: Ledger, rules: TradingRules) -> str:
+    """Why the kernel refused this entry, in words. The ledger stands as it did then."""
+    if event.refusal == ACCEPTED:
+        raise ValueError(f"the {event.reason} of {event.at_us} us was not refused")
+    if event.refusal == REFUSED_BOTH_SIDES:
+        return "long and short entry on the same candle contradict each other"
+    return refusal_of(event.quantity, event.price, ledger.cash, rules)

@@ -1,0 +1,743 @@
+"""The fill rules, once: compiled code that backtests run over whole arrays and bots candle by candle.
+
+Every price, level, quantity and cash amount that decides something is an exact decimal (a mantissa and a
+number of decimals, or a `Wide`). Doubles only sort out quickly which candles can matter. The rules themselves
+stand in docs/decisions/fill-rules.md.
+
+All that a run carries from candle to candle is one `STATE` record, so a run over a span equals the runs over
+its two halves, and `open_candle`, `close_candle` and `decide` one by one equal `run_candles`.
+"""
+
+from __future__ import annotations
+
+from decimal import Decimal
+from typing import Any, Final, NamedTuple, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bots.orders import Costs, OrderReason, TradingRules
+from bots.wide_integers import (
+    MAX_DECIMALS,
+    Wide,
+    add,
+    compare,
+    compiled,
+    decimal_of,
+    floor_divide,
+    less,
+    subtract,
+    times,
+    times_power,
+    to_float,
+    wide,
+)
+from data.errors import InvalidInput, Problem, RejectedError
+from data.models import BoolArray, FloatArray, IntArray, Ohlcv
+from strategies.base import Protection, Sizing
+
+CASH_DECIMALS: Final = 40  # cash is counted in 1e-40 of the quote currency
+QUANTITY_DIGITS: Final = 15  # of a quantity that no lot size rounds
+PRICE_DIGITS: Final = 17  # of a price that no tick size rounds
+
+LONG: Final = 1
+SHORT: Final = -1
+
+REASONS: Final = (
+    OrderReason.ENTRY,
+    OrderReason.EXIT_SIGNAL,
+    OrderReason.STOP_LOSS,
+    OrderReason.TAKE_PROFIT,
+    OrderReason.TRAILING_STOP,
+    OrderReason.END,
+    OrderReason.FLATTEN,
+)
+ENTRY: Final = 0
+EXIT_SIGNAL: Final = 1
+STOP_LOSS: Final = 2
+TAKE_PROFIT: Final = 3
+TRAILING_STOP: Final = 4
+REASON_NUMBERS: Final = {reason: number for number, reason in enumerate(REASONS)}
+
+# Why an entry was refused, in EVENT.refusal.
+ACCEPTED: Final = 0
+REFUSED_NO_CASH: Final = 1
+REFUSED_QUANTITY: Final = 2
+REFUSED_NOTIONAL: Final = 3
+REFUSED_BOTH_SIDES: Final = 4
+
+ERROR_RANGE: Final = 1  # STATE.error: an amount left the range of the arithmetic
+
+_INT_FIELDS = (
+    "tick_m tick_d lot_m lot_d fee_m maker_fee_m fee_d slip_m slip_d protected stop_m stop_d target_m "
+    "target_d trail_m trail_d size_m size_d min_quantity_m min_quantity_d min_notional_m min_notional_d"
+)
+TERMS: Final = np.dtype([(name, np.int64) for name in _INT_FIELDS.split()])
+STATE: Final = np.dtype(
+    [
+        ("side", np.int64),  # 1 long, -1 short, 0 flat
+        ("cash_0", np.uint64),  # in 1e-40 quote currency, lowest limb first
+        ("cash_1", np.uint64),
+        ("cash_2", np.uint64),
+        ("cash_3", np.uint64),
+        ("cash", np.float64),  # the same, rounded, for marking
+        ("quantity", np.float64),
+        ("quantity_m", np.int64),
+        ("quantity_d", np.int64),
+        ("entry_m", np.int64),
+        ("entry_d", np.int64),
+        ("extreme", np.float64),  # best price of completed candles since entry, for the trailing stop
+        ("extreme_is_entry", np.int64),
+        ("fixed_guard", np.float64),  # the stop-loss level and
+        ("stop_guard", np.float64),  # the tighter stop and the target, each a little too near
+        ("target_guard", np.float64),
+        ("pending_exit", np.int64),
+        ("pending_entry", np.int64),  # 1 long, -1 short
+        ("opened", np.int64),  # open_candle was called for the candle to come
+        ("exposed", np.int64),  # candles in which a position was held after the open
+        ("error", np.int64),
+    ]
+)
+EVENT: Final = np.dtype(
+    [
+        ("row", np.int64),  # of the candle, counted from the first of the call
+        ("at_us", np.int64),
+        ("side", np.int64),  # 1 bought, -1 sold
+        ("position", np.int64),  # 1 long, -1 short
+        ("reason", np.int64),  # index into REASONS
+        ("refusal", np.int64),
+        ("price_m", np.int64),
+        ("price_d", np.int64),
+        ("quantity_m", np.int64),
+        ("quantity_d", np.int64),
+        ("reference", np.float64),  # price before slippage and rounding
+        ("maker", np.int64),
+        ("ambiguous", np.int64),
+    ]
+)
+EVENTS_PER_CANDLE: Final = 4  # exit, entry, protective exit, refusal
+
+# How much nearer a guard stands than its level: more than rounding can move it, less than a price step.
+_NEARER: Final = 1e-13
+
+Records: TypeAlias = NDArray[np.void]
+Exact: TypeAlias = tuple[int, int]  # mantissa and decimals: (4396373, 2) is 43963.73
+
+
+class Finer(NamedTuple):
+    """Columns of candles of a smaller time frame, or of none."""
+
+    opened_at_us: IntArray
+    open: FloatArray
+    high: FloatArray
+    low: FloatArray
+
+
+class Columns(NamedTuple):
+    """Candles and the signals at their closes, each of shape (n,)."""
+
+    opened_at_us: IntArray
+    open: FloatArray
+    high: FloatArray
+    low: FloatArray
+    close: FloatArray
+    long_entry: BoolArray
+    long_exit: BoolArray
+    short_entry: BoolArray
+    short_exit: BoolArray
+
+
+def mantissa_of(value: Decimal, where: str, field: str) -> Exact:
+    """A value of at least 0 as the kernel counts it. Raises InvalidInput for more than 18 digits."""
+    sign, digits, exponent = value.as_tuple()
+    if isinstance(exponent, int) and not sign and len(digits) + max(exponent, 0) <= 18:
+        mantissa = int("".join(map(str, digits))) * 10 ** max(exponent, 0)
+        if exponent >= -CASH_DECIMALS:
+            return mantissa, max(-exponent, 0)
+    expected = "give a number of at least 0 with at most 18 digits"
+    raise InvalidInput(Problem(where=where, field=field, value=str(value), expected=expected))
+
+
+def _fraction(value: float, field: str, below: float) -> tuple[int, int]:
+    number = Decimal(repr(value))
+    if not 0 < number < Decimal(repr(below)):
+        expected = f"give a fraction above 0 and below {below:g}: 0.02 is 2 %"
+        raise InvalidInput(Problem(where="protection", field=field, value=repr(value), expected=expected))
+    return mantissa_of(number, "protection", field)
+
+
+def terms_of(costs: Costs, rules: TradingRules, protection: Protection, sizing: Sizing) -> Records:
+    """What the kernel needs to know of an account, as one `TERMS` record, shape (1,).
+
+    Raises InvalidInput for costs, steps, exits or a size that make no sense.
+    """
+    terms = np.zeros(1, dtype=TERMS)
+    row = terms[0]
+    rates = {}
+    for field in ("fee_bps", "maker_fee_bps", "slippage_bps"):
+        bps: Decimal = getattr(costs, field)
+        if not (bps.is_finite() and 0 <= bps < 10_000):
+            expected = "give basis points of at least 0 and below 10000"
+            raise InvalidInput(Problem(where="costs", field=field, value=str(bps), expected=expected))
+        rates[field] = mantissa_of(bps.scaleb(-4).normalize(), "costs", field)
+    fee_decimals = max(rates["fee_bps"][1], rates["maker_fee_bps"][1])
+    if fee_decimals > 10 or rates["slippage_bps"][1] > 10:
+        value = f"{costs.fee_bps}, {costs.maker_fee_bps}, {costs.slippage_bps}"
+        expected = "give fees and slippage with at most 6 decimals"
+        raise InvalidInput(Problem(where="costs", field="", value=value, expected=expected))
+    row["fee_d"] = fee_decimals
+    row["fee_m"] = rates["fee_bps"][0] * 10 ** (fee_decimals - rates["fee_bps"][1])
+    row["maker_fee_m"] = rates["maker_fee_bps"][0] * 10 ** (fee_decimals - rates["maker_fee_bps"][1])
+    row["slip_m"], row["slip_d"] = rates["slippage_bps"]
+
+    for field, step in (("tick", rules.tick_size), ("lot", rules.lot_size)):
+        if step is not None and not (step.is_finite() and step > 0):
+            expected = "give a step above 0, or none"
+            raise InvalidInput(
+                Problem(where="rules", field=f"{field}_size", value=str(step), expected=expected)
+            )
+        row[f"{field}_m"], row[f"{field}_d"] = (
+            (0, 0) if step is None else mantissa_of(step.normalize(), "rules", f"{field}_size")
+        )
+    if row["tick_d"] + row["lot_d"] + fee_decimals > CASH_DECIMALS:
+        value = f"{rules.tick_size}, {rules.lot_size}"
+        expected = f"tick, lot and fee may have {CASH_DECIMALS} decimals together"
+        raise InvalidInput(
+            Problem(where="rules", field="tick_size, lot_size", value=value, expected=expected)
+        )
+    for field, least in (("min_quantity", rules.min_quantity), ("min_notional", rules.min_notional)):
+        row[f"{field}_m"], row[f"{field}_d"] = mantissa_of(least.normalize(), "rules", field)
+
+    if protection.stop_loss is not None:
+        row["stop_m"], row["stop_d"] = _fraction(protection.stop_loss, "stop_loss", 1)
+    if protection.take_profit is not None:
+        row["target_m"], row["target_d"] = _fraction(protection.take_profit, "take_profit", 1000)
+    if protection.trailing_stop is not None:
+        row["trail_m"], row["trail_d"] = _fraction(protection.trailing_stop, "trailing_stop", 1)
+    row["protected"] = bool(row["stop_m"] or row["target_m"] or row["trail_m"])
+
+    if not (sizing.value.is_finite() and 0 < sizing.value <= 1):
+        expected = "give a fraction above 0 and at most 1"
+        raise InvalidInput(Problem(where="sizing", field="value", value=str(sizing.value), expected=expected))
+    row["size_m"], row["size_d"] = mantissa_of(sizing.value.normalize(), "sizing", "value")
+    return terms
+
+
+def flat_state(cash: Decimal) -> Records:
+    """A `STATE` record without a position, shape (1,). Raises InvalidInput as `set_cash` does."""
+    state = np.zeros(1, dtype=STATE)
+    set_cash(state, cash)
+    return state
+
+
+def set_cash(state: Records, cash: Decimal) -> None:
+    """Put the account's cash into the record. Raises InvalidInput where the kernel cannot count it."""
+    sign, digits, exponent = cash.as_tuple()
+    if not isinstance(exponent, int) or exponent < -CASH_DECIMALS or len(digits) + exponent > 30:
+        expected = f"give an amount below 1e30 with at most {CASH_DECIMALS} decimals"
+        raise InvalidInput(Problem(where="account", field="cash", value=str(cash), expected=expected))
+    units = int("".join(map(str, digits))) * 10 ** (exponent + CASH_DECIMALS) * (-1 if sign else 1)
+    units %= 2**256
+    for limb in range(4):
+        state[f"cash_{limb}"] = (units >> (64 * limb)) & (2**64 - 1)
+    state["cash"] = _nearest_cash(state)
+
+
+def cash_of(state: Records) -> Decimal:
+    """The cash in the record, exactly."""
+    units = sum(int(state[f"cash_{limb}"][0]) << (64 * limb) for limb in range(4))
+    if units >= 2**255:
+        units -= 2**256
+    return Decimal(f"{units}e-{CASH_DECIMALS}")
+
+
+def _nearest_cash(state: Records) -> float:
+    # Through the same conversion as the kernel's, so that a restored account marks as one that never stopped.
+    limbs = tuple(np.uint64(state[f"cash_{limb}"][0]) for limb in range(4))
+    return float(to_float(limbs)) / 1e40  # type: ignore[arg-type]  # four limbs
+
+
+def raise_error(state: Records) -> None:
+    """Raise RejectedError where the kernel stopped because an amount left its range."""
+    if state["error"][0] == ERROR_RANGE:
+        raise RejectedError(
+            "an amount has more digits than can be counted: prices, lots and cash do not fit together"
+        )
+
+
+@compiled
+def _ten_to(exponent: int) -> int:
+    power = 1
+    for _ in range(exponent):
+        power *= 10
+    return power
+
+
+@compiled
+def _quotient(numerator: Wide, denominator: Wide, exponent: int) -> tuple[int, bool]:
+    """numerator * 10**exponent / denominator rounded down, and whether that is exact; -1 out of range."""
+    if exponent >= 0:
+        return floor_divide(times_power(numerator, exponent), denominator)
+    return floor_divide(numerator, times_power(denominator, -exponent))
+
+
+@compiled
+def _cash(s: Any) -> Wide:
+    return s.cash_0, s.cash_1, s.cash_2, s.cash_3
+
+
+@compiled
+def _slipped(t: Any, number: Wide, decimals: int, buys: bool) -> tuple[Wide, int]:
+    """The price worsened by the slippage, exactly."""
+    factor = _ten_to(t.slip_d) + (t.slip_m if buys else -t.slip_m)
+    return times(number, factor), decimals + t.slip_d
+
+
+@compiled
+def _round_price(s: Any, t: Any, number: Wide, decimals: int, up: bool, most_decimals: int) -> Exact:
+    """The price on the tick, or of 17 digits where there is no tick."""
+    step, kept = t.tick_m, t.tick_d
+    if step == 0:
+        step, kept = 1, min(decimals, MAX_DECIMALS, most_decimals)
+        mantissa = to_float(number) * 10.0 ** (kept - decimals)
+        while mantissa >= 10.0**PRICE_DIGITS and kept > 0:
+            mantissa /= 10.0
+            kept -= 1
+    steps, exact = _quotient(number, wide(step), kept - decimals)
+    if steps < 0 or float(steps) * float(step) > 9e18:
+        s.error = ERROR_RANGE
+        return 0, 0
+    if up and not exact:
+        steps += 1
+    return steps * step, kept
+
+
+@compiled
+def _fill(s: Any, t: Any, event: Any, buys: bool, price: Exact, quantity: Exact, maker: bool) -> None:
+    """Move the cash and write what the event says of the fill itself."""
+    product = times(wide(price[0]), quantity[0])
+    spare = CASH_DECIMALS - price[1] - quantity[1] - t.fee_d
+    if spare < 0 or to_float(product) * 10.0 ** (spare + t.fee_d) > 1e75:
+        s.error = ERROR_RANGE
+        return
+    notional = times_power(product, spare + t.fee_d)
+    fee = times_power(times(product, t.maker_fee_m if maker else t.fee_m), spare)
+    cash = subtract(_cash(s), add(notional, fee)) if buys else subtract(add(_cash(s), notional), fee)
+    s.cash_0, s.cash_1, s.cash_2, s.cash_3 = cash
+    s.cash = to_float(cash) / 1e40
+    event.side = 1 if buys else -1
+    event.price_m, event.price_d = price
+    event.quantity_m, event.quantity_d = quantity
+    event.refusal = ACCEPTED
+    event.maker = 1 if maker else 0
+
+
+@compiled
+def _leave(
+    s: Any, t: Any, event: Any, reason: int, number: Wide, decimals: int, reference: float, ambiguous: bool
+) -> None:
+    """Close the whole position at a price that slips, but for a take-profit's, and is rounded against us."""
+    buys = s.side < 0
+    maker = reason == TAKE_PROFIT
+    if not maker:
+        number, decimals = _slipped(t, number, decimals, buys)
+    most = CASH_DECIMALS - t.fee_d - s.quantity_d
+    price = _round_price(s, t, number, decimals, buys, most)
+    _fill(s, t, event, buys, price, (s.quantity_m, s.quantity_d), maker)
+    event.position, event.reason = s.side, reason
+    event.reference = reference
+    event.ambiguous = 1 if ambiguous else 0
+    s.side = 0
+    s.quantity = 0.0
+    s.quantity_m = s.quantity_d = s.entry_m = s.entry_d = 0
+    s.extreme = s.fixed_guard = s.stop_guard = s.target_guard = 0.0
+    s.extreme_is_entry = 0
+
+
+@compiled
+def _leave_at(s: Any, t: Any, event: Any, reason: int, price: float) -> None:
+    mantissa, decimals = decimal_of(price)
+    _leave(s, t, event, reason, wide(mantissa), decimals, price, False)
+
+
+@compiled
+def _affordable(s: Any, t: Any, price: Exact) -> Exact:
+    """The largest quantity on the lot that the sizing's share of the cash pays for, fee included."""
+    cash = _cash(s)
+    if to_float(cash) * t.size_m > 1e75:
+        s.error = ERROR_RANGE
+        return 0, 0
+    budget = times(cash, t.size_m)
+    budget_d = CASH_DECIMALS + t.size_d
+    unit = times(wide(price[0]), _ten_to(t.fee_d) + t.fee_m)  # one of the base, fee included
+    unit_d = price[1] + t.fee_d
+    lot, lot_d = t.lot_m, t.lot_d
+    if lot == 0:
+        rough = to_float(budget) / to_float(unit) * 10.0 ** (unit_d - budget_d)
+        lot = 1
+        lot_d = QUANTITY_DIGITS - 1 - int(np.floor(np.log10(rough)))
+        lot_d = max(0, min(lot_d, CASH_DECIMALS - price[1] - t.fee_d))
+    lots, _ = _quotient(budget, times(unit, lot), unit_d + lot_d - budget_d)
+    if t.lot_m == 0 and lot_d > 0 and lots >= _ten_to(QUANTITY_DIGITS):
+        # The logarithm of a number beside a power of ten came out one too low.
+        lots //= 10
+        lot_d -= 1
+    if lots < 0 or float(lots) * float(lot) > 9e18:
+        s.error = ERROR_RANGE
+        return 0, 0
+    return lots * lot, lot_d
+
+
+@compiled
+def _enter(s: Any, t: Any, event: Any, side: int, open_price: float) -> None:
+    """Size and fill an entry at the open, or refuse it."""
+    event.side = event.position = side
+    event.reason, event.reference = ENTRY, open_price
+    event.maker = event.ambiguous = 0
+    buys = side > 0
+    mantissa, decimals = decimal_of(open_price)
+    number, decimals = _slipped(t, wide(mantissa), decimals, buys)
+    price = _round_price(s, t, number, decimals, buys, MAX_DECIMALS)
+    quantity = (0, 0)
+    has_cash = price[0] > 0 and not less(_cash(s), wide(1))
+    if has_cash:
+        quantity = _affordable(s, t, price)
+    event.price_m, event.price_d = price
+    event.quantity_m, event.quantity_d = quantity
+    notional = times(wide(price[0]), quantity[0])
+    if not has_cash:
+        event.refusal = REFUSED_NO_CASH
+    elif (
+        quantity[0] == 0
+        or compare(wide(quantity[0]), quantity[1], wide(t.min_quantity_m), t.min_quantity_d) < 0
+    ):
+        event.refusal = REFUSED_QUANTITY
+    elif compare(notional, price[1] + quantity[1], wide(t.min_notional_m), t.min_notional_d) < 0:
+        event.refusal = REFUSED_NOTIONAL
+    else:
+        _fill(s, t, event, buys, price, quantity, False)
+        s.side = side
+        s.quantity = float(quantity[0]) / 10.0 ** quantity[1]
+        s.quantity_m, s.quantity_d = quantity
+        s.entry_m, s.entry_d = price
+        s.extreme = float(price[0]) / 10.0 ** price[1]
+        s.extreme_is_entry = 1
+        _arm(s, t)
+
+
+@compiled
+def _arm(s: Any, t: Any) -> None:
+    """Set the guards of a position. With no such exit a guard is out of reach."""
+    entry = float(s.entry_m) / 10.0**s.entry_d
+    s.fixed_guard = -s.side * np.inf
+    s.target_guard = s.side * np.inf
+    if t.stop_m > 0:
+        s.fixed_guard = entry * (1.0 - s.side * t.stop_m / 10.0**t.stop_d) * (1.0 + s.side * _NEARER)
+    if t.target_m > 0:
+        s.target_guard = entry * (1.0 + s.side * t.target_m / 10.0**t.target_d) * (1.0 - s.side * _NEARER)
+    _follow(s, t)
+
+
+@compiled
+def _follow(s: Any, t: Any) -> None:
+    """Move the stop's guard after the extreme."""
+    s.stop_guard = s.fixed_guard
+    if t.trail_m > 0:
+        trail = s.extreme * (1.0 - s.side * t.trail_m / 10.0**t.trail_d) * (1.0 + s.side * _NEARER)
+        if s.side * trail > s.side * s.stop_guard:
+            s.stop_guard = trail
+
+
+@compiled
+def _stop_level(s: Any, t: Any) -> tuple[int, Wide, int]:
+    """The stop nearest to the market: its reason, 0 where there is none, and its exact level."""
+    reason = 0
+    level, decimals = wide(0), 0
+    if t.stop_m > 0:
+        reason = STOP_LOSS
+        level = times(wide(s.entry_m), _ten_to(t.stop_d) - s.side * t.stop_m)
+        decimals = s.entry_d + t.stop_d
+    if t.trail_m > 0:
+        extreme = decimal_of(s.extreme)
+        if s.extreme_is_entry != 0:
+            extreme = (s.entry_m, s.entry_d)
+        trail = times(wide(extreme[0]), _ten_to(t.trail_d) - s.side * t.trail_m)
+        trail_d = extreme[1] + t.trail_d
+        if reason == 0 or s.side * compare(trail, trail_d, level, decimals) > 0:
+            reason, level, decimals = TRAILING_STOP, trail, trail_d
+    return reason, level, decimals
+
+
+@compiled
+def _target_price(s: Any, t: Any) -> Exact:
+    """The limit price of the take-profit; mantissa 0 where there is none.
+
+    A limit order is filled at its level or better, so its tick lies at the level or beyond it.
+    """
+    factor = _ten_to(t.target_d) + s.side * t.target_m
+    if t.target_m == 0 or factor <= 0:
+        return 0, 0
+    level = times(wide(s.entry_m), factor)
+    most = CASH_DECIMALS - t.fee_d - s.quantity_d
+    return _round_price(s, t, level, s.entry_d + t.target_d, s.side > 0, most)
+
+
+@compiled
+def _reaches(price: float, level: Wide, decimals: int, direction: int) -> bool:
+    """Whether the price is at the level or beyond it: above (direction 1) or below (-1)."""
+    mantissa, price_d = decimal_of(price)
+    return direction * compare(wide(mantissa), price_d, level, decimals) >= 0
+
+
+@compiled
+def _open(s: Any, t: Any, row: int, at_us: int, price: float, out: Any, count: int) -> int:
+    """What happens at a candle's first price: due orders, then exits whose level it has jumped over."""
+    if s.pending_exit != 0:
+        s.pending_exit = 0
+        if s.side != 0:
+            out[count].row, out[count].at_us = row, at_us
+            _leave_at(s, t, out[count], EXIT_SIGNAL, price)
+            count += 1
+    if s.pending_entry != 0:
+        side = s.pending_entry
+        s.pending_entry = 0
+        if s.side == 0:
+            out[count].row, out[count].at_us = row, at_us
+            _enter(s, t, out[count], side, price)
+            count += 1
+    if s.side == 0 or t.protected == 0:
+        return count
+    reason = 0
+    if s.side * price <= s.side * s.stop_guard:
+        stopped_by, level, decimals = _stop_level(s, t)
+        if stopped_by != 0 and _reaches(price, level, decimals, -s.side):
+            reason = stopped_by
+    elif s.side * price >= s.side * s.target_guard:
+        target = _target_price(s, t)
+        if target[0] > 0 and _reaches(price, wide(target[0]), target[1], s.side):
+            reason = TAKE_PROFIT
+    if reason != 0:
+        out[count].row, out[count].at_us = row, at_us
+        _leave_at(s, t, out[count], reason, price)
+        count += 1
+    return count
+
+
+@compiled
+def _first_touched(
+    side: int, at_us: int, until_us: int, stop: Wide, stop_d: int, target: Exact, finer: Finer
+) -> tuple[int, int]:
+    """Which of stop (1) and target (2) the finer candles show first, and when; 0 where they do not tell."""
+    limit = wide(target[0])
+    row = np.searchsorted(finer.opened_at_us, at_us)
+    while row < len(finer.opened_at_us) and finer.opened_at_us[row] < until_us:
+        adverse = finer.low[row] if side > 0 else finer.high[row]
+        favourable = finer.high[row] if side > 0 else finer.low[row]
+        stopped = _reaches(adverse, stop, stop_d, -side)
+        reached = _reaches(favourable, limit, target[1], side)
+        if stopped and reached:
+            # Where the finer candle opened may still tell.
+            stopped = _reaches(finer.open[row], stop, stop_d, -side)
+            reached = _reaches(finer.open[row], limit, target[1], side)
+            if not (stopped or reached):
+                return 0, at_us
+        if stopped or reached:
+            return 1 if stopped else 2, finer.opened_at_us[row]
+        row += 1
+    return 0, at_us
+
+
+@compiled
+def _protect(s: Any, t: Any, event: Any, until_us: int, high: float, low: float, finer: Finer) -> bool:
+    """Exits inside a candle whose range came near a level. Whether there was one."""
+    adverse = low if s.side > 0 else high
+    favourable = high if s.side > 0 else low
+    reason, stop, stop_d = _stop_level(s, t)
+    target = _target_price(s, t)
+    stopped = reason != 0 and _reaches(adverse, stop, stop_d, -s.side)
+    reached = target[0] > 0 and _reaches(favourable, wide(target[0]), target[1], s.side)
+    ambiguous = False
+    if stopped and reached:
+        first, event.at_us = _first_touched(s.side, event.at_us, until_us, stop, stop_d, target, finer)
+        ambiguous = first == 0
+        stopped = first != 2
+    if stopped:
+        _leave(s, t, event, reason, stop, stop_d, to_float(stop) / 10.0**stop_d, ambiguous)
+    elif reached:
+        price = float(target[0]) / 10.0 ** target[1]
+        _leave(s, t, event, TAKE_PROFIT, wide(target[0]), target[1], price, False)
+    return stopped or reached
+
+
+@compiled
+def _close(
+    s: Any,
+    t: Any,
+    row: int,
+    at_us: int,
+    until_us: int,
+    high: float,
+    low: float,
+    finer: Finer,
+    out: Any,
+    count: int,
+) -> int:
+    """What happens between a candle's open and its close; the candle then counts as completed."""
+    if s.side == 0:
+        return count
+    s.exposed += 1
+    if t.protected == 0:
+        return count
+    adverse = low if s.side > 0 else high
+    favourable = high if s.side > 0 else low
+    if s.side * adverse <= s.side * s.stop_guard or s.side * favourable >= s.side * s.target_guard:
+        out[count].row, out[count].at_us = row, at_us
+        if _protect(s, t, out[count], until_us, high, low, finer):
+            return count + 1
+    if s.side * favourable > s.side * s.extreme:
+        s.extreme = favourable
+        s.extreme_is_entry = 0
+        _follow(s, t)
+    return count
+
+
+@compiled
+def _decide(
+    s: Any, event: Any, close: float, long_entry: bool, long_exit: bool, short_entry: bool, short_exit: bool
+) -> bool:
+    """Turn a closed candle's signals into orders for the next open. Whether it was a refusal."""
+    if s.side > 0:
+        if long_exit:
+            s.pending_exit = 1
+            s.pending_entry = SHORT if short_entry else 0
+    elif s.side < 0:
+        if short_exit:
+            s.pending_exit = 1
+            s.pending_entry = LONG if long_entry else 0
+    elif long_entry and short_entry:
+        event.side = event.position = LONG
+        event.reason, event.refusal, event.reference = ENTRY, REFUSED_BOTH_SIDES, close
+        event.price_m = event.price_d = event.quantity_m = event.quantity_d = event.maker = (
+            event.ambiguous
+        ) = 0
+        return True
+    elif long_entry:
+        s.pending_entry = LONG
+    elif short_entry:
+        s.pending_entry = SHORT
+    return False
+
+
+@compiled
+def run_candles(
+    state: Any,
+    terms: Any,
+    columns: Columns,
+    duration_us: int,
+    finer: Finer,
+    start: int,
+    equity: Any,
+    out: Any,
+) -> tuple[int, int]:
+    """Run the rows from `start` on; the first row not run and how many events were written to `out`.
+
+    Stops early where `out` (`EVENT` records) might not hold the next row's events, and at an error. `equity`
+    gets cash plus the marked position at each close, in quote currency.
+    """
+    s, t = state[0], terms[0]
+    rows = len(columns.opened_at_us)
+    room = len(out) - EVENTS_PER_CANDLE
+    count = 0
+    for i in range(start, rows):
+        if count > room:
+            return i, count
+        at_us = columns.opened_at_us[i]
+        until_us = at_us + duration_us
+        if s.opened != 0:
+            s.opened = 0
+        else:
+            count = _open(s, t, i, at_us, columns.open[i], out, count)
+        count = _close(s, t, i, at_us, until_us, columns.high[i], columns.low[i], finer, out, count)
+        close = columns.close[i]
+        equity[i] = s.cash + s.side * s.quantity * close
+        long_entry, long_exit = columns.long_entry[i], columns.long_exit[i]
+        short_entry, short_exit = columns.short_entry[i], columns.short_exit[i]
+        if long_entry or long_exit or short_entry or short_exit:
+            out[count].row, out[count].at_us = i, until_us
+            if _decide(s, out[count], close, long_entry, long_exit, short_entry, short_exit):
+                count += 1
+        if s.error != 0:
+            return i, count
+    return rows, count
+
+
+@compiled
+def open_candle(state: Any, terms: Any, at_us: int, price: float, out: Any) -> int:
+    """A bot's first half of a candle, when its first trade is known; how many events were written."""
+    s = state[0]
+    s.opened = 1
+    return _open(s, terms[0], 0, at_us, price, out, 0)
+
+
+@compiled
+def close_candle(
+    state: Any,
+    terms: Any,
+    at_us: int,
+    until_us: int,
+    price: float,
+    high: float,
+    low: float,
+    finer: Finer,
+    out: Any,
+) -> int:
+    """The rest of a bot's candle, and its first half at the open `price` where that was not run before."""
+    s, t = state[0], terms[0]
+    count = 0
+    if s.opened != 0:
+        s.opened = 0
+    else:
+        count = _open(s, t, 0, at_us, price, out, count)
+    return _close(s, t, 0, at_us, until_us, high, low, finer, out, count)
+
+
+@compiled
+def decide(
+    state: Any,
+    at_us: int,
+    close: float,
+    long_entry: bool,
+    long_exit: bool,
+    short_entry: bool,
+    short_exit: bool,
+    out: Any,
+) -> int:
+    """Turn a closed candle's signals into pending orders; how many events (refusals) were written."""
+    out[0].row, out[0].at_us = 0, at_us
+    return int(_decide(state[0], out[0], close, long_entry, long_exit, short_entry, short_exit))
+
+
+@compiled
+def close_position(state: Any, terms: Any, row: int, at_us: int, price: float, reason: int, out: Any) -> int:
+    """Leave the market at once at `price`, worsened by slippage; orders that wait are dropped."""
+    s, t = state[0], terms[0]
+    s.pending_exit = s.pending_entry = 0
+    if s.side == 0:
+        return 0
+    out[0].row, out[0].at_us = row, at_us
+    _leave_at(s, t, out[0], reason, price)
+    return 1
+
+
+@compiled
+def arm(state: Any, terms: Any) -> None:
+    """Set the levels of a position that was put into the record from outside."""
+    _arm(state[0], terms[0])
+
+
+def finer_columns(finer: Ohlcv | None) -> Finer:
+    """The columns of finer candles that the kernel reads; empty ones where there are none."""
+    if finer is None:
+        nothing = np.empty(0)
+        return Finer(np.empty(0, dtype=np.int64), nothing, nothing, nothing)
+    return Finer(finer.opened_at_us, finer.open, finer.high, finer.low)

@@ -1,0 +1,209 @@
+"""The exact books of one account: every fill as postings that sum to zero.
+
+Nothing here rounds: amounts are decimals of as many digits as they need. The crossing from what the fill
+kernel counts, whole mantissas, and from doubles to `Decimal` is `exact` and `exact_price`.
+"""
+
+from __future__ import annotations
+
+from decimal import Context, Decimal, DivisionByZero, Inexact, InvalidOperation, Overflow
+from enum import StrEnum
+
+import msgspec
+
+from bots.orders import ClosedTrade, Costs, Fill, OrderReason, PositionSide
+from data.errors import RejectedError
+from data.models import Side
+
+# A sum or product that would need more digits than this raises instead of being rounded.
+EXACT = Context(prec=160, traps=[Inexact, InvalidOperation, DivisionByZero, Overflow])
+_RATES = Context(prec=20)
+_ZERO = Decimal(0)
+_BPS = Decimal("0.0001")
+
+
+def exact(mantissa: int, decimals: int) -> Decimal:
+    """mantissa * 10**-decimals: what the kernel counted, as money."""
+    return Decimal(mantissa).scaleb(-decimals, EXACT)
+
+
+def exact_price(price: float) -> Decimal:
+    """The decimal that a venue's price was read from: the shortest that gives the same double."""
+    return Decimal(repr(float(price)))
+
+
+class Account(StrEnum):
+    """Where a posting goes. Balances are in quote currency."""
+
+    CAPITAL = "capital"  # what was paid in, as a negative balance
+    CASH = "cash"  # includes what a short sale brought in
+    POSITION = "position"  # at cost: positive long, negative short
+    FEES = "fees"
+    REALISED = "realised"  # profits of closed trades before fees, as a negative balance
+
+
+class Posting(msgspec.Struct, frozen=True):
+    """One side of a booking."""
+
+    account: Account
+    amount: Decimal  # quote currency
+
+
+class Booking(msgspec.Struct, frozen=True, kw_only=True):
+    """What one fill did to the books; the postings sum to zero."""
+
+    postings: tuple[Posting, ...]
+    closed: ClosedTrade | None = None  # the round trip that this fill ended
+
+
+class LedgerState(msgspec.Struct, frozen=True, kw_only=True):
+    """The books at one moment, enough to go on from."""
+
+    capital: Decimal
+    cash: Decimal
+    quantity: Decimal = _ZERO  # base currency, negative when short
+    entry_price: Decimal = _ZERO
+    entry_fee: Decimal = _ZERO
+    entry_at_us: int = 0
+    fees: Decimal = _ZERO  # paid so far
+    realised: Decimal = _ZERO  # profit of closed trades before fees
+    slippage: Decimal = _ZERO  # lost to slippage and rounding so far
+    turnover: Decimal = _ZERO  # notional of all fills
+
+
+class Ledger:
+    """One account with at most one position at a time, entered and left whole."""
+
+    def __init__(self, state: LedgerState) -> None:
+        self._capital = state.capital
+        self._cash = state.cash
+        self._quantity = state.quantity
+        self._entry_price = state.entry_price
+        self._entry_fee = state.entry_fee
+        self._entry_at_us = state.entry_at_us
+        self._fees = state.fees
+        self._realised = state.realised
+        self._slippage = state.slippage
+        self._turnover = state.turnover
+        self.verify()
+
+    @classmethod
+    def opened_with(cls, capital: Decimal) -> Ledger:
+        """New books with `capital` paid in, in quote currency."""
+        return cls(LedgerState(capital=capital, cash=capital))
+
+    @property
+    def state(self) -> LedgerState:
+        return LedgerState(
+            capital=self._capital,
+            cash=self._cash,
+            quantity=self._quantity,
+            entry_price=self._entry_price,
+            entry_fee=self._entry_fee,
+            entry_at_us=self._entry_at_us,
+            fees=self._fees,
+            realised=self._realised,
+            slippage=self._slippage,
+            turnover=self._turnover,
+        )
+
+    @property
+    def cash(self) -> Decimal:
+        return self._cash
+
+    @property
+    def quantity(self) -> Decimal:
+        """Base currency held, negative when short."""
+        return self._quantity
+
+    @property
+    def entry_price(self) -> Decimal:
+        """Of the open position; 0 when flat."""
+        return self._entry_price
+
+    def equity(self, price: Decimal) -> Decimal:
+        """Cash and the position marked at `price`."""
+        return EXACT.add(self._cash, EXACT.multiply(self._quantity, price))
+
+    def unrealised(self, price: Decimal) -> Decimal:
+        """What the open position would bring at `price` over its cost, before fees."""
+        return EXACT.multiply(self._quantity, EXACT.subtract(price, self._entry_price))
+
+    def book(self, fill: Fill) -> Booking:
+        """Enter a fill into the books. Raises RejectedError for one that does not fit the position."""
+        notional = EXACT.multiply(fill.price, fill.quantity)
+        signed = fill.quantity if fill.side is Side.BUY else -fill.quantity
+        cost = notional if fill.side is Side.BUY else -notional
+        if self._quantity == 0:
+            opens = Side.BUY if fill.position_side is PositionSide.LONG else Side.SELL
+            if fill.reason is not OrderReason.ENTRY or fill.side is not opens:
+                raise RejectedError(f"a {fill.reason} fill that {fill.side}s without a position")
+            booking = Booking(
+                postings=(
+                    Posting(Account.CASH, -EXACT.add(cost, fill.fee)),
+                    Posting(Account.POSITION, cost),
+                    Posting(Account.FEES, fill.fee),
+                )
+            )
+            self._quantity = signed
+            self._entry_price, self._entry_fee = fill.price, fill.fee
+            self._entry_at_us = fill.filled_at_us
+        else:
+            if signed != -self._quantity:
+                raise RejectedError(f"a fill of {signed} against a position of {self._quantity}")
+            gain = -EXACT.add(cost, EXACT.multiply(self._quantity, self._entry_price))
+            booking = Booking(
+                postings=(
+                    Posting(Account.CASH, -EXACT.add(cost, fill.fee)),
+                    Posting(Account.POSITION, EXACT.add(cost, gain)),
+                    Posting(Account.FEES, fill.fee),
+                    Posting(Account.REALISED, -gain),
+                ),
+                closed=self._closed(fill, gain),
+            )
+            self._realised = EXACT.add(self._realised, gain)
+            self._quantity = _ZERO
+            self._entry_price = self._entry_fee = _ZERO
+            self._entry_at_us = 0
+        self._cash = EXACT.add(self._cash, booking.postings[0].amount)
+        self._fees = EXACT.add(self._fees, fill.fee)
+        self._slippage = EXACT.add(self._slippage, fill.slippage)
+        self._turnover = EXACT.add(self._turnover, notional)
+        return booking
+
+    def verify(self) -> None:
+        """Raise AssertionError unless every quote unit is accounted for: what came in is somewhere."""
+        cost = EXACT.multiply(self._quantity, self._entry_price)
+        held = EXACT.add(EXACT.add(self._cash, cost), self._fees)
+        put_in = EXACT.add(self._capital, self._realised)
+        if held != put_in:
+            raise AssertionError(f"the books hold {held} but {put_in} came in")
+
+    def _closed(self, fill: Fill, gain: Decimal) -> ClosedTrade:
+        fees = EXACT.add(self._entry_fee, fill.fee)
+        pnl = EXACT.subtract(gain, fees)
+        entry_notional = EXACT.multiply(self._entry_price, fill.quantity)
+        return ClosedTrade(
+            side=fill.position_side,
+            entry_at_us=self._entry_at_us,
+            entry_price=self._entry_price,
+            exit_at_us=fill.filled_at_us,
+            exit_price=fill.price,
+            quantity=fill.quantity,
+            fees=fees,
+            pnl=pnl,
+            return_rate=_RATES.divide(pnl, entry_notional),
+            exit_reason=fill.reason,
+        )
+
+
+def fee_of(price: Decimal, quantity: Decimal, costs: Costs, *, maker: bool) -> Decimal:
+    """The fee of a fill, in quote currency, unrounded."""
+    bps = costs.maker_fee_bps if maker else costs.fee_bps
+    return EXACT.multiply(EXACT.multiply(price, quantity), EXACT.multiply(bps, _BPS))
+
+
+def slippage_of(side: Side, price: Decimal, reference: Decimal, quantity: Decimal) -> Decimal:
+    """What a fill lost against the reference price, in quote currency; below 0 where it gained."""
+    worse = EXACT.subtract(price, reference) if side is Side.BUY else EXACT.subtract(reference, price)
+    return EXACT.multiply(worse, quantity)

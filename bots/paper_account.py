@@ -1,0 +1,291 @@
+"""A bot's account on paper: candles and decisions in, orders, fills and closed trades out.
+
+It steps through the very kernel that a backtest runs over whole arrays. Call `open_candle` at a candle's first
+trade (or leave it out), `close_candle` when it closes and `decide` with what the strategy said of it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from decimal import Decimal
+
+import msgspec
+import numpy as np
+
+from bots import fills
+from bots.booking import Event, events_of, fill_of, refusal_sentence
+from bots.ledger import Ledger, LedgerState, exact_price
+from bots.orders import ClosedTrade, Costs, Fill, Order, OrderReason, OrderStatus, PositionSide, TradingRules
+from data.errors import RejectedError
+from data.models import Candle, Ohlcv, Side
+from strategies.base import Decision, Protection, Sizing
+
+
+class EquityPoint(msgspec.Struct, frozen=True, kw_only=True):
+    """The account at one moment, in quote currency."""
+
+    at_us: int
+    price: Decimal  # the position is marked at
+    cash: Decimal
+    equity: Decimal
+
+
+class AccountStep(msgspec.Struct, frozen=True, kw_only=True):
+    """What one call did to the account. Store it together with the state after it."""
+
+    orders: tuple[Order, ...] = ()  # new ones, and earlier ones whose status changed
+    fills: tuple[Fill, ...] = ()
+    trades: tuple[ClosedTrade, ...] = ()
+    equity: EquityPoint | None = None
+
+    @property
+    def is_empty(self) -> bool:
+        return not (self.orders or self.fills or self.trades or self.equity)
+
+
+class AccountState(msgspec.Struct, frozen=True, kw_only=True):
+    """All that an account carries from step to step; JSON keeps every digit."""
+
+    ledger: LedgerState
+    sequence: int = 0  # of the newest order
+    pending: tuple[Order, ...] = ()  # wait for the next candle's open, in this order
+    extreme: float = 0.0  # best price of completed candles since entry; the entry price before the first
+    extreme_is_entry: bool = False
+    opened_at_us: int | None = None  # the candle whose open was run but not its close
+    last_opened_at_us: int | None = None  # the last candle that was closed
+    last_closes_at_us: int | None = None
+    exposed_candles: int = 0  # candles in which a position was held after the open
+
+
+class PaperAccount:
+    """One account. Deterministic: the same steps from the same state give the same results."""
+
+    def __init__(
+        self,
+        *,
+        capital: Decimal,
+        costs: Costs,
+        rules: TradingRules,
+        protection: Protection,
+        sizing: Sizing,
+        state: AccountState | None = None,
+    ) -> None:
+        """Start with `capital` in quote currency, or go on from `state`. Raises InvalidInput for bad terms."""
+        self._costs = costs
+        self._rules = rules
+        self._terms = fills.terms_of(costs, rules, protection, sizing)
+        start = state or AccountState(ledger=LedgerState(capital=capital, cash=capital))
+        self._ledger = Ledger(start.ledger)
+        self._sequence = start.sequence
+        self._pending = list(start.pending)
+        self._opened_at_us = start.opened_at_us
+        self._last_opened_at_us = start.last_opened_at_us
+        self._last_closes_at_us = start.last_closes_at_us
+        self._kernel = kernel_state(start, self._terms)
+        self._events = np.zeros(fills.EVENTS_PER_CANDLE, dtype=fills.EVENT)
+
+    @property
+    def state(self) -> AccountState:
+        kernel = self._kernel[0]
+        return AccountState(
+            ledger=self._ledger.state,
+            sequence=self._sequence,
+            pending=tuple(self._pending),
+            extreme=float(kernel["extreme"]),
+            extreme_is_entry=bool(kernel["extreme_is_entry"]),
+            opened_at_us=self._opened_at_us,
+            last_opened_at_us=self._last_opened_at_us,
+            last_closes_at_us=self._last_closes_at_us,
+            exposed_candles=int(kernel["exposed"]),
+        )
+
+    @property
+    def ledger(self) -> Ledger:
+        """The books, for reading."""
+        return self._ledger
+
+    @property
+    def position_side(self) -> PositionSide | None:
+        """None when flat."""
+        if self._ledger.quantity == 0:
+            return None
+        return PositionSide.LONG if self._ledger.quantity > 0 else PositionSide.SHORT
+
+    @property
+    def pending(self) -> Sequence[Order]:
+        """Orders that wait for the next candle's open."""
+        return tuple(self._pending)
+
+    def open_candle(self, opened_at_us: int, price: float) -> AccountStep:
+        """A new candle's first trade: due orders are filled, and exits whose level the price jumped over."""
+        if self._opened_at_us is not None:
+            raise RejectedError(f"the candle of {self._opened_at_us} us is still open")
+        self._check_newer(opened_at_us)
+        self._opened_at_us = opened_at_us
+        count = fills.open_candle(self._kernel, self._terms, opened_at_us, price, self._events)
+        return self._booked(count)
+
+    def close_candle(self, candle: Candle, finer: Ohlcv | None = None) -> AccountStep:
+        """A candle has closed: exits inside it, the trailing stop, and the equity at its close.
+
+        Runs the candle's open first where `open_candle` was not called for it. `finer` candles of a smaller
+        time frame decide between stop and target where both lie inside this one.
+        """
+        if self._opened_at_us not in (None, candle.opened_at_us):
+            raise RejectedError(
+                f"the candle of {candle.opened_at_us} us closes while that of {self._opened_at_us} us is open"
+            )
+        self._check_newer(candle.opened_at_us)
+        self._opened_at_us = None
+        self._last_opened_at_us, self._last_closes_at_us = candle.opened_at_us, candle.closes_at_us
+        count = fills.close_candle(
+            self._kernel,
+            self._terms,
+            candle.opened_at_us,
+            candle.closes_at_us,
+            candle.open,
+            candle.high,
+            candle.low,
+            fills.finer_columns(finer),
+            self._events,
+        )
+        step = self._booked(count)
+        return msgspec.structs.replace(step, equity=self._marked(candle.closes_at_us, candle.close))
+
+    def decide(self, decision: Decision) -> AccountStep:
+        """Turn the signals of the candle just closed into orders for the next open."""
+        closes_at_us = self._last_closes_at_us
+        if (
+            self._opened_at_us is not None
+            or closes_at_us is None
+            or decision.opened_at_us != self._last_opened_at_us
+        ):
+            raise RejectedError(
+                f"a decision on the candle of {decision.opened_at_us} us, "
+                f"which is not the one just closed ({self._last_opened_at_us} us)"
+            )
+        if self._pending:
+            raise RejectedError(f"the candle of {decision.opened_at_us} us was decided already")
+        count = fills.decide(
+            self._kernel,
+            closes_at_us,
+            decision.close,
+            decision.long_entry,
+            decision.long_exit,
+            decision.short_entry,
+            decision.short_exit,
+            self._events,
+        )
+        step = self._booked(count)
+        side = self.position_side
+        if self._kernel["pending_exit"][0] and side is not None:
+            closing = Side.SELL if side is PositionSide.LONG else Side.BUY
+            self._wait(closing, side, OrderReason.EXIT_SIGNAL, closes_at_us, abs(self._ledger.quantity))
+        entry = int(self._kernel["pending_entry"][0])
+        if entry == fills.LONG:
+            self._wait(Side.BUY, PositionSide.LONG, OrderReason.ENTRY, closes_at_us, None)
+        elif entry == fills.SHORT:
+            self._wait(Side.SELL, PositionSide.SHORT, OrderReason.ENTRY, closes_at_us, None)
+        return msgspec.structs.replace(step, orders=step.orders + tuple(self._pending))
+
+    def flatten(self, at_us: int, price: float, *, reason: OrderReason = OrderReason.FLATTEN) -> AccountStep:
+        """Leave the market at once at `price`, worsened by slippage, and cancel what is pending."""
+        cancelled = tuple(
+            msgspec.structs.replace(order, status=OrderStatus.CANCELLED) for order in self._pending
+        )
+        self._pending = []
+        number = fills.REASON_NUMBERS[reason]
+        count = fills.close_position(self._kernel, self._terms, 0, at_us, price, number, self._events)
+        step = self._booked(count)
+        return msgspec.structs.replace(
+            step, orders=cancelled + step.orders, equity=self._marked(at_us, price)
+        )
+
+    def _check_newer(self, opened_at_us: int) -> None:
+        if self._last_opened_at_us is not None and opened_at_us <= self._last_opened_at_us:
+            raise RejectedError(
+                f"the candle of {opened_at_us} us comes after that of {self._last_opened_at_us} us was closed"
+            )
+
+    def _wait(
+        self, side: Side, position: PositionSide, reason: OrderReason, at_us: int, quantity: Decimal | None
+    ) -> None:
+        self._sequence += 1
+        self._pending.append(
+            Order(
+                sequence=self._sequence,
+                side=side,
+                position_side=position,
+                reason=reason,
+                status=OrderStatus.PENDING,
+                decided_at_us=at_us,
+                quantity=quantity,
+            )
+        )
+
+    def _marked(self, at_us: int, price: float) -> EquityPoint:
+        mark = exact_price(price)
+        return EquityPoint(at_us=at_us, price=mark, cash=self._ledger.cash, equity=self._ledger.equity(mark))
+
+    def _booked(self, count: int) -> AccountStep:
+        """Book what the kernel wrote and give every event its order."""
+        fills.raise_error(self._kernel)
+        orders, filled, trades = [], [], []
+        for event in events_of(self._events[:count]):
+            order = self._order_of(event)
+            if event.refusal == fills.ACCEPTED:
+                fill = fill_of(event, order.sequence, self._costs)
+                closed = self._ledger.book(fill).closed
+                filled.append(fill)
+                if closed is not None:
+                    trades.append(closed)
+            orders.append(order)
+        if filled and fills.cash_of(self._kernel) != self._ledger.cash:
+            raise AssertionError(
+                f"the kernel counts {fills.cash_of(self._kernel)}, the books {self._ledger.cash}"
+            )
+        return AccountStep(orders=tuple(orders), fills=tuple(filled), trades=tuple(trades))
+
+    def _order_of(self, event: Event) -> Order:
+        """The event's order as it stands now: the one that waited for it, or a new one."""
+        refusal = (
+            "" if event.refusal == fills.ACCEPTED else refusal_sentence(event, self._ledger, self._rules)
+        )
+        status = OrderStatus.REFUSED if refusal else OrderStatus.FILLED
+        if self._pending and self._pending[0].reason is event.reason:
+            waited = self._pending.pop(0)
+            return msgspec.structs.replace(waited, status=status, quantity=event.quantity, refusal=refusal)
+        self._sequence += 1
+        return Order(
+            sequence=self._sequence,
+            side=event.side,
+            position_side=event.position_side,
+            reason=event.reason,
+            status=status,
+            decided_at_us=event.at_us,
+            quantity=event.quantity,
+            refusal=refusal,
+        )
+
+
+def kernel_state(state: AccountState, terms: fills.Records) -> fills.Records:
+    """The kernel's record of an account. Raises InvalidInput for cash it cannot count."""
+    kernel = fills.flat_state(state.ledger.cash)
+    row = kernel[0]
+    quantity = state.ledger.quantity
+    if quantity != 0:
+        row["side"] = fills.LONG if quantity > 0 else fills.SHORT
+        row["quantity_m"], row["quantity_d"] = fills.mantissa_of(abs(quantity), "account", "quantity")
+        row["quantity"] = float(abs(quantity))
+        row["entry_m"], row["entry_d"] = fills.mantissa_of(state.ledger.entry_price, "account", "entry_price")
+        row["extreme"] = state.extreme
+        row["extreme_is_entry"] = state.extreme_is_entry
+        fills.arm(kernel, terms)
+    for order in state.pending:
+        if order.reason is OrderReason.ENTRY:
+            row["pending_entry"] = fills.LONG if order.position_side is PositionSide.LONG else fills.SHORT
+        else:
+            row["pending_exit"] = 1
+    row["opened"] = state.opened_at_us is not None
+    row["exposed"] = state.exposed_candles
+    return kernel

@@ -1,0 +1,57 @@
+"""How much an entry trades, in decimals: for showing it, and for the sentence that refuses it.
+
+The kernel in `bots.fills` decides by the same rule on whole numbers; this is the rule in words a person can
+check with a pocket calculator.
+"""
+
+from __future__ import annotations
+
+from decimal import ROUND_DOWN, ROUND_FLOOR, Context, Decimal
+
+from bots.orders import Costs, TradingRules
+from strategies.base import Sizing
+
+_DIGITS = 15
+_WIDE = Context(prec=120, rounding=ROUND_DOWN)
+
+
+def affordable_quantity(
+    cash: Decimal, price: Decimal, *, costs: Costs, rules: TradingRules, sizing: Sizing
+) -> Decimal:
+    """Base currency that the sizing's share of the cash pays for at `price`, fee included.
+
+    Rounded down to the lot, or to 15 significant digits where there is none; 0 without cash.
+    """
+    if cash <= 0 or price <= 0:
+        return Decimal(0)
+    unit = _WIDE.multiply(price, 1 + _WIDE.multiply(costs.fee_bps, Decimal("0.0001")))
+    quantity = _WIDE.divide(_WIDE.multiply(cash, sizing.value), unit)
+    if rules.lot_size is None:
+        return Context(prec=_DIGITS, rounding=ROUND_DOWN).plus(quantity)
+    lots = _WIDE.divide(quantity, rules.lot_size).to_integral_value(ROUND_FLOOR)
+    return _WIDE.multiply(lots, rules.lot_size)
+
+
+def refusal_of(quantity: Decimal, price: Decimal, cash: Decimal, rules: TradingRules) -> str:
+    """Why an entry of this quantity at this price is refused, as a sentence; empty where it is not."""
+    if cash <= 0:
+        return f"there is no cash to trade with: {_plain(cash)}"
+    if price <= 0:
+        return f"the price rounds to {_plain(price)}"
+    if quantity <= 0:
+        step = "" if rules.lot_size is None else f" of {_plain(rules.lot_size)}"
+        return f"{_plain(cash)} does not pay for one lot{step} at {_plain(price)}"
+    if quantity < rules.min_quantity:
+        return f"the quantity {_plain(quantity)} is below the minimum quantity {_plain(rules.min_quantity)}"
+    notional = _WIDE.multiply(quantity, price)
+    if notional < rules.min_notional:
+        return (
+            f"{_plain(quantity)} at {_plain(price)} is worth {_plain(notional)}, "
+            f"below the minimum notional {_plain(rules.min_notional)}"
+        )
+    return ""
+
+
+def _plain(value: Decimal) -> str:
+    text = f"{value:.12f}".rstrip("0").rstrip(".") if value % 1 else f"{value:.0f}"
+    return text or "0"

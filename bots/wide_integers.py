@@ -1,0 +1,208 @@
+"""Exact whole numbers of 256 bits for compiled code, and the decimal behind a double.
+
+Cash counted in the smallest step that prices, quantities and fees can make needs about forty decimals: more
+than a double or an int64 holds. A `Wide` is four unsigned 64-bit limbs, lowest first, two's complement.
+
+Numba's cache looks only at the file of the function that is called. Whoever changes this module must also
+touch `bots/fills.py`, or kernels compiled earlier go on using the old arithmetic.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import Any, TypeAlias, TypeVar, cast
+
+import numpy as np
+from numba import njit
+
+Wide: TypeAlias = tuple[np.uint64, np.uint64, np.uint64, np.uint64]
+F = TypeVar("F", bound=Callable[..., Any])
+
+MAX_DECIMALS = 22  # 10**22 is the largest power of ten that a double holds exactly
+_MAX_MANTISSA = 1e18
+
+_ZERO = np.uint64(0)
+_ONE = np.uint64(1)
+_HALF = np.uint64(32)
+_LOW = np.uint64(0xFFFFFFFF)
+_TOP = np.uint64(63)
+_POWERS = np.array([10**k for k in range(19)], dtype=np.int64)
+_FLOAT_POWERS = np.array([10.0**k for k in range(MAX_DECIMALS + 1)])
+_TWO_64 = 2.0**64
+
+
+def compiled(function: F) -> F:
+    """The function compiled by numba, with its code cached beside the module."""
+    return cast(F, njit(cache=True)(function))
+
+
+@compiled
+def _product(a: np.uint64, b: np.uint64) -> tuple[np.uint64, np.uint64]:
+    a_low, a_high = a & _LOW, a >> _HALF
+    b_low, b_high = b & _LOW, b >> _HALF
+    low, cross, other = a_low * b_low, a_low * b_high, a_high * b_low
+    middle = (low >> _HALF) + (cross & _LOW) + (other & _LOW)
+    high = a_high * b_high + (cross >> _HALF) + (other >> _HALF) + (middle >> _HALF)
+    return high, (low & _LOW) | (middle << _HALF)
+
+
+@compiled
+def _carry(total: np.uint64, part: np.uint64) -> np.uint64:
+    return _ONE if total < part else _ZERO
+
+
+@compiled
+def wide(number: int) -> Wide:
+    """A whole number of at least 0."""
+    return np.uint64(number), _ZERO, _ZERO, _ZERO
+
+
+@compiled
+def add(a: Wide, b: Wide) -> Wide:
+    """The sum, modulo 2**256."""
+    r0 = a[0] + b[0]
+    carry = _carry(r0, a[0])
+    r1 = a[1] + b[1]
+    next_carry = _carry(r1, a[1])
+    r1 = r1 + carry
+    next_carry = next_carry + _carry(r1, carry)
+    r2 = a[2] + b[2]
+    last_carry = _carry(r2, a[2])
+    r2 = r2 + next_carry
+    last_carry = last_carry + _carry(r2, next_carry)
+    return r0, r1, r2, a[3] + b[3] + last_carry
+
+
+@compiled
+def negate(a: Wide) -> Wide:
+    """Minus the number."""
+    return add((~a[0], ~a[1], ~a[2], ~a[3]), (_ONE, _ZERO, _ZERO, _ZERO))
+
+
+@compiled
+def subtract(a: Wide, b: Wide) -> Wide:
+    """The difference, modulo 2**256."""
+    return add(a, negate(b))
+
+
+@compiled
+def is_negative(a: Wide) -> bool:
+    """Whether the number is below 0."""
+    return bool((a[3] >> _TOP) == _ONE)
+
+
+@compiled
+def less(a: Wide, b: Wide) -> bool:
+    """Whether a < b."""
+    return is_negative(subtract(a, b))
+
+
+@compiled
+def times(a: Wide, factor: int) -> Wide:
+    """The product with a whole number of at least 0 that fits an int64, modulo 2**256."""
+    by = np.uint64(factor)
+    high0, r0 = _product(a[0], by)
+    high1, low1 = _product(a[1], by)
+    high2, low2 = _product(a[2], by)
+    r1 = low1 + high0
+    carry = _carry(r1, low1)
+    r2 = low2 + high1
+    next_carry = _carry(r2, low2)
+    r2 = r2 + carry
+    next_carry = next_carry + _carry(r2, carry)
+    return r0, r1, r2, a[3] * by + high2 + next_carry
+
+
+@compiled
+def times_power(a: Wide, exponent: int) -> Wide:
+    """The product with 10**exponent, exponent >= 0."""
+    while exponent > 18:
+        a = times(a, _POWERS[18])
+        exponent -= 18
+    return times(a, _POWERS[exponent])
+
+
+@compiled
+def to_float(a: Wide) -> float:
+    """A double within a few units in the last place of the number."""
+    if is_negative(a):
+        b = negate(a)
+        sign = -1.0
+    else:
+        b = a
+        sign = 1.0
+    high = (float(b[3]) * _TWO_64 + float(b[2])) * _TWO_64
+    return sign * ((high + float(b[1])) * _TWO_64 + float(b[0]))
+
+
+@compiled
+def floor_divide(numerator: Wide, denominator: Wide) -> tuple[int, bool]:
+    """The quotient rounded down and whether it is exact, for numerator >= 0 and denominator > 0.
+
+    The quotient must be below 2**62; -1 says that it is not.
+    """
+    by = to_float(denominator)
+    estimate = to_float(numerator) / by
+    if estimate > 4.6e18:
+        return -1, False
+    quotient = int(estimate)
+    rest = subtract(numerator, times(denominator, quotient))
+    # The estimate is a few hundred off at most; what is left over is divided once more.
+    step = math.floor(to_float(rest) / by)
+    quotient += step
+    rest = subtract(rest, times(denominator, step)) if step >= 0 else add(rest, times(denominator, -step))
+    while is_negative(rest):
+        quotient -= 1
+        rest = add(rest, denominator)
+    while not less(rest, denominator):
+        quotient += 1
+        rest = subtract(rest, denominator)
+    exact = rest[0] == _ZERO and rest[1] == _ZERO and rest[2] == _ZERO and rest[3] == _ZERO
+    return quotient, exact
+
+
+@compiled
+def compare(a: Wide, a_decimals: int, b: Wide, b_decimals: int) -> int:
+    """-1, 0 or 1 as a * 10**-a_decimals is below, equal to or above b * 10**-b_decimals."""
+    if a_decimals < b_decimals:
+        a = times_power(a, b_decimals - a_decimals)
+    elif b_decimals < a_decimals:
+        b = times_power(b, a_decimals - b_decimals)
+    if less(a, b):
+        return -1
+    if less(b, a):
+        return 1
+    return 0
+
+
+@compiled
+def decimal_of(value: float) -> tuple[int, int]:
+    """The shortest decimal that is read back as the double `value` > 0, as (mantissa, decimals).
+
+    This is what Python prints, as long as it has at most 22 decimals and 18 digits.
+    """
+    half_ulp = math.ldexp(1.0, math.frexp(value)[1] - 54)
+    # The halves of Veltkamp's splitting make the error of each product below exact (Dekker 1971).
+    scaled = 134217729.0 * value
+    value_high = scaled - (scaled - value)
+    value_low = value - value_high
+    mantissa, decimals = 0, 0
+    for k in range(MAX_DECIMALS + 1):
+        power = _FLOAT_POWERS[k]
+        product = value * power
+        if product > _MAX_MANTISSA:
+            break
+        scaled = 134217729.0 * power
+        power_high = scaled - (scaled - power)
+        power_low = power - power_high
+        error = value_low * power_low - (
+            ((product - value_high * power_high) - value_low * power_high) - value_high * power_low
+        )
+        base = math.floor(product)
+        fraction = (product - base) + error
+        nearest = math.floor(fraction + 0.5)
+        mantissa, decimals = int(base) + int(nearest), k
+        if abs(fraction - nearest) < half_ulp * power:
+            break
+    return mantissa, decimals
