@@ -1,0 +1,176 @@
+"""`candlewick up`: everything, under one supervisor."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import sys
+import urllib.error
+import urllib.request
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+
+import click
+import msgspec
+
+from app.installation import Installation, Mode, RunningServices
+from app.services import own_services
+from app.supervisor import ChildSpec, Supervisor
+from config.logging import configure_logging
+from config.settings import Settings
+from data.errors import InstallationError
+from data.messages import CollectorHealth
+from embedded.service_files import free_port, port_is_free, remembered_port
+from messaging.redis_bus import RedisBus
+
+
+@click.command("up")
+@click.option("--demo", is_flag=True, help="Use the simulated venue: no network needed, its data kept apart.")
+@click.option("--host", help="Address the page listens on; 127.0.0.1 unless told otherwise.")
+@click.option("--port", type=click.IntRange(1, 65535), help="Port of the page; 8050 unless told otherwise.")
+@click.option("--verbose", is_flag=True, help="Show the processes' own log lines as well.")
+def command(demo: bool, host: str | None, port: int | None, verbose: bool) -> None:
+    """Start everything: services, migrations, collectors, bots and the web page.
+
+    PostgreSQL and Redis are started here unless DATABASE_URL and REDIS_URL name others. Ctrl-C stops all.
+    """
+    settings = Settings()
+    # The supervisor's own events matter to a person only when something dies.
+    configure_logging("INFO" if verbose else "WARNING", process="up")
+    host = host or settings.candlewick_host
+    port = port or settings.candlewick_port
+    mode = Mode.SIMULATED if demo else Mode.REAL
+    installation = Installation(settings.candlewick_home)
+    with installation.services_lock(timeout_s=0):
+        _check_port(host, port)
+        click.echo(f"Candlewick, {'demo with a simulated venue' if demo else 'live market data, paper trading'}")
+        with own_services(settings, installation, mode, tell=_tell) as services:
+            installation.remember_mode(mode)
+            urls = msgspec.structs.replace(services.urls, web_url=f"http://{_shown_host(host)}:{port}")
+            installation.announce(urls)
+            try:
+                supervisor = Supervisor(
+                    _children(installation, urls, host=host, port=port),
+                    logs=installation.logs,
+                    report_file=installation.processes_file,
+                    services=services.own,
+                    echo=_echo if verbose else None,
+                )
+                asyncio.run(_run(supervisor, installation, urls))
+            finally:
+                installation.withdraw()
+    click.echo("stopped; the data stays in " + str(installation.home))
+
+
+def _check_port(host: str, port: int) -> None:
+    if not port_is_free(port, host):
+        raise InstallationError(
+            f"port {port} on {host} is taken by another program; stop that one or choose another with --port"
+        )
+
+
+def _shown_host(host: str) -> str:
+    return "127.0.0.1" if host in ("0.0.0.0", "::") else host
+
+
+def _tell(line: str) -> None:
+    click.echo(f"  {line}")
+
+
+def _echo(name: str, line: str) -> None:
+    click.echo(f"{name:<9} {line}", err=True)
+
+
+def _children(
+    installation: Installation, urls: RunningServices, *, host: str, port: int
+) -> list[ChildSpec]:
+    environment = {
+        "CANDLEWICK_HOME": str(installation.home),
+        "CANDLEWICK_VENUE_SOURCE": urls.mode.value,
+        "DATABASE_URL": urls.database_url,
+        "REDIS_URL": urls.redis_url,
+    }
+    children = []
+    if urls.mode is Mode.SIMULATED:
+        venue_port = _venue_port(installation.run / "simulator.port")
+        children.append(_simulator(installation, venue_port))
+        http, ws = f"http://127.0.0.1:{venue_port}", f"ws://127.0.0.1:{venue_port}"
+        environment |= {
+            "OKX_REST_URL": http,
+            "OKX_WS_URL": ws,
+            "BINANCE_REST_URL": http,
+            "BINANCE_WS_URL": ws,
+        }
+    children += [
+        ChildSpec(name="collect", argv=_program("collect"), env=environment),
+        ChildSpec(name="bots", argv=_program("bots", "run"), env=environment),
+        ChildSpec(
+            name="web",
+            argv=_program("web", "--host", host, "--port", str(port)),
+            env=environment,
+            ready=_answers(f"{urls.web_url}/healthz"),
+        ),
+    ]
+    return children
+
+
+def _venue_port(note: Path) -> int:
+    port = free_port(remembered_port(note))
+    note.write_text(str(port))
+    return port
+
+
+def _simulator(installation: Installation, port: int) -> ChildSpec:
+    state = installation.home / "simulator.json"
+    return ChildSpec(
+        name="simulate",
+        argv=_program("simulate", "--port", str(port), "--state", str(state)),
+        ready=_answers(f"http://127.0.0.1:{port}/sim/state"),
+    )
+
+
+def _program(*arguments: str) -> list[str]:
+    return [sys.executable, "-m", "app", *arguments]
+
+
+def _answers(url: str) -> Callable[[], Awaitable[bool]]:
+    """Whether an HTTP server there says 200."""
+
+    def ask() -> bool:
+        try:
+            with urllib.request.urlopen(url, timeout=2) as reply:
+                return bool(reply.status == 200)
+        except (urllib.error.URLError, OSError):
+            return False
+
+    return lambda: asyncio.to_thread(ask)
+
+
+async def _run(supervisor: Supervisor, installation: Installation, urls: RunningServices) -> None:
+    def started() -> None:
+        for process in supervisor.status():
+            if process.name not in ("postgres", "valkey"):
+                shown = f"process {process.pid}" if process.pid else f"{process.state}: {process.detail}"
+                _tell(f"{process.name:<11} {shown}")
+        click.echo(f"\nOpen {urls.web_url}   (Ctrl-C stops everything; logs are in {installation.logs})\n")
+
+    async with RedisBus(urls.redis_url) as bus:
+        news = asyncio.create_task(_tell_venues(bus))
+        try:
+            await supervisor.run(started=started)
+        finally:
+            news.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await news
+
+
+async def _tell_venues(bus: RedisBus) -> None:
+    """Print what each collector says of its venue, whenever that changes."""
+    told: dict[str, str] = {}
+    async for _topic, payload in bus.subscribe(["health.*"]):
+        health = msgspec.json.decode(payload, type=CollectorHealth)
+        line = health.detail or f"{health.exchange} is {health.state}, {health.symbols} symbols"
+        # The wait until the next attempt changes each time; the news is that it cannot be reached.
+        if told.get(health.exchange) != health.state:
+            told[health.exchange] = health.state
+            click.echo(line)
