@@ -7,8 +7,8 @@ import pwd
 import shutil
 import signal
 import subprocess
+import threading
 import time
-from collections.abc import Callable
 from pathlib import Path
 
 import psutil
@@ -74,6 +74,8 @@ class EmbeddedPostgres:
         self._lock = FolderLock(self._home / "run" / "postgres.lock")
         self._port_file = self._home / "run" / "postgres.port"
         self._process: subprocess.Popen[bytes] | None = None
+        self._changing = threading.Lock()  # one start or stop at a time, from whichever thread
+        self._stop_asked = threading.Event()
         self._port: int | None = None  # once served, kept: others hold URLs with it
 
     @property
@@ -87,8 +89,11 @@ class EmbeddedPostgres:
         May be called again after the server died: it comes back on the same port. Raises InstallationError
         with what to do when this machine or folder cannot run it.
         """
-        if self.pid is not None:
-            return
+        with self._changing:
+            if self.pid is None:
+                self._start()
+
+    def _start(self) -> None:
         prepare_home(self._home)
         self._lock.acquire(f"the database in {self._data}")
         try:
@@ -102,11 +107,20 @@ class EmbeddedPostgres:
             self._launch(binaries, identity)
             self._prove_login()
         except BaseException:
-            self.stop()
+            self._stop()
             raise
 
     def stop(self) -> None:
-        """Shut the server down: connections are cut, everything is on disk. Harmless when it does not run."""
+        """Shut the server down: connections are cut, everything is on disk. Harmless when it does not run.
+
+        A start under way in another thread, such as a long recovery, is broken off.
+        """
+        self._stop_asked.set()
+        with self._changing:
+            self._stop()
+            self._stop_asked.clear()
+
+    def _stop(self) -> None:
         if self._process is not None:
             end_child(self._process, _STOP_STEPS)
             self._process = None
@@ -214,7 +228,10 @@ class EmbeddedPostgres:
             writable=self._data if identity.owner is not None else self._home,
         )
         # In this thread, which waits for it: nothing outlives the call.
-        answer = subprocess.run(command, capture_output=True, text=True, timeout=30, check=False)
+        try:
+            answer = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+        except subprocess.TimeoutExpired:
+            return "no answer within 60 s"
         return None if answer.returncode == 0 else (answer.stderr.strip() or f"status {answer.returncode}")
 
     def _recorded_server(self) -> psutil.Process | None:
@@ -244,7 +261,7 @@ class EmbeddedPostgres:
             end_processes([server], _STOP_STEPS)
         # Backends of a killed server notice its death by themselves, mostly at once; a long query takes time.
         rest = processes_in(self._data, _SERVER_NAMES)
-        _, rest = psutil.wait_procs(rest, timeout=5.0)
+        _, rest = psutil.wait_procs(rest, timeout=3.0)
         if rest and not end_processes(rest, ((signal.SIGQUIT, 5.0), (signal.SIGKILL, 10.0))):
             raise InstallationError(
                 f"a server that does not end works in {self._data}: process {rest[0].pid}"
@@ -315,7 +332,7 @@ class EmbeddedPostgres:
             port = self._next_port()
             with open_log(self._log) as log:
                 began = log.tell()
-                self._process = spawn(
+                process = self._process = spawn(
                     launch_command(
                         [str(binaries.folder / "postgres"), "-D", str(self._data), *_settings(port)],
                         on_parent_death=signal.SIGINT,
@@ -324,11 +341,10 @@ class EmbeddedPostgres:
                     output=log,
                     env=_server_environment(),
                 )
-            if self._wait_until_ready():
+            if self._wait_until_ready(process):
                 write_private(self._port_file, f"{port}\n")
                 self._port = port
                 return
-            self._process.wait()
             # Somebody may have taken the port since we looked; anything else is final.
             if port_is_free(port):
                 break
@@ -343,14 +359,15 @@ class EmbeddedPostgres:
             raise InstallationError(f"the database's port {self._port} has been taken by another program")
         return self._port
 
-    def _wait_until_ready(self, clock: Callable[[], float] = time.monotonic) -> bool:
+    def _wait_until_ready(self, process: subprocess.Popen[bytes]) -> bool:
         """True once the server takes connections, False when it has ended. Recovery may take its time."""
-        assert self._process is not None
-        give_up_at = clock() + START_LIMIT_S
-        while clock() < give_up_at:
-            if self._process.poll() is not None:
+        give_up_at = time.monotonic() + START_LIMIT_S
+        while time.monotonic() < give_up_at:
+            if process.poll() is not None:
                 return False
-            if self._recorded_line(0) == str(self._process.pid) and self._recorded_state() == "ready":
+            if self._stop_asked.is_set():
+                raise InstallationError("the database was stopped while it was starting")
+            if self._recorded_line(0) == str(process.pid) and self._recorded_state() == "ready":
                 return True
             time.sleep(_POLL_S)
         raise InstallationError(

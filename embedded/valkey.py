@@ -7,6 +7,7 @@ import re
 import shutil
 import signal
 import subprocess
+import threading
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -92,6 +93,8 @@ class EmbeddedValkey:
         self._lock = FolderLock(self._home / "run" / "valkey.lock")
         self._port_file = self._home / "run" / "valkey.port"
         self._process: subprocess.Popen[bytes] | None = None
+        self._changing = threading.Lock()  # one start or stop at a time, from whichever thread
+        self._stop_asked = threading.Event()
         self._port: int | None = None  # once served, kept: others hold URLs with it
 
     @property
@@ -104,8 +107,11 @@ class EmbeddedValkey:
 
         May be called again after the server died: it comes back on the same port. Raises InstallationError.
         """
-        if self.pid is not None:
-            return
+        with self._changing:
+            if self.pid is None:
+                self._start()
+
+    def _start(self) -> None:
         prepare_home(self._home)
         self._lock.acquire(f"the message bus in {self._folder}")
         try:
@@ -121,11 +127,17 @@ class EmbeddedValkey:
                 raise InstallationError(f"a server that does not end works in {self._folder}")
             self._launch(binary)
         except BaseException:
-            self.stop()
+            self._stop()
             raise
 
     def stop(self) -> None:
         """Stop the server; harmless when it does not run."""
+        self._stop_asked.set()
+        with self._changing:
+            self._stop()
+            self._stop_asked.clear()
+
+    def _stop(self) -> None:
         if self._process is not None:
             end_child(self._process, _STOP_STEPS)
             self._process = None
@@ -156,12 +168,12 @@ class EmbeddedValkey:
             write_private(configuration, _configuration(port, password, self._folder))
             with open_log(self._log) as log:
                 began = log.tell()
-                self._process = spawn(
+                process = self._process = spawn(
                     launch_command([str(binary.path), str(configuration)], on_parent_death=signal.SIGTERM),
                     output=log,
                     cwd=self._folder,
                 )
-            if self._wait_until_ready(port, password):
+            if self._wait_until_ready(process, port, password):
                 write_private(self._port_file, f"{port}\n")
                 self._port = port
                 return
@@ -179,12 +191,14 @@ class EmbeddedValkey:
             raise InstallationError(f"the message bus's port {self._port} has been taken by another program")
         return self._port
 
-    def _wait_until_ready(self, port: int, password: str) -> bool:
-        assert self._process is not None
+    def _wait_until_ready(self, process: subprocess.Popen[bytes], port: int, password: str) -> bool:
+        """True once the server answers, False when it has ended."""
         give_up_at = time.monotonic() + START_LIMIT_S
         while time.monotonic() < give_up_at:
-            if self._process.poll() is not None:
+            if process.poll() is not None:
                 return False
+            if self._stop_asked.is_set():
+                raise InstallationError("the message bus was stopped while it was starting")
             if _answers(port, password):
                 return True
             time.sleep(_POLL_S)
