@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from embedded.postgres import EmbeddedPostgres
+from embedded.valkey import EmbeddedValkey
 
 _numbers = itertools.count(1)
 
@@ -39,3 +40,13 @@ def new_database(postgres: EmbeddedPostgres) -> Callable[[], str]:
 def database_url(new_database: Callable[[], str]) -> str:
     """One empty database for the whole session, not migrated."""
     return new_database()
+
+
+@pytest.fixture(scope="session")
+def valkey(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EmbeddedValkey]:
+    """A Valkey server of its own for this session."""
+    home: Path = tmp_path_factory.mktemp("valkey")
+    server = EmbeddedValkey(home, log=home / "valkey.log")
+    server.start()
+    yield server
+    server.stop()
