@@ -1,0 +1,174 @@
+"""`candlewick strategy`: check strategy files, list and show them, print their JSON Schema."""
+
+from __future__ import annotations
+
+import json
+import sys
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import click
+
+from config.settings import Settings
+from data.errors import InvalidInput
+from strategies.explain import condition_text
+from strategies.loader import load_strategy
+from strategies.rules import RuleStrategy
+from strategies.schema import strategy_schema
+from strategies.templates import find_strategy_file, templates
+
+
+@click.group()
+def command() -> None:
+    """Check strategy files, list templates, show what a strategy does."""
+
+
+@command.command()
+@click.argument("files", nargs=-1, required=True)
+@click.option(
+    "--param", "params", multiple=True, metavar="NAME=VALUE", help="Set a parameter, as a run would."
+)
+@click.option("--timeframe", help="Use this time frame instead of the file's.")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
+def validate(files: tuple[str, ...], params: tuple[str, ...], timeframe: str | None, as_json: bool) -> None:
+    """Check strategy FILES: exit status 2 and every problem found, or 0 and a summary of each."""
+    parameters = dict(_assignment(text) for text in params)
+    results = [_checked(Path(file), parameters, timeframe) for file in files]
+    if as_json:
+        click.echo(json.dumps({"files": results}, indent=2))
+    else:
+        for result in results:
+            _print_result(result)
+    if not all(result["valid"] for result in results):
+        sys.exit(2)
+
+
+def _assignment(text: str) -> tuple[str, str]:
+    name, equals, value = text.partition("=")
+    if not equals or not name or not value:
+        raise click.BadParameter(f"{text!r} is not NAME=VALUE", param_hint="--param")
+    return name, value
+
+
+def _checked(path: Path, parameters: dict[str, str], timeframe: str | None) -> dict[str, Any]:
+    try:
+        strategy = load_strategy(path, parameters, timeframe)
+    except InvalidInput as invalid:
+        problems = [asdict(problem) for problem in invalid.problems]
+        return {"file": str(path), "valid": False, "problems": problems}
+    return {"file": str(path), "valid": True, "problems": [], **_summary(strategy)}
+
+
+def _summary(strategy: RuleStrategy) -> dict[str, Any]:
+    definition = strategy.definition
+    return {
+        "name": strategy.name,
+        "description": definition.description,
+        "timeframe": strategy.timeframe.value,
+        "parameters": {name: _plain(value) for name, value in strategy.parameters.items()},
+        "warmup": strategy.warmup,
+        "lookback": strategy.lookback,
+        "version": strategy.version,
+        "warnings": list(definition.warnings),
+    }
+
+
+def _plain(value: float) -> int | float:
+    return int(value) if float(value).is_integer() else value
+
+
+def _print_result(result: dict[str, Any]) -> None:
+    if not result["valid"]:
+        for problem in result["problems"]:
+            place = f"{problem['where']}: {problem['field']}" if problem["field"] else problem["where"]
+            found = f" is {problem['value']}" if problem["value"] else ""
+            click.echo(f"error: {place}{found}; {problem['expected']}", err=True)
+        return
+    click.echo(f"{result['file']}: valid")
+    for key in ("name", "timeframe"):
+        click.echo(f"  {key:<11} {result[key]}")
+    if result["parameters"]:
+        click.echo(f"  parameters  {', '.join(f'{k}={v}' for k, v in result['parameters'].items())}")
+    click.echo(f"  warm-up     values after {result['lookback']} candles, settled after {result['warmup']}")
+    click.echo(f"  version     {result['version']}")
+    for warning in result["warnings"]:
+        click.echo(f"  warning     {warning}", err=True)
+
+
+@command.command("list")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
+def list_strategies(as_json: bool) -> None:
+    """List the strategy files of CANDLEWICK_STRATEGIES (the project's templates by default)."""
+    found = templates(Settings().candlewick_strategies)
+    if as_json:
+        rows = [
+            {
+                "template": template.name,
+                "file": str(template.path),
+                "valid": template.strategy is not None,
+                "problems": [asdict(problem) for problem in template.problems],
+                **({} if template.strategy is None else _summary(template.strategy)),
+            }
+            for template in found
+        ]
+        click.echo(json.dumps({"strategies": rows}, indent=2))
+        return
+    width = max((len(template.name) for template in found), default=0)
+    for template in found:
+        if template.strategy is None:
+            click.echo(f"{template.name:<{width}}  -    broken: {template.problems[0]}")
+        else:
+            definition = template.strategy.definition
+            click.echo(f"{template.name:<{width}}  {definition.timeframe.value:<3}  {definition.description}")
+    if not found:
+        click.echo(f"no strategy files in {Settings().candlewick_strategies}", err=True)
+
+
+@command.command()
+def schema() -> None:
+    """Print the JSON Schema of strategy files."""
+    click.echo(json.dumps(strategy_schema(), indent=2))
+
+
+@command.command()
+@click.argument("strategy")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON document: summary, rules and the file.")
+def show(strategy: str, as_json: bool) -> None:
+    """Show what STRATEGY does, a file or the name of one that `list` shows."""
+    found = load_strategy(find_strategy_file(strategy, Settings().candlewick_strategies))
+    definition = found.definition
+    rules = {name: condition_text(rule) for name, rule in found.rules.items()}
+    if as_json:
+        document = {**_summary(found), "rules": rules, "definition": definition.document}
+        click.echo(json.dumps(document, indent=2))
+        return
+    click.echo(f"{found.name} ({found.timeframe})")
+    if definition.description:
+        click.echo(definition.description)
+    click.echo()
+    for name, allowed in definition.parameters.items():
+        bounds = [
+            f"{word} {value:g}"
+            for word, value in (("min", allowed.minimum), ("max", allowed.maximum), ("step", allowed.step))
+            if value is not None
+        ]
+        click.echo(
+            f"  parameter {name} = {allowed.default:g}" + (f" ({', '.join(bounds)})" if bounds else "")
+        )
+    for name, use in definition.indicators.items():
+        outputs = "" if use.spec.outputs == ("value",) else f": {', '.join(use.spec.outputs)}"
+        click.echo(f"  indicator {name} = {use.label}{outputs}")
+    for name, text in rules.items():
+        click.echo(f"  {name}: {text}")
+    protection = [
+        f"{name.replace('_', ' ')} {value:.4g}"
+        for name, value in (
+            ("stop_loss", found.protection.stop_loss),
+            ("take_profit", found.protection.take_profit),
+            ("trailing_stop", found.protection.trailing_stop),
+        )
+        if value is not None
+    ]
+    click.echo(f"  protection: {', '.join(protection) or 'none'}")
+    click.echo(f"  sizing: {found.sizing.value} of the equity")
