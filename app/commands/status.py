@@ -9,13 +9,14 @@ import sys
 import click
 import msgspec
 
+from app.composition import bus_at
 from app.installation import Installation, RunningServices
 from app.supervisor import SupervisorReport, read_report
 from config.settings import Settings
+from data.exchanges.registry import EXCHANGES
 from data.messages import CollectorHealth
 from data.timeframes import to_datetime
 from messaging.health_board import HealthBoard
-from messaging.redis_bus import RedisBus
 
 
 @click.command("status")
@@ -36,8 +37,8 @@ def command(as_json: bool) -> None:
 
 
 async def _collectors(services: RunningServices) -> list[CollectorHealth]:
-    async with RedisBus(services.redis_url) as bus:
-        return list(await HealthBoard(bus).last_health())
+    async with bus_at(services.redis_url) as bus:
+        return list(await HealthBoard(bus, tuple(EXCHANGES)).last_health())
 
 
 def _document(
@@ -70,7 +71,9 @@ def _print(
         since = to_datetime(process.since_us).strftime("%Y-%m-%d %H:%M:%S UTC")
         restarts = f", {process.restarts} restarts" if process.restarts else ""
         detail = f": {process.detail}" if process.detail else ""
-        click.echo(f"  {process.name:<10} {process.state} since {since}, process {process.pid}{restarts}{detail}")
+        click.echo(
+            f"  {process.name:<10} {process.state} since {since}, process {process.pid}{restarts}{detail}"
+        )
     for health in collectors:
         words = health.detail or (
             f"{health.symbols} symbols, {health.trades_per_s:.1f} trades/s, lag {health.lag_ms:.0f} ms"

@@ -13,6 +13,7 @@ from pathlib import Path
 import click
 import msgspec
 
+from app.composition import bus_at
 from app.installation import Installation, Mode, RunningServices
 from app.services import own_services
 from app.supervisor import ChildSpec, Supervisor
@@ -22,6 +23,7 @@ from data.errors import InstallationError
 from data.messages import CollectorHealth
 from embedded.service_files import free_port, port_is_free, remembered_port
 from messaging.redis_bus import RedisBus
+from messaging.topics import ALL_HEALTH
 
 
 @click.command("up")
@@ -43,7 +45,9 @@ def command(demo: bool, host: str | None, port: int | None, verbose: bool) -> No
     installation = Installation(settings.candlewick_home)
     with installation.services_lock(timeout_s=0):
         _check_port(host, port)
-        click.echo(f"Candlewick, {'demo with a simulated venue' if demo else 'live market data, paper trading'}")
+        click.echo(
+            f"Candlewick, {'demo with a simulated venue' if demo else 'live market data, paper trading'}"
+        )
         with own_services(settings, installation, mode, tell=_tell) as services:
             installation.remember_mode(mode)
             urls = msgspec.structs.replace(services.urls, web_url=f"http://{_shown_host(host)}:{port}")
@@ -81,9 +85,7 @@ def _echo(name: str, line: str) -> None:
     click.echo(f"{name:<9} {line}", err=True)
 
 
-def _children(
-    installation: Installation, urls: RunningServices, *, host: str, port: int
-) -> list[ChildSpec]:
+def _children(installation: Installation, urls: RunningServices, *, host: str, port: int) -> list[ChildSpec]:
     environment = {
         "CANDLEWICK_HOME": str(installation.home),
         "CANDLEWICK_VENUE_SOURCE": urls.mode.value,
@@ -154,7 +156,7 @@ async def _run(supervisor: Supervisor, installation: Installation, urls: Running
                 _tell(f"{process.name:<11} {shown}")
         click.echo(f"\nOpen {urls.web_url}   (Ctrl-C stops everything; logs are in {installation.logs})\n")
 
-    async with RedisBus(urls.redis_url) as bus:
+    async with bus_at(urls.redis_url) as bus:
         news = asyncio.create_task(_tell_venues(bus))
         try:
             await supervisor.run(started=started)
@@ -167,7 +169,7 @@ async def _run(supervisor: Supervisor, installation: Installation, urls: Running
 async def _tell_venues(bus: RedisBus) -> None:
     """Print what each collector says of its venue, whenever that changes."""
     told: dict[str, str] = {}
-    async for _topic, payload in bus.subscribe(["health.*"]):
+    async for _topic, payload in bus.subscribe([ALL_HEALTH]):
         health = msgspec.json.decode(payload, type=CollectorHealth)
         line = health.detail or f"{health.exchange} is {health.state}, {health.symbols} symbols"
         # The wait until the next attempt changes each time; the news is that it cannot be reached.

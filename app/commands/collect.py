@@ -1,0 +1,61 @@
+"""`candlewick collect`: the collectors alone, one process per venue under a manager."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import signal
+import sys
+
+import click
+import uvloop
+
+from app.composition import collect
+from app.installation import Installation, RunningServices
+from app.parent_watch import watch_parent
+from app.services import services_in_reach
+from app.supervisor import ChildSpec, Supervisor
+from config.logging import configure_logging
+from config.settings import Settings
+from data.collectors.collector_manager import CollectorPlan, plan_collectors
+from data.collectors.settings import VenueSettings, load_collector_settings
+
+
+@click.command("collect")
+@click.option("--venue", help="Collect this venue in this process, without a manager.")
+def command(venue: str | None) -> None:
+    """Run the collectors alone: a manager with one process per venue of config/collectors.json."""
+    watch_parent()
+    settings = Settings()
+    configure_logging(settings.candlewick_log_level, process=f"collect {venue}" if venue else "collect")
+    plans = plan_collectors(
+        load_collector_settings(settings.candlewick_collectors), (venue,) if venue else ()
+    )
+    installation = Installation(settings.candlewick_home)
+    with services_in_reach(settings, installation) as services:
+        if venue:
+            uvloop.run(_until_told_to_stop(settings, services, plans[0].settings))
+        else:
+            asyncio.run(_manager(installation, services, plans).run())
+
+
+async def _until_told_to_stop(settings: Settings, services: RunningServices, venue: VenueSettings) -> None:
+    task = asyncio.create_task(collect(settings, services, venue))
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(number, task.cancel)
+    with contextlib.suppress(asyncio.CancelledError):
+        await task
+
+
+def _manager(installation: Installation, services: RunningServices, plans: list[CollectorPlan]) -> Supervisor:
+    environment = {"DATABASE_URL": services.database_url, "REDIS_URL": services.redis_url}
+    children = [
+        ChildSpec(
+            name=plan.name,
+            argv=[sys.executable, "-m", "app", "collect", "--venue", plan.settings.exchange],
+            env=environment,
+        )
+        for plan in plans
+    ]
+    return Supervisor(children, logs=installation.logs, report_file=installation.run / "collectors.json")
