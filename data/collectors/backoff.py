@@ -16,7 +16,7 @@ class Backoff:
     def next_s(self) -> float:
         """Seconds to wait now. Clients that lost one server together do not come back together."""
         # The exponent is bounded: a venue may stay away for weeks.
-        longest_s = min(self._longest_s, self._first_s * 2 ** min(self._attempts, 16))
+        longest_s = min(self._longest_s, self._first_s * 2.0 ** min(self._attempts, 16))
         self._attempts += 1
         return max(self._first_s, longest_s * self._random.uniform(0.5, 1.0))
 

@@ -18,7 +18,10 @@ class TokenBucket:
 
     async def acquire(self, weight: float = 1.0) -> None:
         """Wait until `weight` may be spent."""
-        while (wait_s := self._wait_s(weight)) > 0:
+        while True:
+            wait_s = self._wait_s(weight)
+            if wait_s <= 0:
+                break
             await asyncio.sleep(wait_s)
         self._tokens -= weight
 

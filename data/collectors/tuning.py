@@ -1,0 +1,32 @@
+"""How patient a collector is. The defaults suit the venues; tests hurry them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CollectorTuning:
+    """Times in seconds, counts in trades."""
+
+    flush_s: float = 0.2  # how often what came is stored, and forming candles are told
+    health_s: float = 1.0
+    grace_s: float = 2.0  # how long after an interval's end, by the venue's clock, a trade of it may come
+    backoff_first_s: float = 0.5
+    backoff_longest_s: float = 30.0
+    stable_s: float = 10.0  # a connection that lasted so long was a good one
+    connect_timeout_s: float = 10.0
+    ack_timeout_s: float = 10.0
+    silence_s: float = 15.0  # a stream this quiet is checked against REST
+    dead_s: float = 45.0  # a stream without any message at all is given up
+    unverified_s: float = 3.0  # after connecting, how long a market may wait for its first live trade
+    quiet_s: float = 120.0  # a market this quiet is checked against REST
+    deaf_s: float = 2.0  # a trade that REST has must have come on the stream by then
+    fill_settle_s: float = 0.3  # missing ids may be on their way, merely out of order
+    fill_attempts: int = 4  # how often the venue must say that it lacks an id
+    fill_retry_s: float = 1.0  # doubled at each attempt: REST may lag behind the stream
+    fill_patience_s: float = 300.0  # how long trades wait for missing ones that cannot be fetched
+    max_fill: int = 500_000  # a longer hole is left to the backfill
+    max_waiting: int = 200_000  # of one market, for missing ids
+    max_unsaved: int = 1_000_000  # of all markets, while the database cannot answer
+    history_settle_s: float = 3.0  # the venue's own candle is ready so long after its end
