@@ -1,4 +1,4 @@
-"""The one place that wires: it reads Settings, picks implementations and hands them to those who need them."""
+"""The one place that wires: it reads Settings, picks implementations and hands them over."""
 
 from __future__ import annotations
 

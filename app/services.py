@@ -83,7 +83,9 @@ def prepare_database(url: str, mode: Mode) -> None:
             if mode is Mode.SIMULATED
             else "start with --demo, or give real data a DATABASE_URL of its own"
         )
-        raise InstallationError(f"this database holds {found} market data, and the two must not mix; {advice}")
+        raise InstallationError(
+            f"this database holds {found} market data, and the two must not mix; {advice}"
+        )
 
 
 @contextmanager
@@ -106,12 +108,25 @@ def database_in_reach(settings: Settings, installation: Installation) -> Iterato
 
 
 @contextmanager
-def services_in_reach(settings: Settings, installation: Installation) -> Iterator[RunningServices]:
-    """Database and bus for one part of `up` that runs on its own: configured, running, or our own.
+def services_in_reach(
+    settings: Settings, installation: Installation, *, prepared: bool
+) -> Iterator[RunningServices]:
+    """Database and bus for one part of `up`: configured, running, or our own.
 
-    The first part that finds none starts them, and others that come later use them while it runs.
+    The first part that finds none starts them, and others that come later use them while it runs. `prepared`:
+    whoever started us has migrated the configured database already.
     """
     mode = Mode(settings.candlewick_venue_source)
+    if prepared and settings.database_url is not None and settings.redis_url is not None:
+        pid, started_at = this_process()
+        yield RunningServices(
+            pid=pid,
+            started_at=started_at,
+            database_url=settings.database_url.get_secret_value(),
+            redis_url=settings.redis_url.get_secret_value(),
+            mode=mode,
+        )
+        return
     running = installation.running()
     if settings.database_url is None and settings.redis_url is None and running is not None:
         if running.mode is not mode:

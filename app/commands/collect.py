@@ -25,14 +25,13 @@ from data.collectors.settings import VenueSettings, load_collector_settings
 @click.option("--venue", help="Collect this venue in this process, without a manager.")
 def command(venue: str | None) -> None:
     """Run the collectors alone: a manager with one process per venue of config/collectors.json."""
-    watch_parent()
+    supervised = watch_parent()
     settings = Settings()
     configure_logging(settings.candlewick_log_level, process=f"collect {venue}" if venue else "collect")
-    plans = plan_collectors(
-        load_collector_settings(settings.candlewick_collectors), (venue,) if venue else ()
-    )
+    venues = load_collector_settings(settings.candlewick_collectors)
+    plans = plan_collectors(venues, (venue,) if venue else ())
     installation = Installation(settings.candlewick_home)
-    with services_in_reach(settings, installation) as services:
+    with services_in_reach(settings, installation, prepared=supervised) as services:
         if venue:
             uvloop.run(_until_told_to_stop(settings, services, plans[0].settings))
         else:

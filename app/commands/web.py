@@ -20,7 +20,7 @@ from embedded.service_files import port_is_free
 @click.option("--port", type=click.IntRange(1, 65535), help="Port to listen on; 8050 unless told otherwise.")
 def command(host: str | None, port: int | None) -> None:
     """Run the web server alone, against the services that are configured or run already."""
-    watch_parent()
+    supervised = watch_parent()
     settings = Settings()
     configure_logging(settings.candlewick_log_level, process="web")
     host = host or settings.candlewick_host
@@ -30,6 +30,9 @@ def command(host: str | None, port: int | None) -> None:
             f"port {port} on {host} is taken by another program; stop that one or choose another with --port"
         )
     installation = Installation(settings.candlewick_home)
-    with services_in_reach(settings, installation) as services, build_page(settings, services) as page:
+    with (
+        services_in_reach(settings, installation, prepared=supervised) as services,
+        build_page(settings, services) as page,
+    ):
         # One process, one loop: the live hub keeps its tabs in memory.
         uvicorn.run(page, host=host, port=port, log_config=None, access_log=False, server_header=False)
