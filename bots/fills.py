@@ -69,7 +69,7 @@ REFUSED_BOTH_SIDES: Final = 4
 ERROR_RANGE: Final = 1  # STATE.error: an amount left the range of the arithmetic
 
 _INT_FIELDS = (
-    "tick_m tick_d lot_m lot_d fee_m maker_fee_m fee_d slip_m slip_d protected stop_m stop_d target_m "
+    "tick_m tick_d lot_m lot_d fee_m maker_fee_m fee_d slip_m slip_d stop_m stop_d target_m "
     "target_d trail_m trail_d size_m size_d min_quantity_m min_quantity_d min_notional_m min_notional_d"
 )
 TERMS: Final = np.dtype([(name, np.int64) for name in _INT_FIELDS.split()])
@@ -214,7 +214,6 @@ def terms_of(costs: Costs, rules: TradingRules, protection: Protection, sizing: 
         row["target_m"], row["target_d"] = _fraction(protection.take_profit, "take_profit", 1000)
     if protection.trailing_stop is not None:
         row["trail_m"], row["trail_d"] = _fraction(protection.trailing_stop, "trailing_stop", 1)
-    row["protected"] = bool(row["stop_m"] or row["target_m"] or row["trail_m"])
 
     if not (sizing.value.is_finite() and 0 < sizing.value <= 1):
         expected = "give a fraction above 0 and at most 1"
@@ -490,6 +489,16 @@ def _reaches(price: float, level: Wide, decimals: int, direction: int) -> bool:
 
 
 @compiled
+def _opens_quietly(s: Any, price: float) -> bool:
+    """Whether nothing can happen at this open: no order is due and no level is near."""
+    if s.pending_exit != 0 or s.pending_entry != 0:
+        return False
+    if s.side > 0:
+        return bool(s.stop_guard < price < s.target_guard)
+    return bool(s.side == 0 or s.target_guard < price < s.stop_guard)
+
+
+@compiled
 def _open(s: Any, t: Any, row: int, at_us: int, price: float, out: Any, count: int) -> int:
     """What happens at a candle's first price: due orders, then exits whose level it has jumped over."""
     if s.pending_exit != 0:
@@ -505,17 +514,13 @@ def _open(s: Any, t: Any, row: int, at_us: int, price: float, out: Any, count: i
             out[count].row, out[count].at_us = row, at_us
             _enter(s, t, out[count], side, price)
             count += 1
-    if s.side == 0 or t.protected == 0:
+    if _opens_quietly(s, price):
         return count
-    reason = 0
-    if s.side * price <= s.side * s.stop_guard:
-        stopped_by, level, decimals = _stop_level(s, t)
-        if stopped_by != 0 and _reaches(price, level, decimals, -s.side):
-            reason = stopped_by
-    elif s.side * price >= s.side * s.target_guard:
+    reason, level, decimals = _stop_level(s, t)
+    if reason == 0 or not _reaches(price, level, decimals, -s.side):
         target = _target_price(s, t)
-        if target[0] > 0 and _reaches(price, wide(target[0]), target[1], s.side):
-            reason = TAKE_PROFIT
+        reached = target[0] > 0 and _reaches(price, wide(target[0]), target[1], s.side)
+        reason = TAKE_PROFIT if reached else 0
     if reason != 0:
         out[count].row, out[count].at_us = row, at_us
         _leave_at(s, t, out[count], reason, price)
@@ -570,35 +575,23 @@ def _protect(s: Any, t: Any, event: Any, until_us: int, high: float, low: float,
 
 
 @compiled
-def _close(
-    s: Any,
-    t: Any,
-    row: int,
-    at_us: int,
-    until_us: int,
-    high: float,
-    low: float,
-    finer: Finer,
-    out: Any,
-    count: int,
-) -> int:
-    """What happens between a candle's open and its close; the candle then counts as completed."""
-    if s.side == 0:
-        return count
-    s.exposed += 1
-    if t.protected == 0:
-        return count
-    adverse = low if s.side > 0 else high
+def _moves_quietly(s: Any, high: float, low: float) -> bool:
+    """Whether no level is near this candle's range."""
+    if s.side > 0:
+        return bool(s.stop_guard < low and high < s.target_guard)
+    return bool(s.side == 0 or (s.target_guard < low and high < s.stop_guard))
+
+
+@compiled
+def _complete(s: Any, t: Any, high: float, low: float) -> None:
+    """Count a candle as completed: from now on the trailing stop knows its extreme."""
+    if s.side == 0 or t.trail_m == 0:
+        return
     favourable = high if s.side > 0 else low
-    if s.side * adverse <= s.side * s.stop_guard or s.side * favourable >= s.side * s.target_guard:
-        out[count].row, out[count].at_us = row, at_us
-        if _protect(s, t, out[count], until_us, high, low, finer):
-            return count + 1
     if s.side * favourable > s.side * s.extreme:
         s.extreme = favourable
         s.extreme_is_entry = 0
         _follow(s, t)
-    return count
 
 
 @compiled
@@ -645,30 +638,33 @@ def run_candles(
     gets cash plus the marked position at each close, in quote currency.
     """
     s, t = state[0], terms[0]
-    rows = len(columns.opened_at_us)
+    opened_at_us, opens, highs, lows, closes = columns[:5]
+    long_entry, long_exit, short_entry, short_exit = columns[5:]
     room = len(out) - EVENTS_PER_CANDLE
     count = 0
-    for i in range(start, rows):
+    for i in range(max(start, 0), len(opened_at_us)):
         if count > room:
             return i, count
-        at_us = columns.opened_at_us[i]
-        until_us = at_us + duration_us
+        at_us = opened_at_us[i]
         if s.opened != 0:
             s.opened = 0
-        else:
-            count = _open(s, t, i, at_us, columns.open[i], out, count)
-        count = _close(s, t, i, at_us, until_us, columns.high[i], columns.low[i], finer, out, count)
-        close = columns.close[i]
-        equity[i] = s.cash + s.side * s.quantity * close
-        long_entry, long_exit = columns.long_entry[i], columns.long_exit[i]
-        short_entry, short_exit = columns.short_entry[i], columns.short_exit[i]
-        if long_entry or long_exit or short_entry or short_exit:
-            out[count].row, out[count].at_us = i, until_us
-            if _decide(s, out[count], close, long_entry, long_exit, short_entry, short_exit):
-                count += 1
+        elif not _opens_quietly(s, opens[i]):
+            count = _open(s, t, i, at_us, opens[i], out, count)
+        if s.side != 0:
+            s.exposed += 1
+            if not _moves_quietly(s, highs[i], lows[i]):
+                out[count].row, out[count].at_us = i, at_us
+                count += _protect(s, t, out[count], at_us + duration_us, highs[i], lows[i], finer)
+            _complete(s, t, highs[i], lows[i])
+        equity[i] = s.cash + s.side * s.quantity * closes[i]
+        if long_entry[i] | long_exit[i] | short_entry[i] | short_exit[i]:
+            out[count].row, out[count].at_us = i, at_us + duration_us
+            count += _decide(
+                s, out[count], closes[i], long_entry[i], long_exit[i], short_entry[i], short_exit[i]
+            )
         if s.error != 0:
             return i, count
-    return rows, count
+    return len(opened_at_us), count
 
 
 @compiled
@@ -698,7 +694,13 @@ def close_candle(
         s.opened = 0
     else:
         count = _open(s, t, 0, at_us, price, out, count)
-    return _close(s, t, 0, at_us, until_us, high, low, finer, out, count)
+    if s.side != 0:
+        s.exposed += 1
+        if not _moves_quietly(s, high, low):
+            out[count].row, out[count].at_us = 0, at_us
+            count += _protect(s, t, out[count], until_us, high, low, finer)
+        _complete(s, t, high, low)
+    return count
 
 
 @compiled

@@ -132,15 +132,15 @@ class Ledger:
     def book(self, fill: Fill) -> Booking:
         """Enter a fill into the books. Raises RejectedError for one that does not fit the position."""
         notional = EXACT.multiply(fill.price, fill.quantity)
-        signed = fill.quantity if fill.side is Side.BUY else -fill.quantity
-        cost = notional if fill.side is Side.BUY else -notional
+        signed = fill.quantity if fill.side is Side.BUY else fill.quantity.copy_negate()
+        cost = notional if fill.side is Side.BUY else notional.copy_negate()
         if self._quantity == 0:
             opens = Side.BUY if fill.position_side is PositionSide.LONG else Side.SELL
             if fill.reason is not OrderReason.ENTRY or fill.side is not opens:
                 raise RejectedError(f"a {fill.reason} fill that {fill.side}s without a position")
             booking = Booking(
                 postings=(
-                    Posting(Account.CASH, -EXACT.add(cost, fill.fee)),
+                    Posting(Account.CASH, EXACT.minus(EXACT.add(cost, fill.fee))),
                     Posting(Account.POSITION, cost),
                     Posting(Account.FEES, fill.fee),
                 )
@@ -149,15 +149,15 @@ class Ledger:
             self._entry_price, self._entry_fee = fill.price, fill.fee
             self._entry_at_us = fill.filled_at_us
         else:
-            if signed != -self._quantity:
+            if signed != self._quantity.copy_negate():
                 raise RejectedError(f"a fill of {signed} against a position of {self._quantity}")
-            gain = -EXACT.add(cost, EXACT.multiply(self._quantity, self._entry_price))
+            gain = EXACT.minus(EXACT.add(cost, EXACT.multiply(self._quantity, self._entry_price)))
             booking = Booking(
                 postings=(
-                    Posting(Account.CASH, -EXACT.add(cost, fill.fee)),
+                    Posting(Account.CASH, EXACT.minus(EXACT.add(cost, fill.fee))),
                     Posting(Account.POSITION, EXACT.add(cost, gain)),
                     Posting(Account.FEES, fill.fee),
-                    Posting(Account.REALISED, -gain),
+                    Posting(Account.REALISED, EXACT.minus(gain)),
                 ),
                 closed=self._closed(fill, gain),
             )

@@ -1,7 +1,7 @@
 """A bot's account on paper: candles and decisions in, orders, fills and closed trades out.
 
-It steps through the very kernel that a backtest runs over whole arrays. Call `open_candle` at a candle's first
-trade (or leave it out), `close_candle` when it closes and `decide` with what the strategy said of it.
+It steps through the very kernel that a backtest runs over whole arrays. Call `open_candle` at a candle's
+first trade (or leave it out), `close_candle` when it closes and `decide` with what the strategy said of it.
 """
 
 from __future__ import annotations
@@ -70,7 +70,7 @@ class PaperAccount:
         sizing: Sizing,
         state: AccountState | None = None,
     ) -> None:
-        """Start with `capital` in quote currency, or go on from `state`. Raises InvalidInput for bad terms."""
+        """Start with `capital` in quote currency, or go on from `state`. Raises InvalidInput."""
         self._costs = costs
         self._rules = rules
         self._terms = fills.terms_of(costs, rules, protection, sizing)
@@ -180,7 +180,7 @@ class PaperAccount:
         side = self.position_side
         if self._kernel["pending_exit"][0] and side is not None:
             closing = Side.SELL if side is PositionSide.LONG else Side.BUY
-            self._wait(closing, side, OrderReason.EXIT_SIGNAL, closes_at_us, abs(self._ledger.quantity))
+            self._wait(closing, side, OrderReason.EXIT_SIGNAL, closes_at_us, self._ledger.quantity.copy_abs())
         entry = int(self._kernel["pending_entry"][0])
         if entry == fills.LONG:
             self._wait(Side.BUY, PositionSide.LONG, OrderReason.ENTRY, closes_at_us, None)
@@ -275,8 +275,8 @@ def kernel_state(state: AccountState, terms: fills.Records) -> fills.Records:
     quantity = state.ledger.quantity
     if quantity != 0:
         row["side"] = fills.LONG if quantity > 0 else fills.SHORT
-        row["quantity_m"], row["quantity_d"] = fills.mantissa_of(abs(quantity), "account", "quantity")
-        row["quantity"] = float(abs(quantity))
+        row["quantity_m"], row["quantity_d"] = fills.mantissa_of(quantity.copy_abs(), "account", "quantity")
+        row["quantity"] = float(quantity.copy_abs())
         row["entry_m"], row["entry_d"] = fills.mantissa_of(state.ledger.entry_price, "account", "entry_price")
         row["extreme"] = state.extreme
         row["extreme_is_entry"] = state.extreme_is_entry

@@ -21,12 +21,14 @@ F = TypeVar("F", bound=Callable[..., Any])
 
 MAX_DECIMALS = 22  # 10**22 is the largest power of ten that a double holds exactly
 _MAX_MANTISSA = 1e18
+_EXACT_INTEGER = 2.0**50
 
 _ZERO = np.uint64(0)
 _ONE = np.uint64(1)
 _HALF = np.uint64(32)
 _LOW = np.uint64(0xFFFFFFFF)
 _TOP = np.uint64(63)
+_INT64 = np.uint64(2**62)
 _POWERS = np.array([10**k for k in range(19)], dtype=np.int64)
 _FLOAT_POWERS = np.array([10.0**k for k in range(MAX_DECIMALS + 1)])
 _TWO_64 = 2.0**64
@@ -117,6 +119,8 @@ def times(a: Wide, factor: int) -> Wide:
 @compiled
 def times_power(a: Wide, exponent: int) -> Wide:
     """The product with 10**exponent, exponent >= 0."""
+    if exponent == 0:
+        return a
     while exponent > 18:
         a = times(a, _POWERS[18])
         exponent -= 18
@@ -142,6 +146,12 @@ def floor_divide(numerator: Wide, denominator: Wide) -> tuple[int, bool]:
 
     The quotient must be below 2**62; -1 says that it is not.
     """
+    if numerator[1] == _ZERO and numerator[2] == _ZERO and numerator[3] == _ZERO:
+        if denominator[1] != _ZERO or denominator[2] != _ZERO or denominator[3] != _ZERO:
+            return 0, numerator[0] == _ZERO
+        if numerator[0] < _INT64 and denominator[0] < _INT64:
+            small, by_small = int(numerator[0]), int(denominator[0])
+            return small // by_small, small % by_small == 0
     by = to_float(denominator)
     estimate = to_float(numerator) / by
     if estimate > 4.6e18:
@@ -182,6 +192,11 @@ def decimal_of(value: float) -> tuple[int, int]:
 
     This is what Python prints, as long as it has at most 22 decimals and 18 digits.
     """
+    for k in range(9):
+        product = math.floor(value * _FLOAT_POWERS[k] + 0.5)
+        # Both sides are exact here, so the division rounds once, as reading the decimal would.
+        if product < _EXACT_INTEGER and product / _FLOAT_POWERS[k] == value:
+            return int(product), k
     half_ulp = math.ldexp(1.0, math.frexp(value)[1] - 54)
     # The halves of Veltkamp's splitting make the error of each product below exact (Dekker 1971).
     scaled = 134217729.0 * value

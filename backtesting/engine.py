@@ -1,0 +1,268 @@
+"""A strategy over stored candles: signals, the fill kernel, and every fill through the exact books."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from decimal import Decimal
+
+import numpy as np
+
+from backtesting.metrics import Metrics, Run, metrics_of
+from bots import fills
+from bots.booking import events_of, fill_of, refusal_sentence
+from bots.ledger import Ledger, LedgerState
+from bots.orders import ClosedTrade, Costs, Fill, Order, OrderReason, OrderStatus, PositionSide, TradingRules
+from bots.paper_account import AccountState, kernel_state
+from data.errors import InvalidInput, Problem
+from data.models import FloatArray, Ohlcv, Side
+from strategies.base import Signals, Strategy
+
+# Raised whenever the same input may give other fills or figures than before.
+ENGINE_VERSION = "1"
+
+_FIRST_CAPACITY = 4_096
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Simulation:
+    """What the kernel did: `equity` of shape (n,) at the closes, its events, and its record at the end."""
+
+    equity: FloatArray
+    events: fills.Records
+    state: fills.Records
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BacktestResult:
+    """One run. Times are UTC microseconds, money is quote currency."""
+
+    strategy: Strategy
+    ohlcv: Ohlcv
+    capital: Decimal
+    costs: Costs
+    rules: TradingRules
+    close_at_end: bool
+    finer: Ohlcv | None
+    equity: FloatArray  # at each candle's close
+    fills: tuple[Fill, ...]
+    trades: tuple[ClosedTrade, ...]
+    refused: tuple[Order, ...]
+    pending: tuple[Order, ...]  # decided on the last candle, would be filled at the next open
+    ledger: LedgerState  # after the last candle; holds the open position
+    metrics: Metrics
+
+
+def simulate(
+    signals: Signals,
+    ohlcv: Ohlcv,
+    *,
+    state: fills.Records,
+    terms: fills.Records,
+    close_at_end: bool = False,
+    finer: Ohlcv | None = None,
+) -> Simulation:
+    """Run the kernel over all candles, going on from `state`, which is left as it is.
+
+    Raises RejectedError where an amount cannot be counted.
+    """
+    state = state.copy()
+    columns = fills.Columns(
+        ohlcv.opened_at_us,
+        ohlcv.open,
+        ohlcv.high,
+        ohlcv.low,
+        ohlcv.close,
+        signals.long_entry,
+        signals.long_exit,
+        signals.short_entry,
+        signals.short_exit,
+    )
+    equity = np.empty(len(ohlcv))
+    chunks = []
+    row, capacity = 0, _FIRST_CAPACITY
+    finer_columns = fills.finer_columns(finer)
+    while row < len(ohlcv):
+        chunk = np.empty(capacity, dtype=fills.EVENT)
+        row, count = fills.run_candles(
+            state, terms, columns, ohlcv.timeframe.us, finer_columns, row, equity, chunk
+        )
+        fills.raise_error(state)
+        chunks.append(chunk[:count])
+        capacity *= 2
+    if close_at_end and len(ohlcv):
+        chunk = np.empty(1, dtype=fills.EVENT)
+        last = len(ohlcv) - 1
+        closes_at_us = int(ohlcv.opened_at_us[last]) + ohlcv.timeframe.us
+        reason = fills.REASON_NUMBERS[OrderReason.END]
+        close = float(ohlcv.close[last])
+        count = fills.close_position(state, terms, last, closes_at_us, close, reason, chunk)
+        fills.raise_error(state)
+        chunks.append(chunk[:count])
+        equity[last] = state["cash"][0]
+    return Simulation(equity=equity, events=np.concatenate(chunks), state=state)
+
+
+def run_backtest(
+    strategy: Strategy,
+    ohlcv: Ohlcv,
+    *,
+    capital: Decimal,
+    costs: Costs,
+    rules: TradingRules,
+    close_at_end: bool = False,
+    finer: Ohlcv | None = None,
+    initial: AccountState | None = None,
+) -> BacktestResult:
+    """Run a strategy over candles of its time frame.
+
+    `finer` candles of a smaller time frame decide between stop and target inside one candle. `initial` goes
+    on from an account as a bot left it, with `capital` as what it is measured against. Raises InvalidInput
+    for candles, costs or rules that cannot be used.
+    """
+    _check(strategy, ohlcv, capital, rules, finer)
+    terms = fills.terms_of(costs, rules, strategy.protection, strategy.sizing)
+    start = initial or AccountState(ledger=LedgerState(capital=capital, cash=capital))
+    run = simulate(
+        strategy.signals(ohlcv),
+        ohlcv,
+        state=kernel_state(start, terms),
+        terms=terms,
+        close_at_end=close_at_end,
+        finer=finer,
+    )
+    ledger = Ledger(start.ledger)
+    # Orders that waited in `initial` have their numbers already and come first.
+    sequence = start.sequence - len(start.pending)
+    filled, trades, refused = [], [], []
+    for event in events_of(run.events):
+        sequence += 1
+        if event.refusal == fills.ACCEPTED:
+            fill = fill_of(event, sequence, costs)
+            closed = ledger.book(fill).closed
+            filled.append(fill)
+            if closed is not None:
+                trades.append(closed)
+        else:
+            refused.append(
+                Order(
+                    sequence=sequence,
+                    side=event.side,
+                    position_side=event.position_side,
+                    reason=event.reason,
+                    status=OrderStatus.REFUSED,
+                    decided_at_us=event.at_us,
+                    quantity=event.quantity,
+                    refusal=refusal_sentence(event, ledger, rules),
+                )
+            )
+    ledger.verify()
+    if ledger.cash != fills.cash_of(run.state):
+        raise AssertionError(f"the kernel counts {fills.cash_of(run.state)}, the books {ledger.cash}")
+    books = ledger.state
+    return BacktestResult(
+        strategy=strategy,
+        ohlcv=ohlcv,
+        capital=capital,
+        costs=costs,
+        rules=rules,
+        close_at_end=close_at_end,
+        finer=finer,
+        equity=run.equity,
+        fills=tuple(filled),
+        trades=tuple(trades),
+        refused=tuple(refused),
+        pending=_pending(run.state, ohlcv, books, sequence),
+        ledger=books,
+        metrics=metrics_of(
+            Run(
+                capital=float(capital),
+                equity=run.equity,
+                starts_at_us=int(ohlcv.opened_at_us[0]),
+                closes_at_us=ohlcv.opened_at_us + ohlcv.timeframe.us,
+                first_open=float(ohlcv.open[0]),
+                last_close=float(ohlcv.close[-1]),
+                trades=trades,
+                exposed_candles=int(run.state["exposed"][0]) - start.exposed_candles,
+                turnover=float(books.turnover - start.ledger.turnover),
+                fees_paid=float(books.fees - start.ledger.fees),
+                slippage_paid=float(books.slippage - start.ledger.slippage),
+                ambiguous_exits=sum(fill.ambiguous for fill in filled),
+                refused_orders=len(refused),
+            )
+        ),
+    )
+
+
+def _pending(kernel: fills.Records, ohlcv: Ohlcv, books: LedgerState, sequence: int) -> tuple[Order, ...]:
+    orders = []
+    closes_at_us = int(ohlcv.opened_at_us[-1]) + ohlcv.timeframe.us
+    if kernel["pending_exit"][0]:
+        sequence += 1
+        long = books.quantity > 0
+        orders.append(
+            Order(
+                sequence=sequence,
+                side=Side.SELL if long else Side.BUY,
+                position_side=PositionSide.LONG if long else PositionSide.SHORT,
+                reason=OrderReason.EXIT_SIGNAL,
+                status=OrderStatus.PENDING,
+                decided_at_us=closes_at_us,
+                quantity=books.quantity.copy_abs(),
+            )
+        )
+    entry = int(kernel["pending_entry"][0])
+    if entry:
+        long = entry == fills.LONG
+        orders.append(
+            Order(
+                sequence=sequence + 1,
+                side=Side.BUY if long else Side.SELL,
+                position_side=PositionSide.LONG if long else PositionSide.SHORT,
+                reason=OrderReason.ENTRY,
+                status=OrderStatus.PENDING,
+                decided_at_us=closes_at_us,
+            )
+        )
+    return tuple(orders)
+
+
+def _check(
+    strategy: Strategy, ohlcv: Ohlcv, capital: Decimal, rules: TradingRules, finer: Ohlcv | None
+) -> None:
+    """Raise InvalidInput for what would give a result that means nothing."""
+    problems = []
+    if not (capital.is_finite() and capital > 0):
+        problems.append(
+            Problem(where="account", field="capital", value=str(capital), expected="give an amount above 0")
+        )
+    if ohlcv.timeframe is not strategy.timeframe:
+        expected = f"the strategy {strategy.name!r} wants candles of {strategy.timeframe}"
+        problems.append(
+            Problem(where="candles", field="timeframe", value=str(ohlcv.timeframe), expected=expected)
+        )
+    if finer is not None and finer.timeframe.us >= ohlcv.timeframe.us:
+        expected = f"give candles of a smaller time frame than {ohlcv.timeframe}"
+        problems.append(
+            Problem(where="finer candles", field="timeframe", value=str(finer.timeframe), expected=expected)
+        )
+    if len(ohlcv) == 0:
+        problems.append(
+            Problem(
+                where="candles", field="", value="", expected="there are none in this span; give at least one"
+            )
+        )
+    else:
+        prices = (ohlcv.open, ohlcv.high, ohlcv.low, ohlcv.close)
+        lowest = float(np.min([column.min() for column in prices]))
+        highest = float(np.max([column.max() for column in prices]))
+        if not (lowest > 0 and highest < 1e12):  # NaN fails too
+            value = f"{lowest:g} to {highest:g}"
+            expected = "prices must be above 0 and below 1e12"
+            problems.append(Problem(where="candles", field="price", value=value, expected=expected))
+        elif rules.tick_size is not None and float(rules.tick_size) > lowest:
+            expected = f"the lowest price is {lowest:g}: give a smaller tick"
+            problems.append(
+                Problem(where="rules", field="tick_size", value=str(rules.tick_size), expected=expected)
+            )
+    if problems:
+        raise InvalidInput(*problems)
