@@ -65,6 +65,10 @@ def as_document(config: BotConfig) -> dict[str, Any]:
     return document
 
 
+def is_bot_name(name: str) -> bool:
+    return _NAME.fullmatch(name) is not None
+
+
 def load_bot(path: Path) -> BotConfig:
     """The bot that a file describes. Raises InvalidInput for a file that cannot be read or used."""
     return parse_bot(read_document(path), where=str(path))

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from decimal import Decimal
-
 import msgspec
 
 from bots.lifecycle import BotState
 from bots.orders import Fill
+from bots.stores import AccountSummary
 from bots.views import SignalView
+from data.models import Market
+from data.timeframes import Timeframe
 
-CONTROL_TOPIC = "control.bots"  # the service to the runner: something was asked of a bot
+CONTROL_TOPIC = "control.bots"  # from people to the runner: something was asked of a bot
 BOTS_TOPIC = "bots."  # + bot name
 
 
@@ -25,14 +26,9 @@ class BotUpdate(msgspec.Struct, frozen=True, kw_only=True, tag="bot"):
 
     bot: str
     state: BotState
-    equity: Decimal
-    cash: Decimal
-    position: Decimal  # base currency, negative when short
-    realised_pnl: Decimal
-    unrealised_pnl: Decimal
-    trades: int
     health: str
-    last_candle_us: int | None
+    summary: AccountSummary | None  # None: unchanged
+    last_candle_us: int | None  # None: unchanged
     fills: list[Fill]  # made in this step
     sent_at_us: int
 
@@ -43,9 +39,13 @@ class SignalsSaid(msgspec.Struct, frozen=True, kw_only=True, tag="signals"):
     signals: list[SignalView]
 
 
+def candle_topic(market: Market, timeframe: Timeframe) -> str:
+    return f"candles.{market.exchange}.{market.symbol}.{timeframe}"
+
+
 def bot_topic(name: str) -> str:
     return BOTS_TOPIC + name
 
 
-def signals_topic(exchange: str, symbol: str) -> str:
-    return f"signals.{exchange}.{symbol}"
+def signals_topic(market: Market) -> str:
+    return f"signals.{market.exchange}.{market.symbol}"

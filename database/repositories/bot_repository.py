@@ -398,8 +398,7 @@ class RunnerLock:
         return True
 
     def release(self) -> None:
-        # Closing the session frees the lock, also when the server is gone already.
-        self._connection.invalidate()
+        # It is out of the pool, so this ends the session, and with it the lock.
         self._connection.close()
 
 
@@ -518,7 +517,10 @@ def _save_children(connection: Connection, steps: Sequence[BotStep]) -> None:
     )
     _insert(
         connection,
-        "INSERT INTO bot_equity (bot_id, at, equity, cash, position) VALUES (%s, %s, %s, %s, %s)",
+        # A position closed at an open changes the point of the close before it: the same moment.
+        "INSERT INTO bot_equity (bot_id, at, equity, cash, position) VALUES (%s, %s, %s, %s, %s)"
+        " ON CONFLICT (bot_id, at) DO UPDATE SET equity = excluded.equity, cash = excluded.cash,"
+        " position = excluded.position",
         [
             (step.bot_id, to_datetime(point.at_us), point.equity, point.cash, point.position)
             for step in steps

@@ -1,0 +1,164 @@
+"""From a stored record to a bot that trades: a start, a restart after its process ended, and their history.
+
+Everything here reads candles and files, so it runs in the runner's worker thread.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Protocol
+
+import msgspec
+
+from bots.config import BotConfig, OnRestart, load_bot, parse_bot
+from bots.lifecycle import BotState
+from bots.paper_bot import MOST_HISTORY, PaperBot, SavedAccount, history_wanted, rules_of
+from bots.stores import BotRecord
+from data.errors import InvalidInput, Problem
+from data.models import Candle, Market, Ohlcv
+from data.stores import CandleReader
+from data.timeframes import Timeframe
+from strategies.base import Strategy
+
+
+class StrategyLoader(Protocol):
+    """Finds and reads the strategy of a bot. Raises InvalidInput for one that cannot be used."""
+
+    def __call__(self, config: BotConfig, source: str) -> Strategy:
+        """`source` is the bot's file, or empty: paths in it are relative to its folder."""
+        ...
+
+
+class BotLoader:
+    """Makes bots from records."""
+
+    def __init__(self, candles: CandleReader, load_strategy: StrategyLoader) -> None:
+        self._candles = candles
+        self._load_strategy = load_strategy
+
+    def as_stored(self, record: BotRecord) -> PaperBot:
+        """The bot with its account and stored config, its strategy still without history."""
+        config = parse_bot(record.config, where=f"bot {record.name}")
+        return PaperBot(record, config, self._load_strategy(config, record.source))
+
+    def start(self, record: BotRecord, at_us: int) -> PaperBot:
+        """A bot that did not run, from its file as that is now; the account goes on if there is one."""
+        config = _config_now(record)
+        strategy = self._load_strategy(config, record.source)
+        bot = PaperBot(record, config, strategy, rules_of(self._candles.instrument(config.market)))
+        bot.restart_clock(at_us)
+        _note_new_version(bot, record, at_us)
+        return bot
+
+    def restore(self, record: BotRecord) -> PaperBot:
+        """A bot that ran, exactly as its last stored step left it."""
+        bot = self.as_stored(record)
+        if bot.warm_from_us is not None and bot.last_candle_us is not None:
+            history = self._candles.candles(
+                bot.market,
+                bot.timeframe,
+                start_us=bot.warm_from_us,
+                end_us=bot.last_candle_us + 1,
+                limit=MOST_HISTORY,
+            )
+            bot.replay(history)
+        return bot
+
+    def restart(self, record: BotRecord, at_us: int) -> PaperBot:
+        """A bot whose process ended while it ran: restored, and on by its `on_restart`."""
+        bot = self.restore(record)
+        _note_new_version(bot, record, at_us)
+        policy = bot.config.on_restart
+        bot.note("restarted", at_us=at_us, why=f"its process had ended; on_restart is {policy}")
+        if policy is OnRestart.FREEZE and bot.state is not BotState.STOPPING:
+            held = "with its position open and unprotected" if bot.has_position else "without a position"
+            bot.move(
+                BotState.STOPPED,
+                at_us=at_us,
+                why="on_restart is freeze",
+                health=f"frozen after a restart, {held}; start it to trade on",
+                settle=(record.desired, BotState.STOPPED),
+            )
+        elif policy is OnRestart.FLATTEN and bot.is_warm:
+            newest = self._candles.candles(bot.market, bot.timeframe, limit=1)
+            if len(newest):
+                bot.hold_entries_until(int(newest.opened_at_us[-1]))
+        return bot
+
+    def begin(self, bot: PaperBot, at_us: int) -> None:
+        """Warm a started bot up on stored candles; without any it says that it waits for the first."""
+        history = self._candles.candles(bot.market, bot.timeframe, limit=history_wanted(bot.strategy))
+        if len(history):
+            bot.begin(history, at_us)
+            bot.report("")
+        else:
+            bot.report(f"waits for the first {bot.timeframe} candle of {bot.market}")
+
+    def candles_after(self, market: Market, timeframe: Timeframe, opened_at_us: int) -> Ohlcv:
+        """Every stored candle that opened later."""
+        return self._candles.candles(market, timeframe, start_us=opened_at_us + 1)
+
+    def finer(self, candle: Candle) -> Ohlcv | None:
+        """Stored candles inside this one, of the smallest time frame that has any."""
+        market = Market(candle.exchange, candle.symbol)
+        for timeframe in Timeframe:
+            if timeframe.us >= candle.timeframe.us:
+                break
+            found = self._candles.candles(
+                market, timeframe, start_us=candle.opened_at_us, end_us=candle.closes_at_us
+            )
+            if len(found):
+                return found
+        return None
+
+
+def find_strategy(name: str, folder: Path, source: str) -> Path:
+    """The file a bot names: beside the bot's own file, in the strategies folder, or a whole path.
+
+    The suffix may be left out. Raises InvalidInput naming the files there are.
+    """
+    beside = Path(source).parent if source else folder
+    wanted = Path(name).expanduser()
+    for place in (beside / wanted, folder / wanted):
+        for path in (place, place.with_name(place.name + ".json")):
+            if path.is_file():
+                return path
+    known = sorted(path.name for path in folder.glob("*.json") if path.name != "schema.json")
+    raise InvalidInput(
+        Problem(
+            where=source or "bot",
+            field="strategy",
+            value=f'"{name}"',
+            expected=f"must be a strategy file; {folder} has {', '.join(known) or 'none'}",
+        )
+    )
+
+
+def _config_now(record: BotRecord) -> BotConfig:
+    """The config of the bot's file, or the stored one where there is no file any more."""
+    source = Path(record.source)
+    if not record.source or not source.exists():
+        return parse_bot(record.config, where=f"bot {record.name}")
+    config = load_bot(source)
+    if config.name != record.name:
+        raise _unfit(record, "name", config.name, f'must stay "{record.name}": this file made that bot')
+    if record.account is not None:
+        before = parse_bot(record.config, where=f"bot {record.name}")
+        saved = msgspec.json.decode(record.account, type=SavedAccount)
+        if config.capital != before.capital:
+            expected = f"must stay {before.capital}: the bot has traded; delete it to begin anew"
+            raise _unfit(record, "capital", str(config.capital), expected)
+        if config.market != before.market and saved.state.ledger.quantity != 0:
+            expected = f"must stay {before.market} while a position is open there"
+            raise _unfit(record, "symbol", str(config.market), expected)
+    return config
+
+
+def _unfit(record: BotRecord, field: str, value: str, expected: str) -> InvalidInput:
+    return InvalidInput(Problem(where=record.source, field=field, value=value, expected=expected))
+
+
+def _note_new_version(bot: PaperBot, record: BotRecord, at_us: int) -> None:
+    before, now = record.strategy_version, bot.strategy.version
+    if before not in ("", now):
+        bot.note("strategy changed", at_us=at_us, why=f"version {before[:12]} became {now[:12]}")

@@ -1,0 +1,376 @@
+"""Runs many bots in one process: reads their candles, lets them decide, stores every step before it is told.
+
+The store is the truth; messages only wake the runner up, and everything works without them, a second later.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import time
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from typing import TypeVar
+
+import msgspec
+import structlog
+
+from bots.bot_loading import BotLoader, StrategyLoader
+from bots.lifecycle import ACTIVE, BotState, next_state
+from bots.messages import CONTROL_TOPIC, candle_topic
+from bots.paper_bot import PaperBot, candles_of
+from bots.step_writer import StepWriter, internal_error
+from bots.stores import BotBus, BotRecord, BotStore, RunnerClaim, Wish
+from data.errors import TradingError, TransientError
+from data.messages import CandleUpdate
+from data.models import Candle, Market, Ohlcv
+from data.stores import CandleReader
+from data.timeframes import Timeframe
+
+T = TypeVar("T")
+Series = tuple[Market, Timeframe]
+_log = structlog.get_logger(__name__)
+
+POLL_S = 1.0
+_CANDLES_A_STEP = 2_000  # of an outage, made up for in one transaction
+_BACKOFF_S = (0.2, 0.5, 1.0, 2.0, 5.0)
+_LONG_AGO_S = -1e9
+
+
+class BotRunner:
+    """All bots of one database. Only one runner of it works at a time; others stand by and take over."""
+
+    def __init__(
+        self,
+        store: BotStore,
+        candles: CandleReader,
+        *,
+        load_strategy: StrategyLoader,
+        clock: Callable[[], int],
+        bus: BotBus | None = None,
+        poll_s: float = POLL_S,
+    ) -> None:
+        """`clock` gives now in microseconds: it stamps steps and starts; candles keep the venue's time."""
+        self._store = store
+        self._loader = BotLoader(candles, load_strategy)
+        self._clock = clock
+        self._bus = bus
+        self._poll_s = poll_s
+        # One thread: a bot is handed to it and back, never shared, and the reader keeps one connection.
+        self._worker = ThreadPoolExecutor(1, "bots")
+        self._writer = StepWriter(store, work=self._work, clock=clock, bus=bus)
+        self._bots: dict[int, PaperBot] = {}
+        self._met: set[int] = set()  # bots that were loaded since they became ours
+        self._forming: dict[Series, Candle] = {}
+        self._dirty: set[Series] = set()
+        self._asked = False
+        self._awake = asyncio.Event()
+        self._polled_at_s = _LONG_AGO_S
+
+    async def run(self, stop: asyncio.Event, *, before: Callable[[], None] | None = None) -> None:
+        """Run bots until `stop` is set. `before` is called, in a thread, each time the bots become ours."""
+        alarm = asyncio.create_task(self._wake_at(stop))
+        try:
+            while not stop.is_set():
+                claim = await self._claim(stop)
+                if claim is None:
+                    break
+                try:
+                    await self._serve(claim, stop, before)
+                finally:
+                    await self._work(claim.release)
+        finally:
+            alarm.cancel()
+            self._worker.shutdown(wait=False)
+
+    async def _wake_at(self, stop: asyncio.Event) -> None:
+        await stop.wait()
+        self._awake.set()
+
+    async def _claim(self, stop: asyncio.Event) -> RunnerClaim | None:
+        """The right to run the bots, once it is free; None if stopped before."""
+        failures = 0
+        told = False
+        while not stop.is_set():
+            try:
+                claim = await self._work(self._store.claim)
+            except TransientError as error:
+                await self._back_off(error, failures, stop)
+                failures += 1
+                continue
+            failures = 0
+            if claim is not None:
+                _log.info("bots_claimed")
+                return claim
+            if not told:
+                told = True
+                _log.info("bots_run_elsewhere", action="standing by")
+            await _sleep(stop, self._poll_s)
+        return None
+
+    async def _serve(
+        self, claim: RunnerClaim, stop: asyncio.Event, before: Callable[[], None] | None
+    ) -> None:
+        """Turn after turn, until told to stop or the claim is lost."""
+        self._bots.clear()
+        self._met.clear()
+        self._writer.clear()
+        self._polled_at_s = _LONG_AGO_S
+        failures = 0
+        async with _Ears(self._bus, self._hear) as ears:
+            while not stop.is_set():
+                self._awake.clear()
+                try:
+                    if before is not None:
+                        await self._work(before)
+                        before = None
+                    if self._poll_is_due() and not await self._work(claim.held):
+                        _log.warning("bots_claim_lost", action="claiming again")
+                        return
+                    await self._turn()
+                except TransientError as error:
+                    await self._back_off(error, failures, stop)
+                    failures += 1
+                    continue
+                failures = 0
+                await ears.listen_to(self._topics())
+                with contextlib.suppress(TimeoutError):
+                    await asyncio.wait_for(self._awake.wait(), self._poll_s)
+
+    async def _turn(self) -> None:
+        await self._store_steps()
+        polling = self._poll_is_due()
+        if polling or self._asked:
+            self._asked = False
+            await self._obey(await self._work(self._store.wishes))
+        series = set(self._dirty)
+        if polling:
+            self._polled_at_s = time.monotonic()
+            series |= {_series(bot) for bot in self._bots.values()}
+        self._dirty -= series
+        await self._advance(series)
+
+    def _poll_is_due(self) -> bool:
+        return time.monotonic() - self._polled_at_s >= self._poll_s
+
+    async def _back_off(self, error: TransientError, failures: int, stop: asyncio.Event) -> None:
+        pause_s = _BACKOFF_S[min(failures, len(_BACKOFF_S) - 1)]
+        _log.warning("bots_wait_for_database", error=str(error), retry_in_s=pause_s)
+        await _sleep(stop, pause_s)
+
+    # What people want
+
+    async def _obey(self, wishes: Sequence[Wish]) -> None:
+        known = {wish.bot_id for wish in wishes}
+        self._bots = {bot_id: bot for bot_id, bot in self._bots.items() if bot_id in known}
+        for wish in wishes:
+            try:
+                bot = await self._obeying(wish)
+            except TransientError:
+                raise
+            except TradingError as error:
+                await self._fail(wish.bot_id, str(error))
+            except Exception as error:  # noqa: BLE001 one bot's bug must not stop the others
+                _log.exception("bot_broke", bot=wish.name)
+                await self._fail(wish.bot_id, internal_error(error))
+            else:
+                if bot is not None:
+                    self._bots[bot.bot_id] = bot
+                    self._writer.add(bot)
+        await self._store_steps()
+
+    async def _obeying(self, wish: Wish) -> PaperBot | None:
+        """The bot after it went where a person wants it; None for one that stands still and may."""
+        bot = self._bots.get(wish.bot_id)
+        if bot is not None and bot.number != wish.step:
+            _log.warning("bot_moved_elsewhere", bot=wish.name, step=wish.step, expected=bot.number)
+            bot = None
+        if bot is None and wish.state in ACTIVE:
+            record = await self._record(wish)
+            again = wish.bot_id in self._met
+            bot = await self._work(
+                partial(self._loader.restore, record)
+                if again
+                else partial(self._loader.restart, record, self._clock())
+            )
+        self._met.add(wish.bot_id)
+        if bot is None and wish.flatten:
+            bot = await self._work(partial(self._loader.as_stored, await self._record(wish)))
+            if not bot.has_position:
+                bot.fulfil_stop()
+        state = wish.state if bot is None else bot.state
+        must_flatten = wish.flatten and bot is not None and bot.has_position
+        # It may pass through a state on its way: asked to start, and at once to pause.
+        while (target := next_state(state, wish.desired, must_flatten=must_flatten)) is not None:
+            bot = await self._moved(wish, bot, target)
+            state = bot.state
+        return bot
+
+    async def _moved(self, wish: Wish, bot: PaperBot | None, target: BotState) -> PaperBot:
+        now = self._clock()
+        if target is BotState.RUNNING and (bot is None or bot.state is not BotState.PAUSED):
+            bot = await self._work(partial(self._loader.start, await self._record(wish), now))
+        elif bot is None:
+            bot = await self._work(partial(self._loader.as_stored, await self._record(wish)))
+        if bot.state not in ACTIVE and target is BotState.STOPPING:
+            bot.restart_clock(now)  # what happened while it stood still is not traded on
+        bot.move(target, at_us=now, why=f"asked to be {wish.desired}")
+        if bot.state in ACTIVE and not bot.is_warm:
+            await self._work(partial(self._loader.begin, bot, now))
+        return bot
+
+    async def _record(self, wish: Wish) -> BotRecord:
+        record = await self._work(lambda: self._store.record(wish.bot_id))
+        if record is None:
+            raise TransientError(f"bot {wish.name} was deleted this moment")
+        return record
+
+    async def _fail(self, bot_id: int, health: str) -> None:
+        self._bots.pop(bot_id, None)
+        await self._writer.fail(bot_id, health)
+
+    # Candles
+
+    async def _advance(self, series: set[Series]) -> None:
+        """Let the bots of these series take the candles that are stored and not taken yet."""
+        for one in series:
+            # Taken before the store is read: what closed before this candle opened is stored by then.
+            forming = self._forming.get(one)
+            bots = [
+                bot for bot in self._bots.values() if _series(bot) == one and bot.bot_id not in self._writer
+            ]
+            taken = [bot.taken_until_us for bot in bots if bot.taken_until_us is not None]
+            fresh = None
+            if taken:
+                fresh = await self._work(partial(self._loader.candles_after, *one, min(taken)))
+            for bot in bots:
+                if await self._fed(bot, fresh, forming):
+                    self._dirty.add(one)
+                    self._awake.set()
+        await self._store_steps()
+
+    async def _fed(self, bot: PaperBot, fresh: Ohlcv | None, forming: Candle | None) -> bool:
+        """Give one bot its candles, at most a step's worth; whether more are waiting."""
+        try:
+            more = await self._work(partial(self._feed, bot, fresh, forming))
+        except TransientError:
+            # Half a step in memory: back to the last stored one.
+            del self._bots[bot.bot_id]
+            raise
+        except Exception as error:  # noqa: BLE001 one bot's bug must not stop the others
+            _log.exception("bot_broke", bot=bot.name)
+            await self._fail(
+                bot.bot_id, str(error) if isinstance(error, TradingError) else internal_error(error)
+            )
+            return False
+        self._writer.add(bot)
+        return more
+
+    def _feed(self, bot: PaperBot, fresh: Ohlcv | None, forming: Candle | None) -> bool:
+        if not bot.is_warm:
+            self._loader.begin(bot, self._clock())
+            return bot.is_warm
+        taken = bot.taken_until_us
+        if fresh is None or taken is None:
+            return False
+        first = int(fresh.opened_at_us.searchsorted(taken, side="right"))
+        last = min(len(fresh), first + _CANDLES_A_STEP)
+        for candle in candles_of(fresh.rows(first, last), bot.market):
+            if bot.state not in ACTIVE:
+                return False
+            bot.take(candle, self._loader.finer)
+        if last < len(fresh):
+            return True
+        newest = bot.last_candle_us
+        if (
+            forming is not None
+            and newest is not None
+            and forming.opened_at_us > newest
+            and bot.waits_for_an_open
+        ):
+            bot.open(forming.opened_at_us, forming.open)
+        return False
+
+    async def _store_steps(self) -> None:
+        for bot_id in await self._writer.flush():
+            self._bots.pop(bot_id, None)
+        # Those that stand still need no memory; a wish brings them back.
+        self._bots = {bot_id: bot for bot_id, bot in self._bots.items() if bot.state in ACTIVE}
+
+    # Listening
+
+    def _topics(self) -> frozenset[str]:
+        series = {_series(bot) for bot in self._bots.values()}
+        return frozenset({CONTROL_TOPIC, *(candle_topic(*one) for one in series)})
+
+    def _hear(self, topic: str, payload: bytes) -> None:
+        if topic == CONTROL_TOPIC:
+            self._asked = True
+            self._awake.set()
+            return
+        update = _candle_updates.decode(payload)
+        candle = update.candle
+        series = (Market(candle.exchange, candle.symbol), candle.timeframe)
+        if update.covered and not update.closed:
+            self._forming[series] = candle
+            if not any(_series(bot) == series and bot.waits_for_an_open for bot in self._bots.values()):
+                return
+        elif not update.closed:
+            return
+        self._dirty.add(series)
+        self._awake.set()
+
+    async def _work(self, work: Callable[[], T]) -> T:
+        return await asyncio.get_running_loop().run_in_executor(self._worker, work)
+
+
+class _Ears:
+    """Listens to topics that change as bots come and go."""
+
+    def __init__(self, bus: BotBus | None, hear: Callable[[str, bytes], None]) -> None:
+        self._bus = bus
+        self._hear = hear
+        self._topics: frozenset[str] = frozenset()
+        self._task: asyncio.Task[None] | None = None
+
+    async def __aenter__(self) -> _Ears:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self._rest()
+
+    async def listen_to(self, topics: frozenset[str]) -> None:
+        """From now on to these. What is said during a change is missed; the poll makes up for it."""
+        if self._bus is None or topics == self._topics:
+            return
+        await self._rest()
+        self._topics = topics
+        self._task = asyncio.create_task(self._listen(self._bus, sorted(topics)))
+
+    async def _listen(self, bus: BotBus, topics: Sequence[str]) -> None:
+        async for topic, payload in bus.subscribe(topics):
+            try:
+                self._hear(topic, payload)
+            except msgspec.MsgspecError as error:
+                _log.warning("message_unreadable", topic=topic, error=str(error))
+
+    async def _rest(self) -> None:
+        if self._task is not None:
+            self._task.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await self._task
+            self._task = None
+
+
+_candle_updates = msgspec.json.Decoder(CandleUpdate)
+
+
+def _series(bot: PaperBot) -> Series:
+    return bot.market, bot.timeframe
+
+
+async def _sleep(stop: asyncio.Event, seconds: float) -> None:
+    """Sleep, but wake up to stop."""
+    with contextlib.suppress(TimeoutError):
+        await asyncio.wait_for(stop.wait(), seconds)

@@ -1,0 +1,164 @@
+"""Stores the steps of many bots in one transaction and tells of them afterwards, never before."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Protocol, TypeVar
+
+import msgspec
+import structlog
+
+from bots.lifecycle import BotState
+from bots.messages import BotUpdate, SignalsSaid, bot_topic, signals_topic
+from bots.paper_bot import PaperBot
+from bots.stores import BotBus, BotEvent, BotStep, BotStore
+from bots.views import SignalView
+from data.errors import TransientError
+
+T = TypeVar("T")
+_log = structlog.get_logger(__name__)
+_ACTIONS = ("long_entry", "long_exit", "short_entry", "short_exit")
+
+
+class Worker(Protocol):
+    """Runs blocking work in a thread."""
+
+    def __call__(self, work: Callable[[], T], /) -> Awaitable[T]: ...
+
+
+class StepWriter:
+    """Steps on their way into the store. A bot has at most one; it waits there while the database is away."""
+
+    def __init__(
+        self, store: BotStore, *, work: Worker, clock: Callable[[], int], bus: BotBus | None
+    ) -> None:
+        self._store = store
+        self._work = work
+        self._clock = clock
+        self._bus = bus
+        self._waiting: dict[int, tuple[str, BotStep]] = {}
+
+    def __contains__(self, bot_id: int) -> bool:
+        """Whether a step of that bot is not stored yet."""
+        return bot_id in self._waiting
+
+    def clear(self) -> None:
+        """Forget what waits: another process has the bots now."""
+        self._waiting.clear()
+
+    def add(self, bot: PaperBot) -> None:
+        """Take the bot's next step, if there is anything new."""
+        if bot.has_news:
+            self._waiting[bot.bot_id] = (bot.name, bot.step(self._clock()))
+
+    async def fail(self, bot_id: int, health: str) -> None:
+        """Mark one bot as failed, on top of its last stored step: what it began since is forgotten."""
+        record = await self._work(lambda: self._store.record(bot_id))
+        if record is None:
+            self._waiting.pop(bot_id, None)
+            return
+        now = self._clock()
+        _log.error("bot_failed", bot=record.name, why=health)
+        step = BotStep(
+            bot_id=bot_id,
+            step=record.step + 1,
+            at_us=now,
+            state=BotState.FAILED,
+            health=health,
+            settle=(record.desired, BotState.FAILED),
+            events=[BotEvent(at_us=now, who="runner", what="failed", why=health)],
+        )
+        self._waiting[bot_id] = (record.name, step)
+
+    async def flush(self) -> frozenset[int]:
+        """Store and tell all that waits; the bots that must be loaded again, because their step did not fit.
+
+        Raises TransientError while the database cannot answer; what waits then goes on waiting.
+        """
+        lost: set[int] = set()
+        while self._waiting:
+            steps = dict(self._waiting)
+            applied, broken = await self._commit([step for _, step in steps.values()])
+            for bot_id, (name, step) in steps.items():
+                if bot_id in broken:
+                    # On top of what is stored; it replaces the step that cannot be.
+                    lost.add(bot_id)
+                    await self.fail(bot_id, internal_error(broken[bot_id]))
+                    continue
+                if bot_id in applied or await self._was_stored(step):
+                    await self._tell(name, step)
+                else:
+                    _log.warning("bot_moved_elsewhere", bot=name, step=step.step)
+                    lost.add(bot_id)
+                del self._waiting[bot_id]
+        return frozenset(lost)
+
+    async def _commit(self, steps: Sequence[BotStep]) -> tuple[frozenset[int], dict[int, Exception]]:
+        """Which steps were stored, and which never can be, and why."""
+        try:
+            return await self._work(lambda: self._store.commit(steps)), {}
+        except TransientError:
+            raise
+        except Exception as error:
+            if len(steps) == 1:
+                if steps[0].state is BotState.FAILED and steps[0].account is None:
+                    raise  # not even that can be stored: nothing is wrong with the bot, but with us
+                _log.exception("bot_step_refused", bot_id=steps[0].bot_id)
+                return frozenset(), {steps[0].bot_id: error}
+        # One of them spoils the transaction of all; apart, the others go through.
+        applied: frozenset[int] = frozenset()
+        broken: dict[int, Exception] = {}
+        for step in steps:
+            stored, refused = await self._commit([step])
+            applied |= stored
+            broken |= refused
+        return applied, broken
+
+    async def _was_stored(self, step: BotStep) -> bool:
+        """Whether a step was refused because it is stored already: the answer to its commit got lost."""
+        record = await self._work(lambda: self._store.record(step.bot_id))
+        return record is not None and record.step == step.step
+
+    async def _tell(self, name: str, step: BotStep) -> None:
+        if self._bus is None:
+            return
+        update = BotUpdate(
+            bot=name,
+            state=step.state,
+            health=step.health,
+            summary=step.summary,
+            last_candle_us=step.last_candle_us,
+            fills=list(step.fills),
+            sent_at_us=self._clock(),
+        )
+        await self._bus.publish(bot_topic(name), msgspec.json.encode(update))
+        signals = _signals_of(step)
+        if signals:
+            topic = signals_topic(signals[0].market)
+            await self._bus.publish(topic, msgspec.json.encode(SignalsSaid(signals=signals)))
+
+
+def internal_error(error: Exception) -> str:
+    """What a person is told of a bug; the log has the rest."""
+    return f"an error inside Candlewick, please report it: {type(error).__name__}: {error}"
+
+
+def _signals_of(step: BotStep) -> list[SignalView]:
+    market, timeframe = step.market, step.timeframe
+    if market is None or timeframe is None:
+        return []
+    return [
+        SignalView(
+            strategy=made.decision.strategy,
+            version=made.decision.version,
+            market=market,
+            timeframe=timeframe,
+            opened_at_us=made.decision.opened_at_us,
+            action=action,
+            close=made.decision.close,
+            record=made.decision.record,
+        )
+        for made in step.decisions
+        for action in _ACTIONS
+        if getattr(made.decision, action)
+    ]
