@@ -1,7 +1,7 @@
 """The gate in front of every request: who may talk to this server, and what a page may do in the browser.
 
-The server listens on loopback for one person. What threatens it are other web pages in that person's browser: one
-that posts to us (the Origin check), and one whose name resolves to 127.0.0.1 (the Host check).
+The server listens on loopback for one person. What threatens it are other web pages in that person's browser:
+one that posts to us (the Origin check), and one whose name resolves to 127.0.0.1 (the Host check).
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """From the bus to the browser tabs: one subscription to the bus, one WebSocket per tab, nothing ever waits.
 
 Messages only mark their topic as changed; every BATCH_S the changed topics that somebody watches are decoded,
-each once, whatever the rate of the feed. A tab holds the newest patch per key: a slow one skips, and never grows.
+each once, whatever the rate of the feed. A tab holds the newest patch per key: a slow one skips, never grows.
 """
 
 from __future__ import annotations

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
 
 from dashboard.number_formats import price_decimals
+from dashboard.timed_cache import TimedCache
 from data.models import FloatArray, Market, Ohlcv
 from data.stores import CandleReader
 from data.timeframes import SECOND_US, Timeframe
@@ -99,29 +99,20 @@ def read_market_day(reader: CandleReader, market: Market) -> MarketDay | None:
 
 
 class MarketDays:
-    """The figures of all markets, read again when they are older than `max_age_s`. Call it in a thread."""
+    """The figures of all markets, a few seconds old at most. Reads the store: call it in a thread."""
 
     def __init__(
         self, reader: CandleReader, *, seconds: Callable[[], float], max_age_s: float = 15.0
     ) -> None:
         """`seconds` is a clock that never steps back."""
         self._reader = reader
-        self._seconds = seconds
-        self._max_age_s = max_age_s
-        self._known: dict[Market, tuple[float, MarketDay | None]] = {}
-        self._lock = threading.Lock()
+        self._days = TimedCache[Market, MarketDay | None](
+            lambda market: read_market_day(reader, market), seconds=seconds, max_age_s=max_age_s
+        )
 
     def day(self, market: Market) -> MarketDay | None:
-        """The market's figures, at most `max_age_s` old; None while it has no candles."""
-        with self._lock:
-            found = self._known.get(market)
-        now = self._seconds()
-        if found is not None and now - found[0] < self._max_age_s:
-            return found[1]
-        fresh = read_market_day(self._reader, market)
-        with self._lock:
-            self._known[market] = (now, fresh)
-        return fresh
+        """The market's figures; None while it has no candles."""
+        return self._days.get(market)
 
     def all(self) -> list[MarketDay]:
         """Every market that has candles, in order of name."""
@@ -129,6 +120,4 @@ class MarketDays:
 
     def remembered(self, market: Market) -> MarketDay | None:
         """What was read last, however old: for live updates, which must not wait for the store."""
-        with self._lock:
-            found = self._known.get(market)
-        return found[1] if found is not None else None
+        return self._days.remembered(market)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from decimal import Decimal
-from typing import TypeGuard
 
 from data.models import FloatArray, Instrument
 from data.timeframes import SECOND_US, to_datetime
@@ -16,13 +15,9 @@ MAX_DECIMALS = 10
 Number = float | Decimal
 
 
-def _known(value: Number | None) -> TypeGuard[Number]:
-    return value is not None and math.isfinite(value)
-
-
 def plain(value: Number | None, decimals: int) -> str:
     """Grouped in thousands with exactly so many decimals: `12,843.55`."""
-    if not _known(value):
+    if value is None or not math.isfinite(value):
         return MISSING
     return f"{value:,.{decimals}f}".replace("-", MINUS)
 
@@ -34,7 +29,7 @@ def price(value: Number | None, decimals: int) -> str:
 
 def money(value: Number | None) -> str:
     """An amount of quote currency, to the cent; one below 1 to three significant digits."""
-    if not _known(value):
+    if value is None or not math.isfinite(value):
         return MISSING
     size = abs(float(value))
     small = 0 < size < 1
@@ -43,9 +38,9 @@ def money(value: Number | None) -> str:
 
 def signed(value: Number | None, decimals: int = 2) -> str:
     """With its sign, `+318.44`; what rounds to zero has none."""
-    if not _known(value):
+    if value is None or not math.isfinite(value):
         return MISSING
-    shown = plain(abs(value), decimals)
+    shown = plain(value if value > 0 else -value, decimals)
     if not any(digit in shown for digit in "123456789"):
         return shown
     return ("+" if value > 0 else MINUS) + shown
@@ -53,14 +48,14 @@ def signed(value: Number | None, decimals: int = 2) -> str:
 
 def percent(rate: Number | None, decimals: int = 2) -> str:
     """A fraction as signed percent: 0.0184 is `+1.84%`; zero is `0.00%`."""
-    if not _known(rate):
+    if rate is None or not math.isfinite(rate):
         return MISSING
     return signed(rate * 100, decimals) + "%"
 
 
 def share(rate: Number | None, decimals: int = 1) -> str:
     """A fraction as unsigned percent, for shares and win rates: `56.8%`."""
-    return MISSING if not _known(rate) else plain(rate * 100, decimals) + "%"
+    return MISSING if rate is None or not math.isfinite(rate) else plain(rate * 100, decimals) + "%"
 
 
 def direction(value: Number | None, decimals: int = 2) -> str:
@@ -76,7 +71,7 @@ def arrow(way: str) -> str:
 
 def compact(value: Number | None) -> str:
     """Three significant digits with K, M, B or T: `5.82K`."""
-    if not _known(value):
+    if value is None or not math.isfinite(value):
         return MISSING
     size = abs(float(value))
     for limit, suffix in ((1e12, "T"), (1e9, "B"), (1e6, "M"), (1e3, "K")):

@@ -1,0 +1,253 @@
+// One WebSocket per tab. The server sends patches, the newest per key; one animation frame applies them, and only
+// to components that are on the page. The connection comes back by itself, for ever.
+(function () {
+  "use strict";
+  const FIRST_WAIT_MS = 500;
+  const LONGEST_WAIT_MS = 15000;
+  const SILENCE_MS = 12000; // the server says something every 5 s
+  const NUDGE_MS = 1000; // a panel is read again once a second at most
+  const STALE_MS = 15000; // without a word from a collector
+  const QUIET_MS = 60000; // without a trade
+
+  let socket = null;
+  let wait = FIRST_WAIT_MS;
+  let topics = [];
+  let lastHeard = 0;
+  let wasOpen = false;
+  let frame = null;
+  let queue = [];
+  const nudged = {};
+  const nudgeTimers = {};
+
+  const live = (window.candlewick = {
+    offsetMs: 0, // server's clock minus ours
+    venues: {}, // exchange to its collector's last word
+    quotes: {}, // market to its last quote
+    view: null, // the chart on the page, as the server described it
+    lastTick: {}, // series id to bars that came since its data were set, by time
+    serverNow: () => Date.now() + live.offsetMs,
+    subscribe: (wanted) => {
+      topics = wanted;
+      send();
+    },
+  });
+
+  const layoutOf = (id) => {
+    const api = window.dash_component_api;
+    return api && api.getLayout ? api.getLayout(id) : undefined;
+  };
+  const onPage = (id) => Boolean(layoutOf(id));
+  const set = (id, props) => {
+    if (onPage(id)) window.dash_clientside.set_props(id, props);
+  };
+  live.set = set;
+  live.layoutOf = layoutOf;
+
+  // ---- connection
+
+  function feed(state) {
+    document.documentElement.dataset.feed = state;
+  }
+
+  function send() {
+    if (socket && socket.readyState === WebSocket.OPEN) {
+      socket.send(JSON.stringify({ sub: document.hidden ? [] : topics }));
+    }
+  }
+
+  function connect() {
+    const scheme = location.protocol === "https:" ? "wss:" : "ws:";
+    socket = new WebSocket(`${scheme}//${location.host}/ws/ui`);
+    socket.onopen = () => {
+      wait = FIRST_WAIT_MS;
+      lastHeard = Date.now();
+      feed("live");
+      send();
+      // What happened while we were away is read again; after that the news are enough.
+      if (wasOpen) bump("live-epoch");
+      wasOpen = true;
+    };
+    socket.onmessage = (event) => {
+      const message = JSON.parse(event.data);
+      lastHeard = Date.now();
+      live.offsetMs = message.t / 1000 - lastHeard;
+      for (const patch of message.m) queue.push(patch);
+      if (queue.length && frame === null) frame = requestAnimationFrame(apply);
+    };
+    socket.onclose = () => {
+      socket = null;
+      feed("reconnecting");
+      setTimeout(connect, wait * (0.7 + 0.6 * Math.random()));
+      wait = Math.min(LONGEST_WAIT_MS, wait * 2);
+    };
+  }
+
+  // ---- applying
+
+  function apply() {
+    frame = null;
+    const patches = queue;
+    queue = [];
+    const ticks = [];
+    const quotes = {};
+    for (const patch of patches) {
+      if (patch.k === "tick") ticks.push(patch);
+      else if (patch.k === "quote") quotes[patch.m] = patch;
+      else if (patch.k === "health") live.venues[patch.e] = patch;
+      else if (patch.k === "nudge") nudge(patch.n);
+    }
+    if (ticks.length) applyTicks(ticks);
+    for (const market of Object.keys(quotes)) applyQuote(quotes[market]);
+  }
+
+  function lastTime(chart, id) {
+    const seen = live.lastTick[id];
+    if (seen && seen.size) return Array.from(seen.keys()).pop();
+    const series = (chart.series || []).find((one) => one.id === id);
+    return series && series.data.length ? series.data[series.data.length - 1].time : undefined;
+  }
+
+  function applyTicks(ticks) {
+    const layout = layoutOf("chart");
+    if (!layout || !live.view) return;
+    const known = new Set((layout.props.series || []).map((one) => one.id));
+    const accepted = [];
+    for (const tick of ticks) {
+      if (tick.key !== live.view.key || !known.has(tick.id)) continue;
+      // The chart refuses a bar older than its last one: what came late is in the stored series already.
+      const last = lastTime(layout.props, tick.id);
+      if (last !== undefined && tick.bar.time < last) continue;
+      if (!live.lastTick[tick.id]) live.lastTick[tick.id] = new Map();
+      live.lastTick[tick.id].set(tick.bar.time, tick.bar);
+      accepted.push({ id: tick.id, bar: tick.bar });
+    }
+    if (!accepted.length) return;
+    set("chart", { tick: accepted });
+    if (window.candlewick.redrawLegend) window.candlewick.redrawLegend();
+  }
+
+  function flash(id, way) {
+    if (way === "flat" || matchMedia("(prefers-reduced-motion: reduce)").matches) return;
+    const element = document.getElementById(id);
+    if (!element) return;
+    const colour = getComputedStyle(document.documentElement).getPropertyValue(`--${way}-bg`);
+    element.animate([{ backgroundColor: colour }, { backgroundColor: "transparent" }], { duration: 500 });
+  }
+
+  const signOf = (way) => ({ up: "▲ ", down: "▼ ", flat: "" })[way];
+
+  function applyQuote(quote) {
+    const before = live.quotes[quote.m];
+    live.quotes[quote.m] = quote;
+    const changed = !before || before.p !== quote.p;
+    const key = quote.m.replaceAll(".", "_");
+    if (changed) {
+      set(`watch-last-${key}`, { children: quote.p });
+      set(`watch-change-${key}`, { children: signOf(quote.cw) + quote.c, className: `num ${quote.cw}` });
+      flash(`watch-last-${key}`, quote.w);
+    }
+    if (!live.view || live.view.market !== quote.m) return;
+    if (changed) {
+      set("strip-last", { children: quote.p, className: `last num ${quote.cw}` });
+      set("strip-change", { children: signOf(quote.cw) + quote.c, className: `sub num ${quote.cw}` });
+      if (quote.h) {
+        set("strip-high", { children: quote.h });
+        set("strip-low", { children: quote.l });
+      }
+      flash("strip-last", quote.w);
+      document.title = `${quote.p} ${live.view.symbol} · Candlewick`;
+      live.describeChart();
+    }
+  }
+
+  // A canvas says nothing to a screen reader.
+  live.describeChart = () => {
+    const box = document.getElementById("chart-box");
+    if (!box || !live.view) return;
+    const quote = live.quotes[live.view.market];
+    const words = [`Price chart of ${live.view.symbol}, ${live.view.timeframe}`];
+    if (quote) words.push(`last price ${quote.p}, change in 24 hours ${quote.c}`);
+    box.setAttribute("aria-label", words.join(", "));
+  };
+
+  // ---- reading again
+
+  function bump(id) {
+    const layout = layoutOf(id);
+    if (layout) set(id, { data: (layout.props.data || 0) + 1 });
+  }
+
+  function nudge(name) {
+    const id = `nudge-${name}`;
+    if (nudgeTimers[id]) return;
+    const due = Math.max(0, (nudged[id] || 0) + NUDGE_MS - Date.now());
+    nudgeTimers[id] = setTimeout(() => {
+      nudgeTimers[id] = null;
+      nudged[id] = Date.now();
+      bump(id);
+    }, due);
+  }
+
+  // ---- clock and ages, on the server's time
+
+  function age(ms) {
+    const seconds = Math.max(0, Math.round(ms / 1000));
+    if (seconds < 60) return `${seconds}s`;
+    const minutes = Math.floor(seconds / 60);
+    return minutes < 60 ? `${minutes}m ${seconds % 60}s` : `${Math.floor(minutes / 60)}h ${minutes % 60}m`;
+  }
+
+  function feedBadge() {
+    const text = document.getElementById("feed-text");
+    const dot = document.getElementById("feed-dot");
+    if (!text || !dot) return;
+    const show = (kind, label, figure) => {
+      dot.className = `dot ${kind}`;
+      text.replaceChildren(label + (figure ? " " : ""));
+      if (figure) {
+        const strong = document.createElement("b");
+        strong.className = "num";
+        strong.textContent = figure;
+        text.append(strong);
+      }
+    };
+    const state = document.documentElement.dataset.feed;
+    if (state !== "live") return show("poor", state === "connecting" ? "Connecting" : "Reconnecting");
+    const exchange = live.view && live.view.exchange;
+    const venue = exchange ? live.venues[exchange] : Object.values(live.venues)[0];
+    if (!venue) return show("poor", "No collector");
+    const silentMs = live.serverNow() - venue.a / 1000;
+    if (silentMs > STALE_MS) return show("poor", "Silent", age(silentMs));
+    if (venue.s === "live") return show("good", "Feed", `${venue.lag} ms`);
+    return show(venue.s === "unreachable" ? "bad" : "poor", venue.s[0].toUpperCase() + venue.s.slice(1));
+  }
+
+  function eachSecond() {
+    const now = live.serverNow();
+    const clock = document.getElementById("clock-text");
+    if (clock) clock.textContent = new Date(now).toISOString().slice(11, 19);
+    feedBadge();
+    const note = document.getElementById("strip-age");
+    if (note) {
+      const quote = live.view && live.quotes[live.view.market];
+      const quiet = quote ? now - quote.a / 1000 : 0;
+      note.textContent = quiet > QUIET_MS ? `last trade ${age(quiet)} ago` : "";
+    }
+    if (socket && socket.readyState === WebSocket.OPEN && Date.now() - lastHeard > SILENCE_MS) socket.close();
+  }
+
+  document.addEventListener("visibilitychange", () => {
+    send();
+    if (!document.hidden && wasOpen) bump("live-epoch");
+  });
+
+  // The charts are drawn in the colours of the scheme: whoever changes it, the pages hear of it here.
+  new MutationObserver(() => {
+    const scheme = document.documentElement.getAttribute("data-mantine-color-scheme");
+    const layout = layoutOf("scheme");
+    if (layout && layout.props.data !== scheme) set("scheme", { data: scheme });
+  }).observe(document.documentElement, { attributeFilter: ["data-mantine-color-scheme"] });
+
+  setInterval(eachSecond, 1000);
+  connect();
+})();

@@ -1,0 +1,288 @@
+"""The Dash application: the shell around the pages, the routes and the callbacks that belong to no page."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+from typing import Any
+
+import dash_mantine_components as dmc
+from dash import ClientsideFunction, Dash, Input, Output, State, dcc, html, no_update
+from dash.development.base_component import Component
+from fastapi import FastAPI
+
+from dashboard.live_hub import LiveHub
+from dashboard.market_request import bot_href, market_href, venue_name
+from dashboard.number_formats import MISSING, compact, duration, plain
+from dashboard.pages.bots import BotSources, bots_layout, register_bots
+from dashboard.pages.market import MarketSources, market_layout, register_market
+from dashboard.panels import Column, aria, empty_state, icon, link_button, table, tag
+from dashboard.theme import MANTINE_THEME
+from data.errors import TradingError
+from data.timeframes import SECOND_US, Timeframe
+
+TITLE = "Candlewick"
+_SILENT_US = 15 * SECOND_US  # a collector that says nothing for so long is not well
+_MOST_BOTS_FOUND = 200
+
+# boot.js sets the colour scheme before the first paint, so it stands in the head, not among the scripts.
+INDEX = """<!DOCTYPE html>
+<html lang="en">
+<head>
+{%metas%}
+<meta name="viewport" content="width=device-width, initial-scale=1, viewport-fit=cover">
+<meta name="theme-color" content="#0b0e14">
+<title>{%title%}</title>
+<link rel="icon" href="/assets/brand.svg" type="image/svg+xml">
+<script src="/assets/boot.js"></script>
+{%css%}
+</head>
+<body>
+{%app_entry%}
+<footer>{%config%}{%scripts%}{%renderer%}</footer>
+</body>
+</html>"""
+
+_NAVIGATION = (("/market", "Market", "chart-candle"), ("/bots", "Bots", "robot"))
+
+
+def build_dash(server: FastAPI, market: MarketSources, bots: BotSources) -> Dash:
+    """The application on that server, with every callback registered."""
+    app = Dash(
+        __name__,
+        server=server,  # type: ignore[arg-type]  # Dash takes it, its annotation knows Flask alone
+        title=TITLE,
+        update_title="",
+        index_string=INDEX,
+        assets_folder=str(Path(__file__).parent / "assets"),
+        assets_ignore=r"boot\.js|LICENSE.*",
+        pages_folder="",
+        suppress_callback_exceptions=True,
+        enable_mcp=False,
+        add_log_handler=False,
+    )
+    app.layout = shell()
+    _register_shell(app, market)
+    register_market(app, market)
+    register_bots(app, bots)
+    return app
+
+
+def shell() -> Component:
+    """Header, navigation and the place where a page goes."""
+    provider: Component = dmc.MantineProvider(
+        [
+            dcc.Location(id="url", refresh="callback-nav"),
+            dcc.Store(id="scheme"),
+            dcc.Store(id="live-epoch", data=0),
+            dcc.Store(id="nudge-bots", data=0),
+            dcc.Store(id="nudge-signals", data=0),
+            dcc.Store(id="nudge-health", data=0),
+            dmc.NotificationContainer(
+                id="notifications", position="bottom-right", sendNotifications=[], limit=4
+            ),
+            html.Div(
+                [
+                    _header(),
+                    html.Nav(
+                        [_nav_link(*entry) for entry in _NAVIGATION], className="rail", **aria(label="Pages")
+                    ),
+                    html.Main(id="page", className="main"),
+                    html.Nav(
+                        [_nav_link(*entry) for entry in _NAVIGATION],
+                        className="tabbar",
+                        **aria(label="Pages, at the bottom"),
+                    ),
+                ],
+                className="shell",
+            ),
+        ],
+        theme=MANTINE_THEME,
+        defaultColorScheme="dark",
+    )
+    return provider
+
+
+def _nav_link(href: str, title: str, icon_name: str) -> Component:
+    return dcc.Link([icon(icon_name), html.Span(title)], href=href, className="nav")
+
+
+def _header() -> Component:
+    return html.Header(
+        [
+            dcc.Link(
+                [html.Img(src="/assets/brand.svg", alt=""), html.Span("Candlewick")],
+                href="/market",
+                className="brand",
+            ),
+            dmc.Select(
+                id="search",
+                placeholder="Search symbol or bot",
+                searchable=True,
+                clearable=False,
+                size="xs",
+                className="search",
+                leftSection=icon("search"),
+                rightSection=html.Span("Ctrl K", className="search-key"),
+                rightSectionWidth=58,
+                nothingFoundMessage="Nothing by that name",
+                maxDropdownHeight=360,
+                **aria(label="Search symbol or bot"),
+            ),
+            html.Span(className="spacer"),
+            html.Span(
+                [icon("shield-check"), "PAPER"],
+                className="pill mode",
+                title="Bots trade with virtual money; no order leaves this machine",
+            ),
+            html.Span([html.I(id="feed-dot", className="dot"), html.Span(id="feed-text")], className="pill"),
+            dmc.Popover(
+                [
+                    dmc.PopoverTarget(
+                        html.Button(
+                            [icon("activity-heartbeat"), html.Span(id="collectors-text", className="num")],
+                            id="collectors",
+                            className="pill wide-only",
+                            type="button",
+                            title="How the collectors are",
+                        )
+                    ),
+                    dmc.PopoverDropdown(html.Div(id="collectors-body"), p=0),
+                ],
+                id="collectors-popover",
+                position="bottom-end",
+                shadow="md",
+                width="auto",
+                trapFocus=False,
+            ),
+            dcc.Interval(id="collectors-timer", interval=2_000, disabled=True),
+            html.Span(
+                [icon("clock"), html.B(id="clock-text", className="num"), "UTC"], className="pill clock"
+            ),
+            dmc.ColorSchemeToggle(
+                lightIcon=icon("sun"),
+                darkIcon=icon("moon"),
+                variant="subtle",
+                color="gray",
+                size=30,
+                **aria(label="Light or dark"),
+            ),
+        ],
+        className="head",
+    )
+
+
+def _register_shell(app: Dash, sources: MarketSources) -> None:
+    app.clientside_callback(  # type: ignore[no-untyped-call]  # Dash leaves it untyped
+        ClientsideFunction("candlewick", "page"), Input("page", "children"), State("url", "pathname")
+    )
+    app.clientside_callback(  # type: ignore[no-untyped-call]
+        ClientsideFunction("candlewick", "search"),
+        Output("url", "href"),
+        Output("search", "value"),
+        Input("search", "value"),
+        prevent_initial_call=True,
+    )
+
+    @app.callback(Output("page", "children"), Input("url", "pathname"))
+    async def show_page(pathname: str | None) -> Component:
+        if pathname in ("/", "/market"):
+            return market_layout()
+        if pathname == "/bots":
+            return bots_layout()
+        return empty_state(
+            "search", f"There is no page at {pathname}.", link_button("Go to the market", "/market")
+        )
+
+    @app.callback(Output("search", "data"), Input("page", "children"))
+    async def fill_search(_page: Any) -> Any:
+        def read() -> list[dict[str, Any]]:
+            markets = [
+                {
+                    "value": market_href(market, Timeframe.M1),
+                    "label": f"{market.symbol} · {venue_name(market.exchange)}",
+                }
+                for market in sources.market.markets()
+            ]
+            bots = [
+                {"value": bot_href(bot.name), "label": bot.name}
+                for bot in sources.bots.list_bots()[:_MOST_BOTS_FOUND]
+            ]
+            groups = (("Markets", markets), ("Bots", bots))
+            return [{"group": name, "items": items} for name, items in groups if items]
+
+        try:
+            return await asyncio.to_thread(read)
+        except TradingError:
+            return no_update  # the page itself says that the store cannot be read
+
+    @app.callback(
+        Output("collectors-timer", "disabled"),
+        Input("collectors-popover", "opened"),
+        prevent_initial_call=True,
+    )
+    async def follow_collectors(opened: bool | None) -> bool:
+        return not opened
+
+    @app.callback(
+        Output("collectors-body", "children"),
+        Output("collectors-text", "children"),
+        Input("collectors-popover", "opened"),
+        Input("collectors-timer", "n_intervals"),
+        Input("nudge-health", "data"),
+    )
+    async def show_collectors(
+        _opened: bool | None, _ticks: int | None, _nudge: int | None
+    ) -> tuple[Component, list[Any]]:
+        return collectors_table(sources.hub, sources.now_us()), collectors_words(
+            sources.hub, sources.now_us()
+        )
+
+
+def collectors_words(hub: LiveHub, now_us: int) -> list[Any]:
+    """How many collectors are well, of how many."""
+    known = hub.health().values()
+    if not known:
+        return ["No collector"]
+    well = sum(one.state == "live" and now_us - one.sent_at_us < _SILENT_US for one in known)
+    return ["Collectors ", html.B(f"{well}/{len(known)}")]
+
+
+def collectors_table(hub: LiveHub, now_us: int) -> Component:
+    """Every collector with its state, its figures and what it has to say."""
+    known = sorted(hub.health().values(), key=lambda one: one.exchange)
+    if not known:
+        return empty_state(
+            "plug-connected-x", "No collector has been heard of. candlewick up starts the collectors."
+        )
+    kinds = {"live": "up", "unreachable": "down", "stopped": "flat"}
+    rows: list[list[Any]] = []
+    for one in known:
+        silent_us = now_us - one.sent_at_us
+        state = tag(one.state, kinds.get(one.state, "warn"))
+        if silent_us >= _SILENT_US:
+            state = tag(f"silent {duration(silent_us)}", "warn")
+        rows.append(
+            [
+                html.Strong(venue_name(one.exchange)),
+                state,
+                str(one.symbols),
+                f"{one.trades_per_s:,.1f}",
+                compact(one.trades_stored),
+                f"{plain(one.lag_ms, 0)} ms" if one.state == "live" else MISSING,
+                str(one.gaps_open),
+                str(one.malformed),
+            ]
+        )
+    columns = (
+        Column("Venue"),
+        Column("State"),
+        Column("Symbols", numeric=True),
+        Column("Trades/s", numeric=True),
+        Column("Stored", numeric=True),
+        Column("Lag", numeric=True),
+        Column("Gaps", numeric=True),
+        Column("Malformed", numeric=True),
+    )
+    details = [html.P(f"{venue_name(one.exchange)}: {one.detail}") for one in known if one.detail]
+    return html.Div([table(columns, rows, label="Collectors"), *details], className="popover-table")

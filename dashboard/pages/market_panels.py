@@ -1,0 +1,330 @@
+"""What the panels of the Market page show, as functions of what was read."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from dash import dcc, html
+from dash.development.base_component import Component
+
+from bots.orders import PositionSide
+from bots.views import AuditView, BotView, FillView, SignalView
+from dashboard.decision_words import why
+from dashboard.figures.price_chart import buys
+from dashboard.figures.sparkline import sparkline_image
+from dashboard.market_day import MarketDay
+from dashboard.market_request import bot_href, component_key, market_href, venue_name
+from dashboard.number_formats import (
+    MISSING,
+    arrow,
+    clock,
+    compact,
+    day_and_time,
+    direction,
+    duration,
+    full_time,
+    money,
+    percent,
+    price,
+    quantity,
+)
+from dashboard.panels import (
+    Column,
+    amount,
+    aria,
+    change,
+    empty_state,
+    icon,
+    link_button,
+    side_tag,
+    table,
+    tag,
+)
+from dashboard.theme import Theme
+from data.messages import CollectorHealth
+from data.models import Market
+from data.timeframes import Timeframe
+
+# Time frames as buttons; the rest are in the menu beside them.
+COMMON_TIMEFRAMES = (
+    Timeframe.S1,
+    Timeframe.M1,
+    Timeframe.M5,
+    Timeframe.M15,
+    Timeframe.H1,
+    Timeframe.H4,
+    Timeframe.D1,
+)
+_ACTIONS = {
+    "long_entry": "Long",
+    "long_exit": "Exit long",
+    "short_entry": "Short",
+    "short_exit": "Exit short",
+}
+
+
+def timeframe_links(market: Market, current: Timeframe, overlay: str) -> list[Component]:
+    """A link per common time frame, and one for the current frame if it is none of them."""
+    shown = [*COMMON_TIMEFRAMES, *([] if current in COMMON_TIMEFRAMES else [current])]
+    return [
+        dcc.Link(
+            frame.value,
+            href=market_href(market, frame, overlay),
+            className="tf",
+            id=f"tf-{frame.value}",
+            **aria(current="true" if frame is current else "false"),
+        )
+        for frame in sorted(shown, key=lambda frame: frame.seconds)
+    ]
+
+
+def strip_facts(day: MarketDay | None, market: Market, last: float | None) -> list[Component]:
+    """Last price with its change, then high, low and volume of 24 hours."""
+    decimals = day.decimals if day else 2
+    newest = last if last is not None else day.last if day else None
+    rate = day.change_rate(newest) if day and newest is not None else None
+    way = direction(None if rate is None else rate * 100)
+    base = market.symbol.partition("-")[0]
+    volume = MISSING if day is None or day.volume is None else f"{compact(day.volume)} {base}"
+
+    def fact(name: str, value: str, component: str) -> html.Div:
+        return html.Div([html.Span(name), html.Span(value, id=component, className="num")], className="fact")
+
+    return [
+        html.Div(
+            [
+                html.Div(price(newest, decimals), id="strip-last", className=f"last num {way}"),
+                html.Div(
+                    f"{arrow(way)} {percent(rate)}".strip(), id="strip-change", className=f"sub num {way}"
+                ),
+            ],
+            className="price-block",
+        ),
+        fact("24h high", price(day.high if day else None, decimals), "strip-high"),
+        fact("24h low", price(day.low if day else None, decimals), "strip-low"),
+        fact("24h volume", volume, "strip-volume"),
+    ]
+
+
+def bots_pill(bots: Sequence[BotView], market: Market) -> Component:
+    """How many bots trade this market."""
+    here = [bot for bot in bots if bot.market == market]
+    words = [html.B(str(len(here))), "bot on this market" if len(here) == 1 else "bots on this market"]
+    return dcc.Link([icon("robot"), *words], href="/bots", className="pill")
+
+
+def watchlist(
+    days: Sequence[MarketDay],
+    last: Mapping[Market, float],
+    *,
+    current: Market | None,
+    timeframe: Timeframe,
+    theme: Theme,
+) -> Component:
+    """A row per market: name, the day as a line, last price and change. The browser keeps them fresh."""
+    if not days:
+        return empty_state("star", "No market has candles yet. They appear here as collectors store them.")
+    head = html.Div(
+        [
+            html.Span("Symbol"),
+            html.Span("24h"),
+            html.Span("Last", className="num"),
+            html.Span("Change", className="num"),
+        ],
+        className="watch-row watch-head",
+        **aria(hidden="true"),
+    )
+    return html.Div([head, *(_watch_row(day, last, current, timeframe, theme) for day in days)])
+
+
+def _watch_row(
+    day: MarketDay, last: Mapping[Market, float], current: Market | None, timeframe: Timeframe, theme: Theme
+) -> Component:
+    newest = last.get(day.market, day.last)
+    rate = day.change_rate(newest)
+    rising = rate is None or rate >= 0
+    spark = sparkline_image(day.closes, theme.up if rising else theme.down)
+    key = component_key(day.market)
+    base, _, quote = day.market.symbol.partition("-")
+    return dcc.Link(
+        [
+            html.Span(
+                [
+                    html.B(base),
+                    html.Span("-" + quote, className="muted"),
+                    html.Small(venue_name(day.market.exchange)),
+                ],
+                className="name",
+            ),
+            html.Img(src=spark, alt="") if spark else html.Span(),
+            html.Span(price(newest, day.decimals), id=f"watch-last-{key}", className="num"),
+            change(rate, id=f"watch-change-{key}"),
+        ],
+        href=market_href(day.market, timeframe),
+        className="watch-row",
+        **aria(current="true" if day.market == current else "false"),
+    )
+
+
+def signals_list(signals: Sequence[SignalView]) -> Component:
+    """The newest signals with the sentence that says why, newest first."""
+    if not signals:
+        return empty_state(
+            "bolt",
+            "No strategy has said anything on this market yet. Signals of running bots appear here.",
+            link_button("See bots", "/bots", "robot"),
+        )
+    return html.Div([_signal(signal) for signal in signals])
+
+
+def _signal(signal: SignalView) -> Component:
+    way = "up" if buys(signal.action) else "down"
+    return html.Div(
+        [
+            tag(f"{arrow(way)} {_ACTIONS.get(signal.action, signal.action)}", way),
+            html.B(f"{signal.strategy} · {signal.timeframe}"),
+            html.Time(clock(signal.opened_at_us), title=full_time(signal.opened_at_us), className="num"),
+            html.P(" ".join(why(signal.record, signal.action))),
+        ],
+        className="signal",
+    )
+
+
+def positions_table(bots: Sequence[BotView], decimals: Mapping[Market, int], now_us: int) -> Component:
+    """Open positions of all bots, marked at each bot's last close."""
+    rows: list[list[Any]] = []
+    for bot in bots:
+        position, market = bot.position, bot.market
+        if position is None or market is None:
+            continue
+        digits = decimals.get(market, 2)
+        long = position.side is PositionSide.LONG
+        cost = position.entry_price * position.quantity
+        stops = [level for level in (position.stop_price, position.trailing_price) if level is not None]
+        # The nearer of two stops is the one that acts.
+        stop = (max if long else min)(stops) if stops else None
+        rows.append(
+            [
+                dcc.Link(html.Strong(bot.name), href=bot_href(bot.name)),
+                dcc.Link(market.symbol, href=market_href(market, bot.timeframe or Timeframe.M1)),
+                tag(f"{'▲ Long' if long else '▼ Short'}", "up" if long else "down"),
+                quantity(position.quantity),
+                price(position.entry_price, digits),
+                price(bot.last_price, digits),
+                price(stop, digits),
+                amount(position.unrealised_pnl),
+                change(float(position.unrealised_pnl / cost) if cost else None),
+                duration(now_us - position.entry_at_us),
+            ]
+        )
+    if not rows:
+        return empty_state(
+            "wallet",
+            "No open position. A running bot opens one when its strategy says so.",
+            link_button("See bots", "/bots", "robot"),
+        )
+    columns = (
+        Column("Bot"),
+        Column("Symbol"),
+        Column("Side"),
+        Column("Size", numeric=True),
+        Column("Entry", numeric=True),
+        Column("Mark", numeric=True),
+        Column("Stop", numeric=True),
+        Column("P&L, quote", numeric=True),
+        Column("P&L", numeric=True),
+        Column("Held", numeric=True),
+    )
+    return table(columns, rows, label="Open positions")
+
+
+def fills_table(fills: Sequence[FillView], decimals: int, *, with_bot: bool) -> Component:
+    """Executions, newest first."""
+    if not fills:
+        return empty_state("receipt", "No fill yet. The first order a bot fills appears here.")
+    rows: list[list[Any]] = [
+        [
+            *([dcc.Link(html.Strong(fill.bot), href=bot_href(fill.bot))] if with_bot else []),
+            html.Span(day_and_time(fill.filled_at_us), title=full_time(fill.filled_at_us)),
+            side_tag(fill.side),
+            fill.reason.value.replace("_", " "),
+            quantity(fill.quantity),
+            price(fill.price, decimals),
+            money(fill.price * fill.quantity),
+            money(fill.fee),
+        ]
+        for fill in fills
+    ]
+    columns = (
+        *([Column("Bot")] if with_bot else []),
+        Column("Time, UTC"),
+        Column("Side"),
+        Column("Why"),
+        Column("Size", numeric=True),
+        Column("Price", numeric=True),
+        Column("Notional", numeric=True),
+        Column("Fee", numeric=True),
+    )
+    return table(columns, rows, label="Fills")
+
+
+def events_list(events: Sequence[AuditView], *, with_bot: bool) -> Component:
+    """The audit: who did what, when and why, newest first."""
+    if not events:
+        return empty_state("history", "Nothing happened yet. Every change of a bot is recorded here.")
+    return html.Div(
+        [
+            html.Div(
+                [
+                    html.Time(day_and_time(event.at_us), title=full_time(event.at_us), className="num"),
+                    html.P(
+                        [
+                            dcc.Link(html.Strong(f"{event.bot} "), href=bot_href(event.bot))
+                            if with_bot
+                            else None,
+                            event.what,
+                            html.Span(f" · {event.who}", className="muted"),
+                        ]
+                    ),
+                    html.P(event.why) if event.why else None,
+                ],
+                className="event",
+            )
+            for event in events
+        ],
+        className="panel-body",
+        style={"height": "100%"},
+    )
+
+
+def venue_banner(health: CollectorHealth | None, exchange: str) -> Component | None:
+    """What is wrong with a venue in plain words, or None while all is well."""
+    if health is None or health.state in ("live", "connecting") or not health.detail:
+        return None
+    return html.Div(
+        [
+            icon("plug-connected-x"),
+            html.Div([html.Strong(f"{venue_name(exchange)}: "), health.detail]),
+        ],
+        className="banner bad" if health.state == "unreachable" else "banner",
+        role="alert",
+    )
+
+
+def no_market(unknown: str, health: Mapping[str, CollectorHealth]) -> Component:
+    """The chart's place while there is nothing to draw: what to do about it."""
+    if unknown:
+        return empty_state(
+            "search",
+            f"{unknown} has no candles here. Choose from the watchlist, or let a collector record it.",
+            link_button("Show the first market", "/market", "chart-candle"),
+        )
+    troubles = [one.detail for one in health.values() if one.detail]
+    if troubles:
+        return empty_state("plug-connected-x", " ".join(troubles))
+    return empty_state(
+        "chart-candle",
+        "No candles are stored yet. They appear within seconds once a collector runs; "
+        "candlewick up --demo starts one with a simulated venue, without a network.",
+    )

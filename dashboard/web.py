@@ -1,0 +1,135 @@
+"""The web server: pages, the live WebSocket and the health check in one ASGI application."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import time
+from collections.abc import AsyncIterator, Callable, Collection
+from contextlib import asynccontextmanager
+from typing import Any
+
+import structlog
+from fastapi import FastAPI, WebSocket, WebSocketDisconnect
+from fastapi.responses import JSONResponse, Response
+
+from dashboard.chart_data import ChartData
+from dashboard.dash_app import build_dash
+from dashboard.gate import LOOPBACK_HOSTS, Gate, content_security_policy
+from dashboard.live_hub import HEARTBEAT_S, TAB_INTERVAL_S, LiveHub, Tab
+from dashboard.market_day import MarketDays
+from dashboard.pages.bots import BotSources
+from dashboard.pages.market import MarketSources
+from dashboard.readers import BotDesk, HealthReader, LiveBus, MarketReader, StrategyShelf
+
+_METHODS = ["GET", "POST", "PUT", "PATCH", "DELETE"]
+_LONGEST_MESSAGE = 10_000  # characters a browser may send at once
+
+log = structlog.get_logger(__name__)
+
+
+def build_web(
+    *,
+    market: MarketReader,
+    bots: BotDesk,
+    strategies: StrategyShelf,
+    health: HealthReader,
+    bus: LiveBus,
+    now_us: Callable[[], int],
+    allowed_hosts: Collection[str] = LOOPBACK_HOSTS,
+) -> FastAPI:
+    """The application, ready for uvicorn. It begins to listen to the bus when the server starts.
+
+    `now_us` is our clock in microseconds since the epoch. `allowed_hosts` are the names, without a port, under
+    which a browser may open the page.
+    """
+    days = MarketDays(market, seconds=time.monotonic)
+    chart = ChartData(market, strategies)
+    hub = LiveHub(
+        bus,
+        health,
+        day=days.remembered,
+        overlay_ticks=chart.overlay_ticks,
+        known_overlay=chart.knows_overlay,
+    )
+
+    @asynccontextmanager
+    async def lifespan(_: FastAPI) -> AsyncIterator[None]:
+        # Dash would set itself up at the first request to `/`, and a first visitor of another page would get
+        # one without scripts. It has no public name for this.
+        dash_app._setup_server()  # type: ignore[no-untyped-call]
+        listening = asyncio.create_task(hub.run())
+        listening.add_done_callback(_report)
+        yield
+        listening.cancel()
+        await asyncio.gather(listening, return_exceptions=True)
+
+    server = FastAPI(lifespan=lifespan, docs_url=None, redoc_url=None, openapi_url=None)
+
+    @server.get("/healthz")
+    async def healthz() -> Response:
+        return JSONResponse({"status": "ok"})
+
+    @server.websocket("/ws/ui")
+    async def live(socket: WebSocket) -> None:
+        await socket.accept()
+        async with hub.tab() as tab:
+            await _serve_tab(socket, hub, tab, now_us)
+
+    # The pages' route answers every other path with the application and 200.
+    @server.api_route("/api/{rest:path}", methods=_METHODS)
+    async def no_such_api(rest: str) -> Response:
+        return JSONResponse({"detail": f"there is no /api/{rest}"}, 404)
+
+    dash_app = build_dash(
+        server,
+        MarketSources(market=market, chart=chart, days=days, bots=bots, hub=hub, now_us=now_us),
+        BotSources(bots=bots, days=days, now_us=now_us, seconds=time.monotonic),
+    )
+    server.add_middleware(
+        Gate, allowed_hosts=allowed_hosts, policy=content_security_policy(dash_app.csp_hashes())
+    )
+    return server
+
+
+def _report(task: asyncio.Task[None]) -> None:
+    """A hub that ended by an error leaves the pages without news: say so, loudly."""
+    if not task.cancelled() and (error := task.exception()) is not None:
+        log.error("live_updates_ended", error=repr(error), exc_info=error)
+
+
+async def _serve_tab(socket: WebSocket, hub: LiveHub, tab: Tab, now_us: Callable[[], int]) -> None:
+    """Send a tab its news and follow what it watches, until it leaves."""
+    sending = asyncio.create_task(_send(socket, tab, now_us))
+    following = asyncio.create_task(_follow(socket, hub, tab))
+    try:
+        await asyncio.wait((sending, following), return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        for task in (sending, following):
+            task.cancel()
+        outcomes = await asyncio.gather(sending, following, return_exceptions=True)
+    for outcome in outcomes:
+        left = isinstance(outcome, WebSocketDisconnect | asyncio.CancelledError)
+        if isinstance(outcome, BaseException) and not left:
+            raise outcome
+
+
+async def _send(socket: WebSocket, tab: Tab, now_us: Callable[[], int]) -> None:
+    while True:
+        await tab.news(HEARTBEAT_S)
+        message: dict[str, Any] = {"t": now_us(), "m": tab.drain()}
+        await socket.send_text(json.dumps(message, separators=(",", ":")))
+        await asyncio.sleep(TAB_INTERVAL_S)
+
+
+async def _follow(socket: WebSocket, hub: LiveHub, tab: Tab) -> None:
+    while True:
+        text = await socket.receive_text()
+        try:
+            wanted = json.loads(text)["sub"] if len(text) <= _LONGEST_MESSAGE else None
+        except (ValueError, KeyError, TypeError):
+            wanted = None
+        if not isinstance(wanted, list) or not all(isinstance(topic, str) for topic in wanted):
+            await socket.close(1007, "expected a list of topics under sub")
+            return
+        hub.watch(tab, wanted)
