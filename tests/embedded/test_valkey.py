@@ -7,6 +7,7 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -114,9 +115,9 @@ def test_it_ends_with_its_parent_and_an_orphan_is_ended_by_the_next_start(
         parent.kill()
         parent.wait()
         if suspended:
-            time.sleep(0.1)
-            assert process_is_alive(orphan)
-            orphan.resume()
+            threading.Timer(0.5, orphan.resume).start()
+        else:
+            assert psutil.wait_procs([orphan], timeout=10)[0]
         server.start()
         assert not process_is_alive(orphan)
         assert server.running()
