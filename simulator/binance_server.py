@@ -60,6 +60,7 @@ class BinanceServer:
     def __init__(self, markets: MarketList, hub: Hub, *, ping_every_s: float, limited: bool) -> None:
         self._markets = markets
         self._hub = hub
+        self._clock = hub.clocks[BINANCE]
         self._ping_every_s = ping_every_s
         self._limited = limited
         self._connects: dict[str, SlidingWindow] = {}
@@ -101,7 +102,7 @@ class BinanceServer:
 
     def push_trades(self, market: Market, trades: TradeColumns) -> None:
         """Push new trades, singly and aggregated."""
-        instrument, now = market.instrument, self._hub.clock()
+        instrument, now = market.instrument, self._clock()
         singles = f"{instrument.venue_symbol.lower()}@trade"
         if self._hub.wanted(BINANCE, singles):
             for trade_id, payload in trade_payloads(instrument, trades, now):
@@ -132,7 +133,7 @@ class BinanceServer:
 
     async def push_candles(self, market: Market) -> None:
         """Push forming candles, closed ones and mini tickers; called every second."""
-        name, now = market.instrument.venue_symbol.lower(), self._hub.clock()
+        name, now = market.instrument.venue_symbol.lower(), self._clock()
         for interval, width in INTERVALS.items():
             stream = f"{name}@kline_{interval}"
             if self._hub.wanted(BINANCE, stream):
@@ -147,7 +148,7 @@ class BinanceServer:
                 self._hub.publish(self._message(market, "miniTicker"), stream, payload)
 
     async def _push_kline(self, market: Market, interval: str, width: Width, stream: str) -> None:
-        now = self._hub.clock()
+        now = self._clock()
         current = width.floor(now)
         candles = await market.dense_candles(width, self._pushed_kline.get(stream, current), current + 1)
         for kline in klines(market.instrument, candles, width):
@@ -197,7 +198,7 @@ class BinanceServer:
                 if not connection.silent:
                     connection.close(WSCloseCode.POLICY_VIOLATION, "Pong timeout")
                 return
-            await connection.ping(str(self._hub.clock()).encode())
+            await connection.ping(str(self._clock()).encode())
 
     def _on_text(self, connection: Connection, text: str) -> None:
         if self._limited and not self._incoming[connection].take(_now()):
@@ -283,11 +284,11 @@ class BinanceServer:
         return {}
 
     async def _time(self, query: Mapping[str, str]) -> Any:
-        return {"serverTime": self._hub.clock()}
+        return {"serverTime": self._clock()}
 
     async def _exchange_info(self, query: Mapping[str, str]) -> Any:
         markets = self._named(query) or self._markets.of(BINANCE)
-        return exchange_info([symbol_row(market.instrument) for market in markets], self._hub.clock())
+        return exchange_info([symbol_row(market.instrument) for market in markets], self._clock())
 
     async def _trades(self, query: Mapping[str, str]) -> Any:
         market = self._market(query)
@@ -369,7 +370,7 @@ class BinanceServer:
         return self._one_or_all(query, [row for row in rows if row is not None])
 
     async def _day_row(self, market: Market) -> dict[str, Any] | None:
-        now = self._hub.clock()
+        now = self._clock()
         stats, bounds = await market.day_stats(now), market.tape.bounds()
         if stats is None or bounds is None:
             return None

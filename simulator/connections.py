@@ -8,7 +8,7 @@ import heapq
 import logging
 import re
 import secrets
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 
 from aiohttp import WSCloseCode, WSMsgType, web
 
@@ -43,7 +43,11 @@ class Connection:
         self.closed = False
         self.last_traffic_at = self.last_pong_at = asyncio.get_running_loop().time()
         self.socket = web.WebSocketResponse(
-            autoping=False, compress=False, timeout=_CLOSE_TIMEOUT_S, max_msg_size=max_message_bytes
+            autoping=False,
+            autoclose=False,
+            compress=False,
+            timeout=_CLOSE_TIMEOUT_S,
+            max_msg_size=max_message_bytes,
         )
         self._request = request
         self._outbox: list[tuple[float, int, str]] = []
@@ -80,6 +84,13 @@ class Connection:
         while self.is_full and not self.closed:
             self._emptied.clear()
             await self._emptied.wait()
+
+    async def until_broken(self) -> None:
+        """Wait for the client to give up the TCP connection."""
+        transport = self._request.transport
+        # A transport tells nobody that it has closed.
+        while transport is not None and not transport.is_closing():
+            await asyncio.sleep(0.05)  # noqa: ASYNC110
 
     async def have_sent_all(self) -> None:
         """Wait until nothing is queued any more."""
@@ -145,9 +156,9 @@ class Connection:
 class Hub:
     """All connections of both venues. Every data message and every fault goes through here."""
 
-    def __init__(self, board: FaultBoard, clock: Clock) -> None:
+    def __init__(self, board: FaultBoard, clocks: Mapping[str, Clock]) -> None:
         self.board = board
-        self.clock = clock
+        self.clocks = clocks  # by exchange
         self.connections: dict[str, list[Connection]] = {exchange: [] for exchange in EXCHANGES}
         self.connected = dict.fromkeys(EXCHANGES, 0)  # since the start
         self.last_subscription_at: dict[str, float] = {}
@@ -256,6 +267,11 @@ class Hub:
                     await connection.socket.pong(incoming.data)
                 elif incoming.type is WSMsgType.PONG:
                     connection.last_pong_at = asyncio.get_running_loop().time()
+            if connection.silent:
+                # A dead peer does not answer a goodbye either.
+                await connection.until_broken()
+            else:
+                await connection.socket.close()
         except ConnectionResetError:
             log.debug("connection_lost exchange=%s", connection.exchange)
         finally:
@@ -288,7 +304,7 @@ class Hub:
     async def _upgrade(self, fault: Fault) -> None:
         targets = self._targets(fault)
         for connection in targets:
-            notice = _upgrade_notice(connection, self.clock())
+            notice = _upgrade_notice(connection, self.clocks[connection.exchange]())
             if notice is not None:
                 connection.push(notice)
         await asyncio.sleep(fault.parameters["close_after_s"])

@@ -4,7 +4,8 @@ How it works. The expected number of trades since listing, `expected(t)`, is a r
 noise that never makes it fall. Trade k (from 0) happens where `expected` passes k plus a hashed fraction, so
 ids follow time without a hole and each can be found from the other. Ids come in blocks of 16, each cut into
 ten aggregates (same taker order, same price) at hashed places; several aggregates in a row may belong to one
-taker order that sweeps the book. The price is a base times the exponential of smooth noise at many time scales.
+taker order that sweeps the book. The price is a base times the exponential of smooth noise
+at many time scales.
 """
 
 from __future__ import annotations

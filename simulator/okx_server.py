@@ -56,6 +56,7 @@ class OkxServer:
     def __init__(self, markets: MarketList, hub: Hub, *, idle_s: float, limited: bool) -> None:
         self._markets = markets
         self._hub = hub
+        self._clock = hub.clocks[OKX]
         self._idle_s = idle_s
         self._limited = limited
         self._connects: dict[str, SlidingWindow] = {}
@@ -131,7 +132,7 @@ class OkxServer:
         self._pushed_quote.pop(key, None)
 
     async def _push_candle(self, market: Market, bar: str, width: Width, key: str) -> None:
-        now = self._hub.clock()
+        now = self._clock()
         current = width.floor(now)
         candles = await market.dense_candles(width, self._pushed_candle.get(key, current), current + 1)
         for row in candle_rows(market.instrument, candles, width, now):
@@ -139,7 +140,7 @@ class OkxServer:
         self._pushed_candle[key] = current
 
     async def _quote(self, market: Market, channel: str) -> dict[str, Any] | None:
-        now = self._hub.clock()
+        now = self._clock()
         instrument, book = market.instrument, market.book(5)
         if channel == "tickers":
             return await self._ticker_row(market, now)
@@ -298,7 +299,7 @@ class OkxServer:
         return handle
 
     async def _time(self, query: Mapping[str, str]) -> list[Any]:
-        return [{"ts": str(self._hub.clock())}]
+        return [{"ts": str(self._clock())}]
 
     async def _instruments(self, query: Mapping[str, str]) -> list[Any]:
         kind = _given(query, "instType")
@@ -313,13 +314,13 @@ class OkxServer:
         return rows
 
     async def _ticker(self, query: Mapping[str, str]) -> list[Any]:
-        row = await self._ticker_row(self._market(query), self._hub.clock())
+        row = await self._ticker_row(self._market(query), self._clock())
         return [row] if row else []
 
     async def _tickers(self, query: Mapping[str, str]) -> list[Any]:
         kind = _given(query, "instType")
         rows = [
-            await self._ticker_row(market, self._hub.clock())
+            await self._ticker_row(market, self._clock())
             for market in self._markets.of(OKX)
             if market.instrument.kind == kind
         ]
@@ -352,7 +353,7 @@ class OkxServer:
 
     async def _candles(self, query: Mapping[str, str]) -> list[Any]:
         width = self._width(query)
-        oldest = width.floor(self._hub.clock()) - (_LATEST_BARS - 1) * width.ms
+        oldest = width.floor(self._clock()) - (_LATEST_BARS - 1) * width.ms
         return await self._candle_page(query, width, oldest, forming=True)
 
     async def _history_candles(self, query: Mapping[str, str]) -> list[Any]:
@@ -362,7 +363,7 @@ class OkxServer:
         market = self._market(query)
         depth = _number(query, "sz") or 1
         book = market.book(min(depth, 400))
-        return [book_row(market.instrument, book, depth) if book else no_book_row(self._hub.clock())]
+        return [book_row(market.instrument, book, depth) if book else no_book_row(self._clock())]
 
     async def _candle_page(
         self, query: Mapping[str, str], width: Width, oldest_ms: int, *, forming: bool
@@ -370,7 +371,7 @@ class OkxServer:
         market = self._market(query)
         limit = _limit(query, _DEFAULT_BARS, _MAX_BARS)
         after, before = _number(query, "after"), _number(query, "before")
-        now = self._hub.clock()
+        now = self._clock()
         newest_ms = width.floor(now) if forming else width.floor(now) - width.ms
         end_ms = newest_ms if after is None else min(after - 1, newest_ms)
         candles = await market.candle_page(width, start_ms=None, end_ms=end_ms, limit=limit)

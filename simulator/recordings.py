@@ -174,7 +174,7 @@ class _Seen:
 class Recording:
     """Frame files that were read once, to know their instruments, and can be read again to replay them."""
 
-    files: Sequence[Path]
+    files: Mapping[Path, frozenset[str]]  # the exchanges of each
     markets: Mapping[tuple[str, str], RecordedMarket]  # by exchange and venue symbol
     first_trade_ms: Mapping[str, int]  # by exchange
     frames: Mapping[str, int]  # data messages by exchange
@@ -183,7 +183,9 @@ class Recording:
 
     def replay(self, exchange: str) -> Iterator[RoutedFrame]:
         """The data messages of one exchange, all files merged by receive time."""
-        streams = [_ordered(path, exchange) for path in self.files]
+        streams = [
+            _ordered(path, exchange) for path, exchanges in self.files.items() if exchange in exchanges
+        ]
         for _, _, frame in heapq.merge(*streams, key=lambda entry: entry[:2]):
             yield frame
 
@@ -199,6 +201,7 @@ def read_recording(paths: Sequence[Path], instrument_files: Sequence[Path] = ())
     first_trade_ms: dict[str, int] = {}
     frames = dict.fromkeys(EXCHANGES, 0)
     counts, unrouted = FrameCounts(), 0
+    exchanges: dict[Path, set[str]] = {path: set() for path in files}
     for path in files:
         for frame in read_frames(path, counts):
             try:
@@ -209,6 +212,7 @@ def read_recording(paths: Sequence[Path], instrument_files: Sequence[Path] = ())
                 unrouted += 1
                 continue
             frames[found.exchange] += 1
+            exchanges[path].add(found.exchange)
             entry = seen.setdefault((found.exchange, found.venue_symbol), _Seen())
             _note(entry, found)
             for trade in found.trades:
@@ -230,7 +234,8 @@ def read_recording(paths: Sequence[Path], instrument_files: Sequence[Path] = ())
                 expected="recordings that hold trades of OKX or Binance",
             )
         )
-    return Recording(files, markets, first_trade_ms, frames, counts, unrouted)
+    by_file = {path: frozenset(found) for path, found in exchanges.items()}
+    return Recording(by_file, markets, first_trade_ms, frames, counts, unrouted)
 
 
 def exact_units(text: str, decimals: int) -> int:

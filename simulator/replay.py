@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from simulator.connections import Hub
@@ -53,7 +54,7 @@ class Replay:
         recording: Recording,
         markets: MarketList,
         hub: Hub,
-        clock: ReplayClock,
+        clocks: Mapping[str, ReplayClock],
         *,
         speed: float | None,
         immediately: bool,
@@ -61,7 +62,7 @@ class Replay:
         self._recording = recording
         self._markets = markets
         self._hub = hub
-        self._clock = clock
+        self._clocks = clocks
         self._speed = speed  # times the recorded pace; None as fast as readers take the frames
         self._immediately = immediately
         self.states = {exchange: ReplayState() for exchange, frames in recording.frames.items() if frames}
@@ -138,7 +139,7 @@ class Replay:
         assert isinstance(tape, ReplayedTape)
         for trade in frame.trades:
             tape.add(recorded_trade(trade, market.instrument))
-            self._clock.reach(trade.at_ms)
+            self._clocks[frame.exchange].reach(trade.at_ms)
 
 
 class _Pace:

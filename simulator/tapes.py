@@ -31,6 +31,9 @@ Clock = Callable[[], int]  # the venue's time in ms
 _BLOCK_MS = 4 * 3_600_000
 _KEPT_BLOCKS = 240  # per market, 40 days
 
+_RECENT_MS = 30_000
+_RECENT_AHEAD_MS = 10_000
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CandleSpan:
@@ -101,26 +104,33 @@ class GeneratedTape:
         self._clock = clock
         self._minutes: OrderedDict[int, tuple[int, CandleColumns]] = OrderedDict()
         self._lock = threading.Lock()  # candles are asked for from worker threads
+        self._first_ms = int(market.trades(1, 1).at_ms[0])
+        # The trades around now, which are asked for most, and the time up to which they were made.
+        self._recent, self._recent_until_ms = no_trades(), 0
 
     @property
     def instrument(self) -> SimInstrument:
         return self._market.instrument
 
     def bounds(self) -> tuple[int, int] | None:
-        last = self._market.count_before(self._clock() + 1)
+        last = self._known_count()
         return (1, last) if last else None
 
     def trades(self, first_id: int, last_id: int) -> TradeColumns:
-        known = self._market.count_before(self._clock() + 1)
-        return self._market.trades(first_id, min(last_id, known))
+        first_id, last_id = max(first_id, 1), min(last_id, self._known_count())
+        recent = self._recent
+        if len(recent) and recent.ids[0] <= first_id <= last_id:
+            start = first_id - int(recent.ids[0])
+            return recent.rows(start, start + last_id - first_id + 1)
+        return self._market.trades(first_id, last_id)
 
     def oldest_from(self, first_id: int, count: int) -> TradeColumns:
         first_id = max(first_id, 1)
         return self.trades(first_id, first_id + count - 1)
 
     def newest_to(self, last_id: int, count: int) -> TradeColumns:
-        last_id = min(last_id, self._market.count_before(self._clock() + 1))
-        return self._market.trades(last_id - count + 1, last_id)
+        last_id = min(last_id, self._known_count())
+        return self.trades(last_id - count + 1, last_id)
 
     def first_id_at(self, at_ms: int) -> int:
         return self._market.count_before(min(at_ms, self._clock() + 1)) + 1
@@ -148,12 +158,24 @@ class GeneratedTape:
         return folded(concatenated(parts), width)
 
     def candle_span(self) -> CandleSpan | None:
-        first = self._market.trades(1, 1)
         now = self._clock()
-        if now < first.at_ms[0]:
+        if now < self._first_ms:
             return None
         # Nothing came before the first trade, so its interval is whole; the newest one is shown as it forms.
-        return CandleSpan(first_ms=int(first.at_ms[0]), last_ms=now, edges=True)
+        return CandleSpan(first_ms=self._first_ms, last_ms=now, edges=True)
+
+    def _known_count(self) -> int:
+        """How many trades there have been until now: the last one's id."""
+        now = self._clock()
+        if not self._recent_until_ms - _RECENT_AHEAD_MS <= now < self._recent_until_ms:
+            first = self._market.count_before(now - _RECENT_MS) + 1
+            until_ms = now + _RECENT_AHEAD_MS
+            self._recent = self._market.trades(first, self._market.count_before(until_ms))
+            self._recent_until_ms = until_ms
+        recent = self._recent
+        if not len(recent) or recent.at_ms[0] > now:
+            return self._market.count_before(now + 1)
+        return int(recent.ids[0]) - 1 + int(np.searchsorted(recent.at_ms, now, side="right"))
 
     def _span(self, start_ms: int, end_ms: int, now: int) -> TradeColumns:
         end_ms = min(end_ms, now + 1)

@@ -56,7 +56,7 @@ class TruthServer:
             for connection in group
         ]
         body = {
-            "clock_ms": hub.clock(),
+            "clock_ms": {exchange: clock() for exchange, clock in hub.clocks.items()},
             "source": self._source(),
             "clients": len(connections),
             "connections": connections,
@@ -114,7 +114,9 @@ class TruthServer:
         if span is None:
             return _listing(request, iter(()))
         # The newest interval may still form; only closed ones are true for good.
-        newest = min(span.last_open(width), width.floor(self._hub.clock()) - width.ms)
+        newest = min(
+            span.last_open(width), width.floor(self._hub.clocks[market.instrument.exchange]()) - width.ms
+        )
         start = max(_number(request, "start") or 0, span.first_open(width))
         end = _number(request, "end")
         stop = newest + 1 if end is None else min(end, newest + 1)

@@ -22,7 +22,7 @@ from simulator.binance_server import BinanceServer
 from simulator.connections import Hub
 from simulator.faults import Fault, FaultBoard
 from simulator.generator import SyntheticMarket
-from simulator.instruments import BINANCE, DEFAULT_SYMBOLS, OKX, shapes_of
+from simulator.instruments import BINANCE, DEFAULT_SYMBOLS, EXCHANGES, OKX, shapes_of
 from simulator.live import LiveFeed
 from simulator.markets import DAY_MS, MarketList, generated_market
 from simulator.okx_server import OkxServer
@@ -70,11 +70,10 @@ class WallClock:
 class SimulatedVenue:
     """Both venues on one port. Make it with `made_up` or `replaying`, then `start` and `stop` it."""
 
-    def __init__(self, markets: MarketList, clock: Clock, options: VenueOptions) -> None:
-        self._clock = clock
+    def __init__(self, markets: MarketList, clocks: Mapping[str, Clock], options: VenueOptions) -> None:
         self.markets = markets
         self.board = FaultBoard(last_known_id=self._last_known_id)
-        self.hub = Hub(self.board, clock)
+        self.hub = Hub(self.board, clocks)
         self._okx = OkxServer(markets, self.hub, idle_s=options.okx_idle_s, limited=options.limited)
         self._binance = BinanceServer(
             markets, self.hub, ping_every_s=options.binance_ping_s, limited=options.limited
@@ -103,7 +102,7 @@ class SimulatedVenue:
                 shape, seed=state.seed, listed_at_ms=state.listed_at_ms, rate_multiplier=state.rate
             )
             markets.append(generated_market(synthetic, GeneratedTape(synthetic, clock)))
-        venue = cls(MarketList(markets), clock, options or VenueOptions())
+        venue = cls(MarketList(markets), dict.fromkeys(EXCHANGES, clock), options or VenueOptions())
         venue._source = {"kind": "made up", "state": "live", **msgspec.to_builtins(state)}
         venue._live = LiveFeed(venue.markets, venue._okx, venue._binance, clock)
         return venue
@@ -118,10 +117,14 @@ class SimulatedVenue:
         options: VenueOptions | None = None,
     ) -> SimulatedVenue:
         """A venue that plays a recording; `speed` times the recorded pace, None as fast as clients read."""
-        clock = ReplayClock(min(recording.first_trade_ms.values()))
+        # Recordings of both venues may be years apart; an exchange that has none stands still.
+        earliest = min(recording.first_trade_ms.values())
+        clocks = {
+            exchange: ReplayClock(recording.first_trade_ms.get(exchange, earliest)) for exchange in EXCHANGES
+        }
         markets = replayed_markets(recording)
-        venue = cls(markets, clock, options or VenueOptions())
-        venue._replay = Replay(recording, markets, venue.hub, clock, speed=speed, immediately=immediately)
+        venue = cls(markets, clocks, options or VenueOptions())
+        venue._replay = Replay(recording, markets, venue.hub, clocks, speed=speed, immediately=immediately)
         venue._source = {
             "kind": "frames",
             "files": [path.name for path in recording.files],
