@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections.abc import AsyncIterator, Iterator
-from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
+from contextlib import AsyncExitStack, ExitStack, asynccontextmanager, contextmanager
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from app.installation import Installation, RunningServices
 from app.services import database_in_reach
+from app.strategy_shelf import StrategyShelf
+from bots.bot_manager import run_bots
 from bots.service import BotService
 from config.settings import Settings
 from data.collectors.rest import RestTransport, VenueRest
@@ -20,8 +24,13 @@ from data.exchanges.registry import EXCHANGES
 from database.repositories.bot_repository import BotRepository
 from database.repositories.candle_repository import CandleRepository
 from database.repositories.market_repository import MarketRepository
+from messaging.health_board import HealthBoard
 from messaging.redis_bus import RedisBus
 from messaging.redis_publisher import RedisPublisher
+from messaging.wake_up import RunnerWakeUp
+
+if TYPE_CHECKING:
+    from fastapi import FastAPI
 
 
 def now_us() -> int:
@@ -43,25 +52,22 @@ class Store:
 def open_store(settings: Settings) -> Iterator[Store]:
     """This installation's database for one command: configured, running, or started for this while."""
     installation = Installation(settings.candlewick_home)
-    with database_in_reach(settings, installation) as url, store_at(url) as store:
-        yield store
-
-
-@contextmanager
-def store_at(url: str) -> Iterator[Store]:
-    """The repositories over a database that is there and migrated."""
-    candles = CandleRepository(url)
-    bots = BotRepository(url)
-    try:
+    with database_in_reach(settings, installation) as url, ExitStack() as stack:
+        candles = CandleRepository(url)
+        stack.callback(candles.close)
+        bots = BotRepository(url)
+        stack.callback(bots.close)
+        running = installation.running()
+        announce = None
+        if running is not None and running.redis_url:
+            announce = RunnerWakeUp(running.redis_url)
+            stack.callback(announce.close)
         yield Store(
             url=url,
             candle_repository=candles,
             market_repository=MarketRepository(url),
-            bots=BotService(bots, clock=now_us),
+            bots=BotService(bots, clock=now_us, announce=announce),
         )
-    finally:
-        candles.close()
-        bots.close()
 
 
 @asynccontextmanager
@@ -101,3 +107,48 @@ def _venue_at(settings: Settings, exchange: str) -> tuple[RestTransport, str]:
     if exchange == "okx":
         return OkxTransport(settings.okx_rest_url), settings.okx_ws_url
     return BinanceTransport(settings.binance_rest_url), settings.binance_ws_url
+
+
+async def run_paper_bots(settings: Settings, services: RunningServices, stop: asyncio.Event) -> None:
+    """Run the bots of this installation until `stop` is set."""
+    async with AsyncExitStack() as stack:
+        store = BotRepository(services.database_url)
+        stack.callback(store.close)
+        candles = CandleRepository(services.database_url)
+        stack.callback(candles.close)
+        bus = await stack.enter_async_context(bus_at(services.redis_url))
+        await run_bots(
+            store,
+            candles,
+            bus,
+            bots_folder=settings.candlewick_bots,
+            strategies_folder=settings.candlewick_strategies,
+            clock=now_us,
+            stop=stop,
+        )
+
+
+@contextmanager
+def web_page(settings: Settings, services: RunningServices, *, host: str) -> Iterator[FastAPI]:
+    """The web application, ready to be served by uvicorn in this process."""
+    # Dash and its components take a second to import, which only this process should pay.
+    from dashboard.gate import LOOPBACK_HOSTS
+    from dashboard.web import build_web
+
+    with ExitStack() as stack:
+        candles = CandleRepository(services.database_url)
+        stack.callback(candles.close)
+        store = BotRepository(services.database_url)
+        stack.callback(store.close)
+        wake_up = RunnerWakeUp(services.redis_url)
+        stack.callback(wake_up.close)
+        bus = RedisBus(services.redis_url)
+        yield build_web(
+            market=candles,
+            bots=BotService(store, clock=now_us, announce=wake_up),
+            strategies=StrategyShelf(settings.candlewick_strategies),
+            health=HealthBoard(bus, tuple(EXCHANGES)),
+            bus=bus,
+            now_us=now_us,
+            allowed_hosts=(*LOOPBACK_HOSTS, host, *settings.allowed_hosts),
+        )

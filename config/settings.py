@@ -21,6 +21,8 @@ class Settings(BaseSettings):
     redis_url: SecretStr | None = None  # unset: the embedded Valkey
     candlewick_host: str = "127.0.0.1"
     candlewick_port: int = Field(default=8050, ge=1, le=65535)
+    # Names under which a browser may open the page beside this machine's own, separated by commas.
+    candlewick_allowed_hosts: str = ""
     candlewick_log_level: str = "INFO"
 
     # Folders of files that people write; the project's own by default.
@@ -36,6 +38,10 @@ class Settings(BaseSettings):
     okx_ws_url: str = "wss://ws.okx.com:8443"
     binance_rest_url: str = "https://data-api.binance.vision"
     binance_ws_url: str = "wss://data-stream.binance.vision"
+
+    @property
+    def allowed_hosts(self) -> tuple[str, ...]:
+        return tuple(name.strip() for name in self.candlewick_allowed_hosts.split(",") if name.strip())
 
     @field_validator("candlewick_home", "candlewick_strategies", "candlewick_bots", "candlewick_collectors")
     @classmethod

@@ -5,7 +5,7 @@ from __future__ import annotations
 import click
 import uvicorn
 
-from app.composition import build_page
+from app.composition import web_page
 from app.installation import Installation
 from app.parent_watch import watch_parent
 from app.services import services_in_reach
@@ -32,7 +32,7 @@ def command(host: str | None, port: int | None) -> None:
     installation = Installation(settings.candlewick_home)
     with (
         services_in_reach(settings, installation, prepared=supervised) as services,
-        build_page(settings, services) as page,
+        web_page(settings, services, host=host) as page,
     ):
         # One process, one loop: the live hub keeps its tabs in memory.
         uvicorn.run(page, host=host, port=port, log_config=None, access_log=False, server_header=False)
