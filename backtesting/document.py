@@ -1,0 +1,147 @@
+"""A run as one JSON document and as tables. Numbers are JSON numbers with all their digits."""
+
+from __future__ import annotations
+
+import csv
+import io
+import math
+from collections.abc import Iterator
+from dataclasses import asdict
+from decimal import Decimal
+from typing import Any
+
+import msgspec
+import numpy as np
+
+from backtesting.engine import BacktestResult
+from backtesting.manifest import Manifest, iso_time
+from backtesting.metrics import Metrics
+from bots.ledger import EXACT, exact_price
+from bots.orders import ClosedTrade, Order, PositionSide
+
+TRADE_FIELDS = (
+    "side",
+    "entry_time",
+    "entry_price",
+    "exit_time",
+    "exit_price",
+    "quantity",
+    "fees",
+    "pnl",
+    "return",
+    "exit_reason",
+)
+_ENCODER = msgspec.json.Encoder(decimal_format="number")
+
+
+def document_of(result: BacktestResult, manifest: Manifest) -> dict[str, Any]:
+    """`metrics`, `trades`, `open_trade`, `pending_orders`, `refused_orders`, `equity` and `manifest`.
+
+    `equity` is a list of `{"time", "equity"}`, one at each candle's close. Undefined metrics are null.
+    """
+    times = close_times(result)
+    return {
+        "metrics": metrics_document(result.metrics),
+        "trades": [trade_document(trade) for trade in result.trades],
+        "open_trade": open_trade_document(result),
+        "pending_orders": [order_document(order) for order in result.pending],
+        "refused_orders": [order_document(order) for order in result.refused],
+        "equity": [
+            {"time": time, "equity": equity}
+            for time, equity in zip(times, result.equity.tolist(), strict=True)
+        ],
+        "manifest": manifest,
+    }
+
+
+def encoded(document: Any) -> bytes:
+    """The document as JSON, UTF-8."""
+    return _ENCODER.encode(document)
+
+
+def metrics_document(metrics: Metrics) -> dict[str, float | int | str | None]:
+    """The metrics with null for what is not defined."""
+    return {
+        name: None if isinstance(value, float) and not math.isfinite(value) else value
+        for name, value in asdict(metrics).items()
+    }
+
+
+def trade_document(trade: ClosedTrade) -> dict[str, Any]:
+    """A round trip; `return` is the pnl over the entry's notional."""
+    return {
+        "side": trade.side,
+        "entry_time": iso_time(trade.entry_at_us),
+        "entry_price": _shortest(trade.entry_price),
+        "exit_time": iso_time(trade.exit_at_us),
+        "exit_price": _shortest(trade.exit_price),
+        "quantity": _shortest(trade.quantity),
+        "fees": _shortest(trade.fees),
+        "pnl": _shortest(trade.pnl),
+        "return": _shortest(trade.return_rate),
+        "exit_reason": trade.exit_reason,
+    }
+
+
+def open_trade_document(result: BacktestResult) -> dict[str, Any] | None:
+    """The position that is still open after the last candle, marked at its close."""
+    books = result.ledger
+    if books.quantity == 0:
+        return None
+    mark = exact_price(float(result.ohlcv.close[-1]))
+    gain = EXACT.multiply(books.quantity, EXACT.subtract(mark, books.entry_price))
+    return {
+        "side": PositionSide.LONG if books.quantity > 0 else PositionSide.SHORT,
+        "entry_time": iso_time(books.entry_at_us),
+        "entry_price": _shortest(books.entry_price),
+        "mark_price": _shortest(mark),
+        "quantity": _shortest(books.quantity.copy_abs()),
+        "fees": _shortest(books.entry_fee),
+        "unrealised_pnl": _shortest(EXACT.subtract(gain, books.entry_fee)),
+    }
+
+
+def order_document(order: Order) -> dict[str, Any]:
+    """An order that waits for a fill, or was refused and why."""
+    return {
+        "side": order.side,
+        "position_side": order.position_side,
+        "reason": order.reason,
+        "status": order.status,
+        "decided_at": iso_time(order.decided_at_us),
+        "refusal": order.refusal,
+    }
+
+
+def close_times(result: BacktestResult) -> list[str]:
+    """ISO 8601 of each candle's close, UTC."""
+    closes_at_us = result.ohlcv.opened_at_us + result.ohlcv.timeframe.us
+    # Time frames are whole seconds.
+    seconds = (closes_at_us // 1_000_000).view("datetime64[s]")
+    return list(np.datetime_as_string(seconds, timezone="UTC").tolist())
+
+
+def trades_csv(result: BacktestResult) -> str:
+    """The trades as CSV with a head line."""
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(TRADE_FIELDS)
+    for trade in result.trades:
+        row = trade_document(trade)
+        writer.writerow(
+            [f"{row[name]:f}" if isinstance(row[name], Decimal) else row[name] for name in TRADE_FIELDS]
+        )
+    return text.getvalue()
+
+
+def equity_csv(result: BacktestResult) -> Iterator[str]:
+    """The equity at each close as lines of CSV."""
+    yield "time,equity\n"
+    for time, equity in zip(close_times(result), result.equity.tolist(), strict=True):
+        yield f"{time},{equity!r}\n"
+
+
+def _shortest(value: Decimal) -> Decimal:
+    """The same number without zeros at its end."""
+    shortened = value.normalize(EXACT)
+    return shortened if shortened.as_tuple().exponent <= 0 else shortened.quantize(Decimal(1), context=EXACT)  # type: ignore[operator]  # finite
