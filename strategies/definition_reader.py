@@ -108,8 +108,9 @@ class _Reader:
         self._timeframe_given = timeframe
         self._problems: list[Problem] = []
         self._values: dict[str, float] = {}
-        self._declared_parameters: set[str] = set()
-        self._declared_indicators: set[str] = set()
+        # None where the whole section is no object: what refers into it is then not to blame.
+        self._declared_parameters: set[str] | None = set()
+        self._declared_indicators: set[str] | None = set()
         self._indicators: dict[str, IndicatorUse] = {}
         self._used: set[str] = set()  # parameters and indicators that something refers to
 
@@ -205,11 +206,12 @@ class _Reader:
         return None
 
     def _parameters(self, raw: object) -> dict[str, ParameterRange]:
-        declared = (
-            self._object(raw, "parameters", 'expected an object such as {"fast": {"default": 12}}') or {}
-        )
+        declared = self._object(raw, "parameters", 'expected an object such as {"fast": {"default": 12}}')
+        if declared is None:
+            self._declared_parameters = None
+            return {}
         self._declared_parameters = set(declared)
-        ranges = {}
+        ranges: dict[str, ParameterRange] = {}
         for name, body in declared.items():
             at = f"parameters.{name}"
             if not NAME.fullmatch(name):
@@ -274,8 +276,11 @@ class _Reader:
         declared = self._object(
             raw, "indicators", 'expected an object such as {"fast": {"type": "ema", "period": 12}}'
         )
-        self._declared_indicators = set(declared or {})
-        for name, body in (declared or {}).items():
+        if declared is None:
+            self._declared_indicators = None
+            return
+        self._declared_indicators = set(declared)
+        for name, body in declared.items():
             at = f"indicators.{name}"
             if name in PRICE_SERIES:
                 self._wrong_type(at, name, "that name is a price of the candle; choose another")
@@ -343,9 +348,11 @@ class _Reader:
         if set(raw) != {"parameter"}:
             self._wrong_type(at, raw, 'expected a number or {"parameter": name}')
             return None
-        name = raw["parameter"]
-        if not isinstance(name, str) or name not in self._declared_parameters:
-            expected = f"no such parameter{meant(str(name), sorted(self._declared_parameters))}"
+        name, declared = raw["parameter"], self._declared_parameters
+        if declared is None:
+            return None
+        if not isinstance(name, str) or name not in declared:
+            expected = f"no such parameter{meant(str(name), sorted(declared))}"
             self._wrong_type(f"{at}.parameter", name, expected)
             return None
         self._used.add(f"parameter {name}")
@@ -433,7 +440,7 @@ class _Reader:
         if body is None:
             return None
         if depth > MAX_DEPTH:
-            self._wrong(at, None, f"conditions may lie at most {MAX_DEPTH} deep in each other")
+            self._wrong(at, body, f"conditions may lie at most {MAX_DEPTH} deep in each other")
             return None
         unknown = [key for key in body if key not in OPERATORS]
         for key in unknown:
@@ -536,8 +543,10 @@ class _Reader:
         if name in PRICE_SERIES:
             return Series(name, shift)
         indicator, dot, output = name.partition(".")
+        if self._declared_indicators is None:
+            return None
         if indicator not in self._declared_indicators:
-            self._unknown_operand(name, at)
+            self._unknown_operand(name, at, sorted(self._declared_indicators))
             return None
         self._used.add(f"indicator {indicator}")
         if indicator not in self._indicators:
@@ -554,15 +563,15 @@ class _Reader:
             return None
         return Series(indicator if len(outputs) == 1 else name, shift)
 
-    def _unknown_operand(self, name: str, at: str) -> None:
-        if name in self._declared_parameters:
+    def _unknown_operand(self, name: str, at: str, indicators: list[str]) -> None:
+        if name in (self._declared_parameters or ()):
             self._wrong_type(at, name, f'that is a parameter; write {{"parameter": "{name}"}}')
             return
         try:
             float(name)
         except ValueError:
             known = [*PRICE_SERIES]
-            for indicator in sorted(self._declared_indicators):
+            for indicator in indicators:
                 use = self._indicators.get(indicator)
                 outputs = use.spec.outputs if use else ()
                 known.extend(

@@ -165,7 +165,8 @@ class RuleStrategy:
             higher = None if use.timeframe is None else folded[use.timeframe]
             outputs = use.spec.batch(ohlcv if higher is None else higher.candles, use.params)
             for output_name, output in zip(self._outputs_of(indicator), use.spec.outputs, strict=True):
-                found[output_name] = outputs[output] if higher is None else _joined(outputs[output], higher)
+                values = _finite(outputs[output])
+                found[output_name] = values if higher is None else _joined(values, higher)
         return found
 
     def stream(self) -> StrategyStream:
@@ -200,6 +201,12 @@ def reads_of(condition: Condition) -> list[Series]:
 
 def _before(operand: Operand) -> Operand:
     return operand.before(1) if isinstance(operand, Series) else operand
+
+
+def _finite(values: FloatArray) -> FloatArray:
+    """Infinite values, quotients by nothing, are missing like any other."""
+    infinite = np.isinf(values)
+    return np.where(infinite, np.nan, values) if infinite.any() else values
 
 
 def _joined(values: FloatArray, higher: FoldedCandles) -> FloatArray:
@@ -337,6 +344,8 @@ class RuleStream:
         rows.appendleft(tuple(row))
         seen = len(rows)
         values = [rows[shift][slot] if shift < seen else math.nan for shift, slot in self._read_at]
+        if math.inf in values or -math.inf in values:
+            values = [value if math.isfinite(value) else math.nan for value in values]
         outcomes, nodes = {}, {}
         for name, evaluate in self._rules:
             outcome, nodes[name] = evaluate(values)

@@ -6,6 +6,8 @@ import csv
 import gzip
 from collections.abc import Iterator
 from datetime import UTC, datetime
+from functools import cache
+from itertools import islice
 from pathlib import Path
 
 import numpy as np
@@ -72,16 +74,17 @@ def random_walk(
     )
 
 
-def recorded_candles(file: Path, timeframe: Timeframe) -> Ohlcv:
-    """A recorded candle file of the shared data (`ts_ms,open,high,low,close,volume`)."""
+@cache
+def recorded_candles(file: Path, timeframe: Timeframe, rows: int | None = None) -> Ohlcv:
+    """The first `rows` of a recorded candle file of the shared data (`ts_ms,open,high,low,close,volume`)."""
     with gzip.open(file, "rt", newline="") as text:
-        rows = list(csv.DictReader(text))
-    names = ("open", "high", "low", "close", "volume")
-    return ohlcv_of(
-        [int(row["ts_ms"]) * 1000 for row in rows],
-        [tuple(float(row[name]) for name in names) for row in rows],  # type: ignore[misc]
-        timeframe,
-    )
+        found = list(islice(csv.DictReader(text), rows))
+    opens_us = [int(row["ts_ms"]) * 1000 for row in found]
+    prices = [
+        (float(row["open"]), float(row["high"]), float(row["low"]), float(row["close"]), float(row["volume"]))
+        for row in found
+    ]
+    return ohlcv_of(opens_us, prices, timeframe)
 
 
 def candles_of(ohlcv: Ohlcv) -> Iterator[Candle]:
@@ -106,7 +109,7 @@ def candles_of(ohlcv: Ohlcv) -> Iterator[Candle]:
 
 
 @st.composite
-def candle_series(draw: st.DrawFn, timeframe: Timeframe = Timeframe.M5, max_size: int = 60) -> Ohlcv:
+def candle_series(draw: st.DrawFn, timeframe: Timeframe = Timeframe.M5, max_size: int = 45) -> Ohlcv:
     """Candles with gaps in time, on a coarse price grid so that equal prices and zero volumes are common."""
     size = draw(st.integers(0, max_size))
     steps = draw(st.lists(st.sampled_from([1, 1, 1, 1, 2, 3, 14]), min_size=size, max_size=size))

@@ -81,7 +81,7 @@ def test_values_are_those_of_the_reference_file(column: str, shared_data: Path) 
 
 @pytest.mark.parametrize("name", INDICATORS)
 @given(data=st.data(), ohlcv=candle_series())
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=10, deadline=None)
 def test_a_stream_gives_the_bits_of_the_array(name: str, data: st.DataObject, ohlcv: Ohlcv) -> None:
     spec = INDICATORS[name]
     params = drawn_params(spec, data.draw)
