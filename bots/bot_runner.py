@@ -195,6 +195,8 @@ class BotRunner:
                 else partial(self._loader.restart, record, self._clock())
             )
         self._met.add(wish.bot_id)
+        if bot is not None and bot.state not in ACTIVE:
+            return bot  # frozen: what was wished before its process ended no longer counts
         if bot is None and wish.flatten:
             bot = await self._work(partial(self._loader.as_stored, await self._record(wish)))
             if not bot.has_position:

@@ -83,9 +83,9 @@ def history_wanted(strategy: Strategy) -> int:
 def first_traded(newest_us: int, timeframe: Timeframe, started_us: int) -> int:
     """The earliest open of a candle that a bot started at `started_us` may trade on.
 
-    `newest_us` is the open of the newest stored candle. Where stored candles keep up with our clock, it is the
-    first that closes after the start; those before may still be on their way into the store. A store that
-    lags days behind holds another time (a recording that is replayed): there, the candle after the newest.
+    `newest_us` is the open of the newest stored candle. Where stored candles keep up with our clock, that is
+    the first that closes after the start; those before it may still be on their way into the store. A store
+    that lags days behind holds another time (a recording, replayed): there, the candle after the newest.
     """
     newest_close = newest_us + timeframe.us
     if abs(started_us - newest_close) <= max(_DAY_US, 2 * timeframe.us):

@@ -1,0 +1,420 @@
+"""A store, candles, a bus and a scripted strategy in memory, for tests of the bots."""
+
+from __future__ import annotations
+
+import asyncio
+import fnmatch
+from collections.abc import AsyncIterator, Mapping, Sequence
+from decimal import Decimal
+from typing import Any
+
+import msgspec
+import numpy as np
+
+from bots.config import BotConfig, parse_bot
+from bots.lifecycle import TRANSITIONS, BotState
+from bots.stores import BotEvent, BotRecord, BotStep, RunnerClaim, Wish
+from bots.views import (
+    AuditView,
+    BotView,
+    DecisionView,
+    EquityCurve,
+    FillView,
+    OrderView,
+    SignalView,
+    TradeView,
+)
+from data.errors import TransientError
+from data.models import Candle, Instrument, Market, Ohlcv
+from data.timeframes import Timeframe
+from strategies.base import Decision, Overlay, Protection, Signals, Sizing, StrategyStream
+
+BTC = Market("binance", "BTC-USDT")
+MINUTE = 60_000_000
+T0 = 1_760_000_040_000_000  # on the minute
+
+
+def bot_config(name: str = "trend", **changes: Any) -> BotConfig:
+    document = {
+        "name": name,
+        "venue": "binance",
+        "symbol": "BTC-USDT",
+        "strategy": "scripted",
+        "capital": 10_000,
+        **changes,
+    }
+    return parse_bot(document, where="test")
+
+
+def minutes(
+    closes: Sequence[float], *, start_us: int = T0, spread: float = 0.0, timeframe: Timeframe = Timeframe.M1
+) -> Ohlcv:
+    """Candles one after the other; each opens at the close before it, `spread` is added above and below."""
+    close = np.array(closes, dtype=np.float64)
+    opened = np.concatenate([close[:1], close[:-1]])
+    return Ohlcv(
+        timeframe=timeframe,
+        opened_at_us=start_us + timeframe.us * np.arange(len(close), dtype=np.int64),
+        open=opened,
+        high=np.maximum(opened, close) + spread,
+        low=np.minimum(opened, close) - spread,
+        close=close,
+        volume=np.ones(len(close)),
+    )
+
+
+class ScriptedStrategy:
+    """Says what a script tells it for a candle; its record shows how many candles its stream has seen."""
+
+    def __init__(
+        self,
+        script: Mapping[int, str],
+        *,
+        protection: Protection | None = None,
+        version: str = "v1",
+        broken_at_us: int | None = None,
+        timeframe: Timeframe = Timeframe.M1,
+    ) -> None:
+        self.script = dict(script)
+        self.name = "scripted"
+        self.version = version
+        self.timeframe = timeframe
+        self.parameters: Mapping[str, float] = {}
+        self.protection = protection or Protection()
+        self.sizing = Sizing(value=Decimal(1))
+        self.warmup = 3
+        self.broken_at_us = broken_at_us
+
+    def signals(self, ohlcv: Ohlcv) -> Signals:
+        said = [self.script.get(int(opened_at), "") for opened_at in ohlcv.opened_at_us]
+        return Signals(
+            **{action: np.array([action in words for words in said], dtype=np.bool_) for action in ACTIONS}
+        )
+
+    def stream(self) -> StrategyStream:
+        return _ScriptedStream(self)
+
+    def overlays(self, ohlcv: Ohlcv) -> Sequence[Overlay]:
+        return ()
+
+
+ACTIONS = ("long_entry", "long_exit", "short_entry", "short_exit")
+
+
+class _ScriptedStream:
+    def __init__(self, strategy: ScriptedStrategy) -> None:
+        self._strategy = strategy
+        self._seen: list[int] = []
+
+    def update(self, candle: Candle) -> Decision:
+        if candle.opened_at_us == self._strategy.broken_at_us:
+            raise ZeroDivisionError("a bug in a strategy")
+        assert not self._seen or candle.opened_at_us > self._seen[-1], "candles must ascend"
+        self._seen.append(candle.opened_at_us)
+        words = self._strategy.script.get(candle.opened_at_us, "")
+        return Decision(
+            strategy=self._strategy.name,
+            version=self._strategy.version,
+            opened_at_us=candle.opened_at_us,
+            close=candle.close,
+            record={"seen": len(self._seen), "first": self._seen[0]},
+            **{action: action in words for action in ACTIONS},
+        )
+
+
+class MemoryCandles:
+    """Satisfies CandleReader. `away` makes every read fail as a database that cannot answer."""
+
+    def __init__(self, *series: tuple[Market, Ohlcv], instrument: Instrument | None = None) -> None:
+        self._series = {(market, ohlcv.timeframe): ohlcv for market, ohlcv in series}
+        self._instrument = instrument
+        self.away = False
+
+    def put(self, market: Market, ohlcv: Ohlcv) -> None:
+        self._series[market, ohlcv.timeframe] = ohlcv
+
+    def candles(
+        self,
+        market: Market,
+        timeframe: Timeframe,
+        *,
+        start_us: int | None = None,
+        end_us: int | None = None,
+        limit: int | None = None,
+    ) -> Ohlcv:
+        if self.away:
+            raise TransientError("the database cannot answer now")
+        ohlcv = self._series.get((market, timeframe)) or minutes([], timeframe=timeframe)
+        first = 0 if start_us is None else int(ohlcv.opened_at_us.searchsorted(start_us))
+        last = len(ohlcv) if end_us is None else int(ohlcv.opened_at_us.searchsorted(end_us))
+        return ohlcv.rows(first if limit is None else max(first, last - limit), last)
+
+    def instrument(self, market: Market) -> Instrument | None:
+        return self._instrument
+
+    def markets(self) -> list[Market]:
+        return sorted({market for market, _ in self._series})
+
+
+class _Row:
+    def __init__(self, record: BotRecord, asked_at_us: int) -> None:
+        self.record = record
+        self.asked_at_us = asked_at_us
+        self.steps: list[BotStep] = []
+
+
+class MemoryBotStore:
+    """Satisfies BotStore; keeps every applied step for tests to look at."""
+
+    def __init__(self) -> None:
+        self._rows: dict[str, _Row] = {}
+        self._claimed = False
+        self.events: list[AuditView] = []
+        self.away = 0  # so many calls of `commit` fail
+        self.lose_answers = 0  # so many commits are stored, and then fail
+        self.refuse: set[str] = set()  # bots whose steps with fills cannot be stored: as a broken constraint
+
+    # For tests
+
+    def steps(self, name: str) -> list[BotStep]:
+        return self._rows[name].steps
+
+    def add(self, config: BotConfig, *, desired: BotState = BotState.RUNNING, source: str = "") -> None:
+        document = msgspec.to_builtins(config)
+        event = BotEvent(at_us=T0, who="test", what="created")
+        assert self.create(document, name=config.name, source=source, desired=desired, health="", event=event)
+
+    # BotStore
+
+    def claim(self) -> RunnerClaim | None:
+        if self._claimed:
+            return None
+        self._claimed = True
+        return _Claim(self)
+
+    def wishes(self) -> list[Wish]:
+        return [_wish_of(row) for row in self._rows.values()]
+
+    def wish(self, name: str) -> Wish | None:
+        row = self._rows.get(name)
+        return None if row is None else _wish_of(row)
+
+    def record(self, bot_id: int) -> BotRecord | None:
+        return next((row.record for row in self._rows.values() if row.record.bot_id == bot_id), None)
+
+    def commit(self, steps: Sequence[BotStep]) -> frozenset[int]:
+        if self.away:
+            self.away -= 1
+            raise TransientError("the database cannot answer now")
+        rows = {row.record.bot_id: row for row in self._rows.values()}
+        if any(rows[step.bot_id].record.name in self.refuse and step.fills for step in steps):
+            raise RuntimeError("a constraint is broken")
+        applied = set()
+        for step in steps:
+            row = rows[step.bot_id]
+            if row.record.step == step.step - 1:
+                self._apply(row, step)
+                applied.add(step.bot_id)
+        if self.lose_answers:
+            self.lose_answers -= 1
+            raise TransientError("the connection broke")
+        return frozenset(applied)
+
+    def _apply(self, row: _Row, step: BotStep) -> None:
+        record = row.record
+        settled = step.settle is not None and step.settle[0] is record.desired
+        known = {
+            name: getattr(step, name)
+            for name in (
+                "config",
+                "account",
+                "last_candle_us",
+                "opened_candle_us",
+                "started_at_us",
+                "strategy_version",
+            )
+            if getattr(step, name) is not None
+        }
+        changed = {
+            **known,
+            "step": step.step,
+            "state": step.state,
+            "health": step.health,
+            "desired": step.settle[1] if settled and step.settle else record.desired,
+            "flatten": record.flatten and not settled,
+        }
+        if step.state is not record.state:
+            assert step.state in TRANSITIONS[record.state] or "stopping" in [
+                event.what for event in step.events
+            ]
+        row.record = msgspec.structs.replace(record, **changed)
+        row.steps.append(step)
+        self._note(record.name, step.events)
+
+    def _note(self, name: str, events: Sequence[BotEvent]) -> None:
+        for event in events:
+            self.events.insert(
+                0, AuditView(bot=name, at_us=event.at_us, who=event.who, what=event.what, why=event.why)
+            )
+
+    def create(
+        self,
+        config: dict[str, Any],
+        *,
+        name: str,
+        source: str,
+        desired: BotState,
+        health: str,
+        event: BotEvent,
+    ) -> bool:
+        if name in self._rows:
+            return False
+        record = BotRecord(
+            bot_id=len(self.events) + 1,
+            name=name,
+            config=config,
+            source=source,
+            state=BotState.FAILED if health else BotState.CREATED,
+            desired=desired,
+            flatten=False,
+            step=0,
+            account=None,
+            strategy_version="",
+            last_candle_us=None,
+            opened_candle_us=None,
+            started_at_us=None,
+            health=health,
+        )
+        self._rows[name] = _Row(record, event.at_us)
+        self._note(name, [event])
+        return True
+
+    def ask(self, seen: Wish, desired: BotState, *, flatten: bool, event: BotEvent) -> bool:
+        row = self._rows[seen.name]
+        if (row.record.state, row.record.desired) != (seen.state, seen.desired):
+            return False
+        row.record = msgspec.structs.replace(row.record, desired=desired, flatten=flatten)
+        row.asked_at_us = event.at_us
+        self._note(seen.name, [event])
+        return True
+
+    def delete(self, seen: Wish, *, event: BotEvent) -> bool:
+        if self.wish(seen.name) != seen:
+            return False
+        del self._rows[seen.name]
+        self._note(seen.name, [event])
+        return True
+
+    def views(self) -> list[BotView]:
+        return [view for name in sorted(self._rows) if (view := self.view(name))]
+
+    def view(self, name: str) -> BotView | None:
+        row = self._rows.get(name)
+        if row is None:
+            return None
+        record = row.record
+        capital = Decimal(record.config.get("capital", 0))
+        return BotView(
+            name=name,
+            strategy=record.config.get("strategy", ""),
+            strategy_version=record.strategy_version,
+            market=BTC,
+            timeframe=Timeframe.M1,
+            mode="paper",
+            state=record.state,
+            desired_state=record.desired,
+            capital=capital,
+            equity=capital,
+            cash=capital,
+            position=None,
+            realised_pnl=Decimal(0),
+            unrealised_pnl=Decimal(0),
+            fees_paid=Decimal(0),
+            trades=0,
+            wins=0,
+            last_candle_us=record.last_candle_us,
+            last_price=None,
+            last_signal="",
+            last_signal_us=None,
+            health=record.health,
+            created_at_us=T0,
+            started_at_us=record.started_at_us,
+            updated_at_us=T0,
+        )
+
+    def audit(self, name: str | None, *, limit: int) -> list[AuditView]:
+        return [event for event in self.events if name in (None, event.bot)][:limit]
+
+    def fills(self, name: str | None, *, limit: int) -> list[FillView]:
+        raise NotImplementedError
+
+    def orders(self, name: str | None, *, limit: int) -> list[OrderView]:
+        raise NotImplementedError
+
+    def trades(self, name: str | None, *, limit: int) -> list[TradeView]:
+        raise NotImplementedError
+
+    def equity(self, name: str, *, start_us: int | None, end_us: int | None, max_points: int) -> EquityCurve:
+        raise NotImplementedError
+
+    def decisions(self, name: str, *, limit: int, saying_something: bool) -> list[DecisionView]:
+        raise NotImplementedError
+
+    def decision(self, name: str, opened_at_us: int) -> DecisionView | None:
+        raise NotImplementedError
+
+    def signals(
+        self, market: Market, timeframe: Timeframe, *, start_us: int | None, end_us: int | None, limit: int
+    ) -> list[SignalView]:
+        raise NotImplementedError
+
+
+class _Claim:
+    def __init__(self, store: MemoryBotStore) -> None:
+        self._store = store
+
+    def held(self) -> bool:
+        return True
+
+    def release(self) -> None:
+        self._store._claimed = False
+
+
+class MemoryBus:
+    """Satisfies BotBus."""
+
+    def __init__(self) -> None:
+        self.published: list[tuple[str, bytes]] = []
+        self._queues: list[tuple[Sequence[str], asyncio.Queue[tuple[str, bytes]]]] = []
+
+    async def publish(self, topic: str, payload: bytes) -> None:
+        self.published.append((topic, payload))
+        for patterns, queue in self._queues:
+            if any(fnmatch.fnmatchcase(topic, pattern) for pattern in patterns):
+                queue.put_nowait((topic, payload))
+
+    async def subscribe(self, patterns: Sequence[str]) -> AsyncIterator[tuple[str, bytes]]:
+        queue: asyncio.Queue[tuple[str, bytes]] = asyncio.Queue()
+        listener = (patterns, queue)
+        self._queues.append(listener)
+        try:
+            while True:
+                yield await queue.get()
+        finally:
+            self._queues.remove(listener)
+
+    def hears(self, topic: str) -> bool:
+        return any(topic in patterns for patterns, _ in self._queues)
+
+
+def _wish_of(row: _Row) -> Wish:
+    record = row.record
+    return Wish(
+        bot_id=record.bot_id,
+        name=record.name,
+        state=record.state,
+        desired=record.desired,
+        flatten=record.flatten,
+        step=record.step,
+        asked_at_us=row.asked_at_us,
+    )

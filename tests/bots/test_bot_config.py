@@ -1,0 +1,123 @@
+from __future__ import annotations
+
+import json
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from bots.config import OnRestart, as_document, load_bot, parse_bot
+from data.errors import InvalidInput
+from data.timeframes import Timeframe
+
+GOOD = {
+    "name": "trend_btc",
+    "venue": "binance",
+    "symbol": "BTC-USDT",
+    "strategy": "ema_crossover.json",
+    "parameters": {"fast": 12},
+    "timeframe": "1m",
+    "mode": "paper",
+    "capital": 10000,
+    "fee_bps": 7.5,
+    "maker_fee_bps": 2,
+    "slippage_bps": 1,
+    "limits": {},
+    "on_restart": "flatten",
+}
+
+
+def problems_of(document: dict[str, Any]) -> dict[str, str]:
+    with pytest.raises(InvalidInput) as caught:
+        parse_bot(document, where="bot.json")
+    assert all(problem.where == "bot.json" for problem in caught.value.problems)
+    return {problem.field: str(problem) for problem in caught.value.problems}
+
+
+def test_a_whole_file_is_read() -> None:
+    config = parse_bot(GOOD, where="bot.json")
+    assert (config.capital, config.fee_bps, config.maker_fee_bps) == (
+        Decimal(10_000),
+        Decimal("7.5"),
+        Decimal(2),
+    )
+    assert (config.timeframe, config.on_restart) == (Timeframe.M1, OnRestart.FLATTEN)
+    assert config.parameters == {"fast": 12.0}
+
+
+def test_a_stored_config_is_read_back_unchanged() -> None:
+    config = parse_bot({**GOOD, "capital": "0.123456789012345678901"}, where="bot.json")
+    stored = json.loads(json.dumps(as_document(config)))
+    assert parse_bot(stored, where="stored") == config
+
+
+def test_money_in_a_file_is_exact(tmp_path: Path) -> None:
+    path = tmp_path / "bot.json"
+    path.write_text(json.dumps(GOOD).replace("10000", "10000.10000000000000000001"))
+    assert load_bot(path).capital == Decimal("10000.10000000000000000001")
+
+
+@pytest.mark.parametrize(
+    ("change", "field", "said"),
+    [
+        ({"capitol": 1}, "capitol", "did you mean capital?"),
+        ({"venue": "kraken"}, "venue", 'is "kraken"; must be one of binance, okx'),
+        ({"symbol": "btc/usdt"}, "symbol", "did you mean BTC-USDT?"),
+        ({"symbol": "BTCUSDT"}, "symbol", "BASE-QUOTE"),
+        ({"name": "a b"}, "name", "letters, digits"),
+        ({"capital": 0}, "capital", "must be above 0"),
+        ({"capital": "ten"}, "capital", "must be a number"),
+        ({"capital": True}, "capital", "must be a number"),
+        ({"capital": None}, "capital", "missing"),
+        ({"fee_bps": -1}, "fee_bps", "0 to 1000 basis points"),
+        ({"fee_bps": "NaN"}, "fee_bps", "must be a number"),
+        ({"slippage_bps": 5_000}, "slippage_bps", "basis points"),
+        ({"timeframe": "7m"}, "timeframe", 'is "7m"; must be one of 1s, 1m'),
+        ({"mode": "live"}, "mode", 'is "live"; must be paper'),
+        ({"on_restart": "pray"}, "on_restart", "resume, flatten, freeze"),
+        ({"parameters": {"fast": "12"}}, "parameters.fast", "must be a number"),
+        ({"parameters": [12]}, "parameters", "must be an object"),
+        ({"limits": {"max_loss": 1}}, "limits.max_loss", "leave it {}"),
+        ({"strategy": " "}, "strategy", "name of a strategy file"),
+    ],
+)
+def test_every_bad_value_names_its_field_and_what_would_be_right(
+    change: dict[str, Any], field: str, said: str
+) -> None:
+    found = problems_of({**GOOD, **change})
+    assert set(found) == {field}
+    assert said in found[field]
+
+
+def test_all_problems_are_told_at_once() -> None:
+    assert set(problems_of({"name": "x", "venue": "x", "mode": "x"})) == {
+        "venue",
+        "symbol",
+        "strategy",
+        "capital",
+        "mode",
+    }
+
+
+@pytest.mark.parametrize(
+    ("text", "field", "said"),
+    [
+        ('{"name": "x",\n "venue" }', "line 2, column 10", "is not JSON"),
+        ("[1]", "", "must be a JSON object"),
+        ('{"name": "x", "name": "y"}', "name", "given twice"),
+    ],
+)
+def test_a_file_that_is_no_bot_says_where(tmp_path: Path, text: str, field: str, said: str) -> None:
+    path = tmp_path / "bot.json"
+    path.write_text(text)
+    with pytest.raises(InvalidInput) as caught:
+        load_bot(path)
+    (problem,) = caught.value.problems
+    assert (problem.where, problem.field) == (str(path), field)
+    assert said in str(problem)
+
+
+def test_a_missing_file_says_so(tmp_path: Path) -> None:
+    with pytest.raises(InvalidInput, match="cannot be read: No such file"):
+        load_bot(tmp_path / "absent.json")
