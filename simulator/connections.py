@@ -89,8 +89,8 @@ class Connection:
         """Wait for the client to give up the TCP connection."""
         transport = self._request.transport
         # A transport tells nobody that it has closed.
-        while transport is not None and not transport.is_closing():
-            await asyncio.sleep(0.05)  # noqa: ASYNC110
+        while transport is not None and not transport.is_closing():  # noqa: ASYNC110
+            await asyncio.sleep(0.05)
 
     async def have_sent_all(self) -> None:
         """Wait until nothing is queued any more."""

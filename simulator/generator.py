@@ -31,6 +31,11 @@ _KNOT_S = 2  # between two knots `expected` is a straight line
 # `expected` always rises.
 _ACTIVITY = ((1800, 0.25), (300, 0.25), (30, 0.2), (5, 0.15), (1, 0.1))
 
+# Bursts: of some stretches of that many knots, one knot gets a large share of the trades.
+_STRETCH = 10
+_BURST_RATE = 0.4  # of stretches
+_BURST_WEIGHT = 6  # times another knot's trades
+
 # Price swings: periods in seconds; amplitudes grow with their square root, as a random walk's do.
 _SWINGS_S = (432_000.0, 108_000.0, 27_000.0, 6_750.0, 1_690.0, 422.0, 105.0, 26.0, 6.5)
 _DAY_S = 86_400.0
@@ -62,7 +67,7 @@ class SyntheticMarket:
             for period, part in _ACTIVITY
         ]
         self._activity_at_listing = sum(
-            float(amplitude * linear_noise(key, np.zeros(1, np.int64), period)[0])
+            float(amplitude * linear_noise(key, np.zeros(1), period)[0])
             for key, period, amplitude in self._activity
         )
         # The asset's path is shared by all venues that trade it.
@@ -75,6 +80,8 @@ class SyntheticMarket:
             for period in _SWINGS_S
         ] + [(noise_key(*own, "price", period), period, part) for period, part in _VENUE_SWINGS]
         self._fraction_key = noise_key(*own, "fraction")
+        self._burst_key = noise_key(*own, "burst")
+        self._burst_place_key = noise_key(*own, "burst place")
         self._cut_key = noise_key(*own, "cut")
         self._order_key = noise_key(*own, "order")
         self._side_key = noise_key(*own, "side")
@@ -144,18 +151,25 @@ class SyntheticMarket:
 
     def _expected(self, knots: IntArray) -> FloatArray:
         """Expected trades from listing to each knot."""
+        stretch = knots // _STRETCH
+        inside = knots - stretch * _STRETCH
+        bursts = uniform(self._burst_key, stretch) < _BURST_RATE
+        place = np.floor(uniform(self._burst_place_key, stretch) * _STRETCH)
+        more = np.where(bursts, _BURST_WEIGHT - 1, 0)
+        # Within its stretch the clock of the trades runs fast during the burst and slow before and after.
+        warped = _STRETCH * (stretch + (inside + more * (inside > place)) / (_STRETCH + more))
         swing = np.full(len(knots), -self._activity_at_listing)
         for key, period, amplitude in self._activity:
-            swing += amplitude * linear_noise(key, knots, period)
-        expected: FloatArray = self._rate * _KNOT_S * knots + swing
+            swing += amplitude * linear_noise(key, warped, period)
+        expected: FloatArray = self._rate * _KNOT_S * warped + swing
         return expected
 
     def _seconds_of(self, places: IntArray) -> FloatArray:
         """Seconds from listing to the trades at `places` (ids from 0), ascending."""
         wanted = places + uniform(self._fraction_key, places)
         bound = 2 * sum(amplitude for _, _, amplitude in self._activity)
-        first = max(int((wanted[0] - bound) / self._rate / _KNOT_S) - 1, 0)
-        last = int((wanted[-1] + bound) / self._rate / _KNOT_S) + 2
+        first = max(int((wanted[0] - bound) / self._rate / _KNOT_S) - _STRETCH, 0)
+        last = int((wanted[-1] + bound) / self._rate / _KNOT_S) + 2 * _STRETCH
         knots = np.arange(first, last + 1)
         expected = self._expected(knots)
         found = np.searchsorted(expected, wanted, side="right") - 1

@@ -54,9 +54,10 @@ def smooth_noise(key: np.uint64, at: FloatArray, period: float) -> FloatArray:
     return left + (right - left) * weight
 
 
-def linear_noise(key: np.uint64, at: IntArray, period: int) -> FloatArray:
-    """A broken line in [-1, 1] with a random value every `period` steps, at each whole step of `at`."""
-    lattice = at // period
-    inside = (at - lattice * period) / period
+def linear_noise(key: np.uint64, at: FloatArray, period: int) -> FloatArray:
+    """A broken line in [-1, 1] with a random value every `period`, at each place of `at`."""
+    cells = np.floor(at / period)
+    inside = at / period - cells
+    lattice = cells.astype(np.int64)
     left, right = 2.0 * uniform(key, lattice) - 1.0, 2.0 * uniform(key, lattice + 1) - 1.0
     return left + (right - left) * inside

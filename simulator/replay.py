@@ -69,9 +69,9 @@ class Replay:
 
     @property
     def state(self) -> str:
-        """The state of the whole: finished when every exchange has."""
+        """The state of the whole: finished when every exchange has finished."""
         states = {state.state for state in self.states.values()}
-        return states.pop() if len(states) == 1 else "replaying"
+        return next(state for state in ("replaying", "waiting", "finished") if state in states)
 
     async def run(self) -> None:
         """Play everything once."""
