@@ -10,9 +10,9 @@ import sys
 import click
 import uvloop
 
-from app.composition import collect
 from app.installation import Installation, RunningServices
 from app.parent_watch import watch_parent
+from app.processes.collector import collect
 from app.services import services_in_reach
 from app.supervisor import ChildSpec, Supervisor
 from config.logging import configure_logging

@@ -5,9 +5,9 @@ from __future__ import annotations
 import click
 import uvicorn
 
-from app.composition import web_page
 from app.installation import Installation
 from app.parent_watch import watch_parent
+from app.processes.web import web_page
 from app.services import services_in_reach
 from config.logging import configure_logging
 from config.settings import Settings

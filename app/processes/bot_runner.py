@@ -1,0 +1,32 @@
+"""What the process that runs the bots is made of."""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import AsyncExitStack
+
+from app.composition import bus_at, now_us
+from app.installation import RunningServices
+from bots.bot_manager import run_bots
+from config.settings import Settings
+from database.repositories.bot_repository import BotRepository
+from database.repositories.candle_repository import CandleRepository
+
+
+async def run_paper_bots(settings: Settings, services: RunningServices, stop: asyncio.Event) -> None:
+    """Run the bots of this installation until `stop` is set."""
+    async with AsyncExitStack() as stack:
+        store = BotRepository(services.database_url)
+        stack.callback(store.close)
+        candles = CandleRepository(services.database_url)
+        stack.callback(candles.close)
+        bus = await stack.enter_async_context(bus_at(services.redis_url))
+        await run_bots(
+            store,
+            candles,
+            bus,
+            bots_folder=settings.candlewick_bots,
+            strategies_folder=settings.candlewick_strategies,
+            clock=now_us,
+            stop=stop,
+        )

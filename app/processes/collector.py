@@ -1,0 +1,46 @@
+"""What the process of one venue's collector is made of."""
+
+from __future__ import annotations
+
+from contextlib import AsyncExitStack
+
+from app.composition import bus_at, now_us
+from app.installation import RunningServices
+from config.settings import Settings
+from data.collectors.rest import RestTransport, VenueRest
+from data.collectors.rest_binance import BinanceTransport
+from data.collectors.rest_okx import OkxTransport
+from data.collectors.settings import VenueSettings
+from data.collectors.trade_collector import run_collector
+from data.exchanges.registry import EXCHANGES
+from database.repositories.market_repository import MarketRepository
+from messaging.redis_publisher import RedisPublisher
+
+
+async def collect(settings: Settings, services: RunningServices, venue: VenueSettings) -> None:
+    """Record one venue until cancelled."""
+    adapter = EXCHANGES[venue.exchange](venue.channel)
+    transport, ws_url = _venue_at(settings, venue.exchange)
+    async with AsyncExitStack() as stack:
+        rest = VenueRest(adapter, transport)
+        stack.push_async_callback(rest.close)
+        writer = MarketRepository(services.database_url, application_name=f"candlewick {venue.exchange}")
+        stack.push_async_callback(writer.close)
+        bus = await stack.enter_async_context(bus_at(services.redis_url))
+        await run_collector(
+            adapter,
+            rest,
+            writer,
+            RedisPublisher(bus),
+            venue,
+            ws_url=ws_url,
+            malformed_folder=settings.candlewick_home / "malformed",
+            clock_us=now_us,
+        )
+
+
+def _venue_at(settings: Settings, exchange: str) -> tuple[RestTransport, str]:
+    """How to reach a venue: its REST transport and the base of its streams."""
+    if exchange == "okx":
+        return OkxTransport(settings.okx_rest_url), settings.okx_ws_url
+    return BinanceTransport(settings.binance_rest_url), settings.binance_ws_url

@@ -1,0 +1,44 @@
+"""What the web process is made of."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+
+from fastapi import FastAPI
+
+from app.composition import now_us
+from app.installation import RunningServices
+from app.strategy_shelf import StrategyShelf
+from bots.service import BotService
+from config.settings import Settings
+from dashboard.gate import LOOPBACK_HOSTS
+from dashboard.web import build_web
+from data.exchanges.registry import EXCHANGES
+from database.repositories.bot_repository import BotRepository
+from database.repositories.candle_repository import CandleRepository
+from messaging.health_board import HealthBoard
+from messaging.redis_bus import RedisBus
+from messaging.wake_up import RunnerWakeUp
+
+
+@contextmanager
+def web_page(settings: Settings, services: RunningServices, *, host: str) -> Iterator[FastAPI]:
+    """The web application, ready to be served by uvicorn in this process."""
+    with ExitStack() as stack:
+        candles = CandleRepository(services.database_url)
+        stack.callback(candles.close)
+        store = BotRepository(services.database_url)
+        stack.callback(store.close)
+        wake_up = RunnerWakeUp(services.redis_url)
+        stack.callback(wake_up.close)
+        bus = RedisBus(services.redis_url)
+        yield build_web(
+            market=candles,
+            bots=BotService(store, clock=now_us, announce=wake_up),
+            strategies=StrategyShelf(settings.candlewick_strategies),
+            health=HealthBoard(bus, tuple(EXCHANGES)),
+            bus=bus,
+            now_us=now_us,
+            allowed_hosts=(*LOOPBACK_HOSTS, host, *settings.allowed_hosts),
+        )
