@@ -6,7 +6,6 @@ import time
 from collections.abc import AsyncIterator, Iterator
 from contextlib import ExitStack, asynccontextmanager, contextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 from app.installation import Installation
 from app.services import database_in_reach
@@ -17,9 +16,6 @@ from database.repositories.candle_repository import CandleRepository
 from database.repositories.market_repository import MarketRepository
 from messaging.redis_bus import RedisBus
 from messaging.wake_up import RunnerWakeUp
-
-if TYPE_CHECKING:
-    pass
 
 
 def now_us() -> int:
