@@ -11,6 +11,7 @@ import adbc_driver_postgresql.dbapi
 import numpy as np
 import pyarrow as pa
 
+from data.files.tables import writable
 from data.models import FloatArray, IntArray
 from database.engine import database_errors, libpq_url
 
@@ -78,7 +79,7 @@ class ArrowReader:
 
 
 def floats(table: pa.Table, column: str) -> FloatArray:
-    values: FloatArray = table.column(column).to_numpy()
+    values: FloatArray = writable(table.column(column).to_numpy())
     return values
 
 
@@ -87,7 +88,8 @@ def ints(table: pa.Table, column: str) -> IntArray:
     values = table.column(column)
     if pa.types.is_timestamp(values.type):
         values = values.cast(pa.timestamp("us", tz="UTC")).cast(pa.int64())
-    return np.ascontiguousarray(values.to_numpy(), dtype=np.int64)
+    numbers: IntArray = writable(values.to_numpy().astype(np.int64, copy=False))
+    return numbers
 
 
 def _fetch(connection: Any, sql: str, parameters: Sequence[Any]) -> pa.Table:

@@ -94,6 +94,11 @@ class SourceTable:
         kind = values.type
         if values.null_count:
             raise self._first_bad(column, lambda text: bool(text), _A_TIME)
+        if pa.types.is_string(kind) or pa.types.is_large_string(kind):
+            # Numbers a file keeps as text.
+            with contextlib.suppress(pa.ArrowException):
+                values = values.cast(pa.int64())
+                kind = values.type
         if pa.types.is_date(kind):
             kind = pa.timestamp("us")
             values = values.cast(kind)
@@ -147,7 +152,7 @@ class SourceTable:
             if not _is_number(text) and not _is_time(text):
                 return InvalidInput(self.problem(row, column, _A_TIME, value=text))
         numbers = [_is_number(text) for text in texts]
-        row = numbers.index(not numbers[0])
+        row = next((row for row, number in enumerate(numbers) if number != numbers[0]), 0)
         return InvalidInput(self.problem(row, column, "times spelled alike in all rows", value=texts[row]))
 
     def _first_bad(self, column: str, is_good: Callable[[str], bool], expected: str) -> InvalidInput:

@@ -153,6 +153,17 @@ def test_parquet_times_may_be_timestamps_or_numbers(tmp_path: Path, kind: pa.Dat
     assert ohlcv.open.dtype == np.float64
 
 
+def test_parquet_times_may_be_numbers_as_text(tmp_path: Path) -> None:
+    path = tmp_path / "candles.parquet"
+    columns = dict.fromkeys(("open", "high", "low", "close", "volume"), pa.array(["1.5", "1.5"]))
+    pa.parquet.write_table(pa.table({"opened_at": pa.array(["0", "60000000000000"]), **columns}), path)
+
+    ohlcv = read_candles(path, Timeframe.M1)
+
+    assert ohlcv.opened_at_us.tolist() == [0, 60_000_000_000_000_000]
+    assert ohlcv.open.tolist() == [1.5, 1.5]
+
+
 def test_arrays_may_be_written_to(tmp_path: Path) -> None:
     path = tmp_path / "candles.parquet"
     write_candles(path, series(5))
