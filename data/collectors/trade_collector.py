@@ -294,6 +294,11 @@ class TradeCollector:
         await self._patiently(lambda: self._writer.save_instruments(chosen))
         for instrument in chosen:
             await self._add_market(instrument)
+        for timeframe in self._settings.timeframes:
+            # Each market's first chart before any market's last.
+            for symbol, recorder in self._recorders.items():
+                run = recorder.stored_run
+                self._history.ask(symbol, timeframe, 0 if run is None else run.last_at_us)
         symbols = list(self._recorders)
         size = self._adapter.limits.topics_per_connection
         self._streams += [
@@ -339,8 +344,6 @@ class TradeCollector:
             cascade=cascade,
             max_waiting=self._tuning.max_waiting,
         )
-        for timeframe in timeframes:
-            self._history.ask(market.symbol, timeframe, 0 if run is None else run.last_at_us)
 
     async def _patiently(self, call: Callable[[], Awaitable[_T]]) -> _T:
         """Call until venue and store can answer, and say meanwhile why there is nothing to see."""
