@@ -34,6 +34,13 @@ TRADE_FIELDS = (
 _ENCODER = msgspec.json.Encoder(decimal_format="number")
 
 
+class EquityAt(msgspec.Struct, frozen=True, gc=False):
+    """One point of the equity curve, as JSON writes it."""
+
+    time: str  # of the candle's close
+    equity: float
+
+
 def document_of(result: BacktestResult, manifest: Manifest) -> dict[str, Any]:
     """`metrics`, `trades`, `open_trade`, `pending_orders`, `refused_orders`, `equity` and `manifest`.
 
@@ -47,8 +54,7 @@ def document_of(result: BacktestResult, manifest: Manifest) -> dict[str, Any]:
         "pending_orders": [order_document(order) for order in result.pending],
         "refused_orders": [order_document(order) for order in result.refused],
         "equity": [
-            {"time": time, "equity": equity}
-            for time, equity in zip(times, result.equity.tolist(), strict=True)
+            EquityAt(time, equity) for time, equity in zip(times, result.equity.tolist(), strict=True)
         ],
         "manifest": manifest,
     }

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 from decimal import Decimal
+
+import msgspec
 
 from bots.fills import ACCEPTED, LONG, REASONS, REFUSED_BOTH_SIDES, Records
 from bots.ledger import Ledger, exact, exact_price, fee_of, slippage_of
@@ -13,8 +14,7 @@ from bots.sizing import refusal_of
 from data.models import Side
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Event:
+class Event(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """One thing the kernel did: a fill, or an entry it refused."""
 
     row: int  # of the candle, counted from the first of the call
@@ -32,6 +32,8 @@ class Event:
 
 def events_of(records: Records) -> Iterator[Event]:
     """The kernel's `EVENT` records with their numbers as money."""
+    # Looking up an enum's member costs more than the rest of a line here.
+    buy, sell, long, short = Side.BUY, Side.SELL, PositionSide.LONG, PositionSide.SHORT
     columns = (records[name].tolist() for name in records.dtype.names or ())
     for (
         row,
@@ -51,8 +53,8 @@ def events_of(records: Records) -> Iterator[Event]:
         yield Event(
             row=row,
             at_us=at_us,
-            side=Side.BUY if side > 0 else Side.SELL,
-            position_side=PositionSide.LONG if position == LONG else PositionSide.SHORT,
+            side=buy if side > 0 else sell,
+            position_side=long if position == LONG else short,
             reason=REASONS[reason],
             refusal=refusal,
             price=exact(price_m, price_d),

@@ -251,9 +251,15 @@ def cash_of(state: Records) -> Decimal:
 
 
 def _nearest_cash(state: Records) -> float:
-    # Through the same conversion as the kernel's, so that a restored account marks as one that never stopped.
-    limbs = tuple(np.uint64(state[f"cash_{limb}"][0]) for limb in range(4))
-    return float(to_float(limbs)) / 1e40  # type: ignore[arg-type]  # four limbs
+    # Step by step as the kernel does it, so that a restored account marks as one that never stopped.
+    units = int(sum(int(state[f"cash_{limb}"][0]) << (64 * limb) for limb in range(4)))
+    negative = units >= 2**255
+    if negative:
+        units = 2**256 - units
+    nearest = 0.0
+    for limb in (3, 2, 1, 0):
+        nearest = nearest * 2.0**64 + float(units >> (64 * limb) & (2**64 - 1))
+    return (-nearest if negative else nearest) / 1e40
 
 
 def raise_error(state: Records) -> None:

@@ -42,14 +42,14 @@ class Account(StrEnum):
     REALISED = "realised"  # profits of closed trades before fees, as a negative balance
 
 
-class Posting(msgspec.Struct, frozen=True):
+class Posting(msgspec.Struct, frozen=True, gc=False):
     """One side of a booking."""
 
     account: Account
     amount: Decimal  # quote currency
 
 
-class Booking(msgspec.Struct, frozen=True, kw_only=True):
+class Booking(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """What one fill did to the books; the postings sum to zero."""
 
     postings: tuple[Posting, ...]
@@ -132,44 +132,43 @@ class Ledger:
     def book(self, fill: Fill) -> Booking:
         """Enter a fill into the books. Raises RejectedError for one that does not fit the position."""
         notional = EXACT.multiply(fill.price, fill.quantity)
-        signed = fill.quantity if fill.side is Side.BUY else fill.quantity.copy_negate()
-        cost = notional if fill.side is Side.BUY else notional.copy_negate()
+        buys = fill.side is Side.BUY
+        signed = fill.quantity if buys else fill.quantity.copy_negate()
+        cost = notional if buys else notional.copy_negate()
+        cash = EXACT.minus(EXACT.add(cost, fill.fee))
         if self._quantity == 0:
             opens = Side.BUY if fill.position_side is PositionSide.LONG else Side.SELL
             if fill.reason is not OrderReason.ENTRY or fill.side is not opens:
                 raise RejectedError(f"a {fill.reason} fill that {fill.side}s without a position")
-            booking = Booking(
-                postings=(
-                    Posting(Account.CASH, EXACT.minus(EXACT.add(cost, fill.fee))),
-                    Posting(Account.POSITION, cost),
-                    Posting(Account.FEES, fill.fee),
-                )
+            postings: tuple[Posting, ...] = (
+                Posting(Account.CASH, cash),
+                Posting(Account.POSITION, cost),
+                Posting(Account.FEES, fill.fee),
             )
+            closed = None
             self._quantity = signed
             self._entry_price, self._entry_fee = fill.price, fill.fee
             self._entry_at_us = fill.filled_at_us
         else:
             if signed != self._quantity.copy_negate():
                 raise RejectedError(f"a fill of {signed} against a position of {self._quantity}")
-            gain = EXACT.minus(EXACT.add(cost, EXACT.multiply(self._quantity, self._entry_price)))
-            booking = Booking(
-                postings=(
-                    Posting(Account.CASH, EXACT.minus(EXACT.add(cost, fill.fee))),
-                    Posting(Account.POSITION, EXACT.add(cost, gain)),
-                    Posting(Account.FEES, fill.fee),
-                    Posting(Account.REALISED, EXACT.minus(gain)),
-                ),
-                closed=self._closed(fill, gain),
+            entry_cost = EXACT.multiply(self._quantity, self._entry_price)
+            gain = EXACT.minus(EXACT.add(cost, entry_cost))
+            postings = (
+                Posting(Account.CASH, cash),
+                Posting(Account.POSITION, EXACT.minus(entry_cost)),
+                Posting(Account.FEES, fill.fee),
+                Posting(Account.REALISED, EXACT.minus(gain)),
             )
+            closed = self._closed(fill, gain, entry_cost.copy_abs())
             self._realised = EXACT.add(self._realised, gain)
-            self._quantity = _ZERO
-            self._entry_price = self._entry_fee = _ZERO
+            self._quantity = self._entry_price = self._entry_fee = _ZERO
             self._entry_at_us = 0
-        self._cash = EXACT.add(self._cash, booking.postings[0].amount)
+        self._cash = EXACT.add(self._cash, cash)
         self._fees = EXACT.add(self._fees, fill.fee)
         self._slippage = EXACT.add(self._slippage, fill.slippage)
         self._turnover = EXACT.add(self._turnover, notional)
-        return booking
+        return Booking(postings=postings, closed=closed)
 
     def verify(self) -> None:
         """Raise AssertionError unless every quote unit is accounted for: what came in is somewhere."""
@@ -179,10 +178,9 @@ class Ledger:
         if held != put_in:
             raise AssertionError(f"the books hold {held} but {put_in} came in")
 
-    def _closed(self, fill: Fill, gain: Decimal) -> ClosedTrade:
+    def _closed(self, fill: Fill, gain: Decimal, entry_notional: Decimal) -> ClosedTrade:
         fees = EXACT.add(self._entry_fee, fill.fee)
         pnl = EXACT.subtract(gain, fees)
-        entry_notional = EXACT.multiply(self._entry_price, fill.quantity)
         return ClosedTrade(
             side=fill.position_side,
             entry_at_us=self._entry_at_us,

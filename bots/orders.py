@@ -51,7 +51,7 @@ class TradingRules(msgspec.Struct, frozen=True, kw_only=True):
     min_notional: Decimal = Decimal(0)
 
 
-class Order(msgspec.Struct, frozen=True, kw_only=True):
+class Order(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """One wish to trade. `sequence` counts a bot's orders from 1, so that none can be made twice."""
 
     sequence: int
@@ -66,7 +66,7 @@ class Order(msgspec.Struct, frozen=True, kw_only=True):
     refusal: str = ""
 
 
-class Fill(msgspec.Struct, frozen=True, kw_only=True):
+class Fill(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """One execution of an order. `fee` is in quote currency and never negative."""
 
     order_sequence: int
@@ -81,7 +81,7 @@ class Fill(msgspec.Struct, frozen=True, kw_only=True):
     ambiguous: bool = False  # stop and target lay inside one candle and nothing finer decided
 
 
-class ClosedTrade(msgspec.Struct, frozen=True, kw_only=True):
+class ClosedTrade(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """A round trip, net of fees."""
 
     side: PositionSide
