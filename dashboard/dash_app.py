@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import secrets
 from pathlib import Path
 from typing import Any
 
 import dash_mantine_components as dmc
-from dash import ClientsideFunction, Dash, Input, Output, State, dcc, html, no_update
+import structlog
+from dash import ClientsideFunction, Dash, Input, Output, State, ctx, dcc, html, no_update, set_props
 from dash.development.base_component import Component
 from fastapi import FastAPI
 
@@ -16,7 +18,7 @@ from dashboard.market_request import bot_href, market_href, venue_name
 from dashboard.number_formats import MISSING, compact, duration, plain
 from dashboard.pages.bots import BotSources, bots_layout, register_bots
 from dashboard.pages.market import MarketSources, market_layout, register_market
-from dashboard.panels import Column, aria, empty_state, icon, link_button, table, tag
+from dashboard.panels import Column, aria, empty_state, icon, link_button, table, tag, toast
 from dashboard.theme import MANTINE_THEME
 from data.errors import TradingError
 from data.timeframes import SECOND_US, Timeframe
@@ -25,12 +27,13 @@ TITLE = "Candlewick"
 _SILENT_US = 15 * SECOND_US  # a collector that says nothing for so long is not well
 _MOST_BOTS_FOUND = 200
 
+log = structlog.get_logger(__name__)
+
 # boot.js sets the colour scheme before the first paint, so it stands in the head, not among the scripts.
 INDEX = """<!DOCTYPE html>
 <html lang="en">
 <head>
 {%metas%}
-<meta name="viewport" content="width=device-width, initial-scale=1, viewport-fit=cover">
 <meta name="theme-color" content="#0b0e14">
 <title>{%title%}</title>
 <link rel="icon" href="/assets/brand.svg" type="image/svg+xml">
@@ -56,16 +59,29 @@ def build_dash(server: FastAPI, market: MarketSources, bots: BotSources) -> Dash
         index_string=INDEX,
         assets_folder=str(Path(__file__).parent / "assets"),
         assets_ignore=r"boot\.js|LICENSE.*",
-        pages_folder="",
+        use_pages=False,
+        include_pages_meta=False,
+        meta_tags=[
+            {"name": "viewport", "content": "width=device-width, initial-scale=1, viewport-fit=cover"}
+        ],
         suppress_callback_exceptions=True,
         enable_mcp=False,
         add_log_handler=False,
+        on_error=_report,
     )
     app.layout = shell()
     _register_shell(app, market)
     register_market(app, market)
     register_bots(app, bots)
     return app
+
+
+def _report(error: Exception) -> None:
+    """An error of ours in a callback: the log has all of it, the person a sentence and its number."""
+    number = secrets.token_hex(4)
+    log.error("callback_failed", number=number, outputs=str(ctx.outputs_list), exc_info=error)
+    message = f"Something went wrong here; the log has the details under {number}."
+    set_props("notifications", {"sendNotifications": toast("Not shown", message, good=False)})
 
 
 def shell() -> Component:

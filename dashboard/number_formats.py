@@ -40,7 +40,7 @@ def signed(value: Number | None, decimals: int = 2) -> str:
     """With its sign, `+318.44`; what rounds to zero has none."""
     if value is None or not math.isfinite(value):
         return MISSING
-    shown = plain(value if value > 0 else -value, decimals)
+    shown = plain(value if value >= 0 else -value, decimals)
     if not any(digit in shown for digit in "123456789"):
         return shown
     return ("+" if value > 0 else MINUS) + shown

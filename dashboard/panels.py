@@ -137,6 +137,21 @@ def error_state(what: str, error: Exception) -> html.Div:
     )
 
 
+def toast(title: str, message: str, *, good: bool) -> list[dict[str, Any]]:
+    """A short note at the edge of the window. What failed stays until it is dismissed."""
+    return [
+        {
+            "action": "show",
+            "title": title,
+            "message": message,
+            "color": "teal" if good else "red",
+            "autoClose": 5_000 if good else False,
+            "icon": icon("circle-check" if good else "alert-triangle"),
+            "closeButtonProps": aria(label="Dismiss"),
+        }
+    ]
+
+
 async def read_or_error(what: str, read: Callable[[], Component]) -> Component:
     """What `read` gives, read in a thread, or the panel that says why it could not be read."""
     try:

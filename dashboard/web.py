@@ -40,8 +40,8 @@ def build_web(
 ) -> FastAPI:
     """The application, ready for uvicorn. It begins to listen to the bus when the server starts.
 
-    `now_us` is our clock in microseconds since the epoch. `allowed_hosts` are the names, without a port, under
-    which a browser may open the page.
+    `now_us` is our clock in microseconds since the epoch. `allowed_hosts` are the names, without a port,
+    under which a browser may open the page.
     """
     days = MarketDays(market, seconds=time.monotonic)
     chart = ChartData(market, strategies)

@@ -20,6 +20,7 @@
   const nudgeTimers = {};
 
   const live = (window.candlewick = {
+    ready: false, // the first page is drawn
     offsetMs: 0, // server's clock minus ours
     venues: {}, // exchange to its collector's last word
     quotes: {}, // market to its last quote
@@ -33,8 +34,14 @@
   });
 
   const layoutOf = (id) => {
-    const api = window.dash_component_api;
-    return api && api.getLayout ? api.getLayout(id) : undefined;
+    if (!live.ready) return undefined;
+    try {
+      return window.dash_component_api.getLayout(id);
+    } catch (error) {
+      // Dash throws instead of answering when the page has no such component.
+      if (error instanceof TypeError) return undefined;
+      throw error;
+    }
   };
   const onPage = (id) => Boolean(layoutOf(id));
   const set = (id, props) => {

@@ -99,6 +99,16 @@
     }
   };
 
+  // Which of several links is the current one is said in a class; screen readers hear it from the attribute.
+  new MutationObserver(() => {
+    for (const link of document.querySelectorAll("a.tf, a.watch-row")) {
+      const current = link.classList.contains("current");
+      if (current === link.hasAttribute("aria-current")) continue;
+      if (current) link.setAttribute("aria-current", "true");
+      else link.removeAttribute("aria-current");
+    }
+  }).observe(document.documentElement, { subtree: true, childList: true, attributeFilter: ["class"] });
+
   function subscribe(page) {
     const wanted = ["health"];
     if (page === "/bots") wanted.push("bots", "signals");
@@ -115,6 +125,7 @@
   window.dash_clientside.candlewick = {
     // Marks the page in the navigation and watches what it shows.
     page: (_children, pathname) => {
+      live.ready = true;
       const page = ROUTES[pathname] || pathname;
       for (const link of document.querySelectorAll("a.nav")) {
         if (link.getAttribute("href") === page) link.setAttribute("aria-current", "page");

@@ -59,7 +59,7 @@ def equity_figure(curve: EquityCurve, *, capital: float, identity: str, theme: T
         paper_bgcolor="rgba(0,0,0,0)",
         plot_bgcolor="rgba(0,0,0,0)",
         font={"family": FONT, "size": 11, "color": theme.tx2},
-        margin={"l": 12, "r": 64, "t": 10, "b": 28},
+        margin={"l": 12, "r": 64, "t": 10, "b": 36},
         showlegend=False,
         hovermode="x unified",
         hoverlabel={"bgcolor": theme.s2, "bordercolor": theme.line2, "font": {"color": theme.tx}},

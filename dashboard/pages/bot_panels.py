@@ -13,7 +13,7 @@ from dash.development.base_component import Component
 from bots.lifecycle import BotCommand, BotState, allows
 from bots.orders import PositionSide
 from bots.views import BotView, DecisionView, TradeView
-from dashboard.decision_words import said, why
+from dashboard.decision_words import actions, said, why
 from dashboard.figures.price_chart import buys
 from dashboard.market_request import bot_href, market_href, venue_name
 from dashboard.number_formats import (
@@ -337,10 +337,7 @@ def decisions_list(decisions: Sequence[DecisionView], decimals: int) -> Componen
 
 
 def _decision(decision: DecisionView, decimals: int) -> Component:
-    words = said(decision)
-    names = [
-        name for name in ("long_entry", "short_exit", "long_exit", "short_entry") if getattr(decision, name)
-    ]
+    words, names = said(decision), actions(decision)
     way = "flat" if not names else "up" if buys(names[0]) else "down"
     head = (
         tag(f"{arrow(way)} {', '.join(words)}", way) if words else html.Span("No signal", className="muted")
@@ -357,7 +354,7 @@ def _decision(decision: DecisionView, decimals: int) -> Component:
                     f" · {decision.outcome}" if decision.outcome else None,
                 ]
             ),
-            html.P(why(decision.record)),
+            *[html.P(sentence) for sentence in why(decision.record)],
         ],
         className="event",
     )

@@ -32,7 +32,7 @@ from dashboard.pages.bot_panels import (
     trades_table,
 )
 from dashboard.pages.market_panels import events_list, fills_table
-from dashboard.panels import aria, data, error_state, icon, skeleton_rows
+from dashboard.panels import aria, data, error_state, icon, skeleton_rows, toast
 from dashboard.readers import BotDesk
 from dashboard.theme import Theme, theme_named
 from dashboard.timed_cache import TimedCache
@@ -412,22 +412,6 @@ def _detail_body(sources: BotSources, bot: BotView, tab: str) -> Component:
     return facts(bot, decimals, sources.now_us())
 
 
-def _toast(title: str, message: str, kind: str) -> list[dict[str, Any]]:
-    colours = {"good": "teal", "bad": "red"}
-    return [
-        {
-            "action": "show",
-            "title": title,
-            "message": message,
-            "color": colours[kind],
-            # What failed stays until it is dismissed.
-            "autoClose": 5000 if kind == "good" else False,
-            "icon": icon("circle-check" if kind == "good" else "alert-triangle"),
-            "closeButtonProps": aria(label="Dismiss"),
-        }
-    ]
-
-
 def _register_actions(app: Dash, sources: BotSources) -> None:
     outputs = (
         Output("notifications", "sendNotifications"),
@@ -443,12 +427,12 @@ def _register_actions(app: Dash, sources: BotSources) -> None:
         try:
             bot = await asyncio.to_thread(work)
         except InvalidInput as error:
-            toast = _toast("Not possible", str(error), "bad")
+            news = toast("Not possible", str(error), good=False)
         except TradingError as error:
-            toast = _toast("Not done", str(error), "bad")
+            news = toast("Not done", str(error), good=False)
         else:
-            toast = _toast(title, bot.name, "good")
-        return toast, (nudge or 0) + 1, False, no_update, no_update, None, ""
+            news = toast(title, bot.name, good=True)
+        return news, (nudge or 0) + 1, False, no_update, no_update, None, ""
 
     async def ask(name: str, action: str, nudge: int | None) -> tuple[Any, ...]:
         if action == "start":
@@ -458,7 +442,7 @@ def _register_actions(app: Dash, sources: BotSources) -> None:
         try:
             bot = await asyncio.to_thread(sources.bots.bot, name)
         except TradingError as error:
-            return _toast("Not done", str(error), "bad"), *[no_update] * 6
+            return toast("Not done", str(error), good=False), *[no_update] * 6
         if bot.position is None or bot.market is None:
             return await obey(lambda: sources.bots.stop(name, who=WHO), "Bot is stopping", nudge)
         words = stop_words(bot, await asyncio.to_thread(sources.decimals, bot))
@@ -489,7 +473,9 @@ def _register_actions(app: Dash, sources: BotSources) -> None:
         nothing = (no_update,) * len(outputs)
         trigger = ctx.triggered_id
         if trigger == "bots-grid":
-            value = (cell or {}).get("value") or {}
+            value = (cell or {}).get("value")
+            if not value:
+                return nothing
             return await ask(str(value.get("bot")), str(value.get("action")), nudge)
         if trigger == "stop-cancel":
             return no_update, no_update, False, no_update, no_update, None, ""

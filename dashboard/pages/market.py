@@ -171,7 +171,7 @@ def _chart_panel() -> Component:
                     dmc.MenuTarget(
                         html.Button(icon("chevron-down"), className="tool", **aria(label="More time frames"))
                     ),
-                    dmc.MenuDropdown(id="more-timeframes"),
+                    dmc.MenuDropdown([], id="more-timeframes"),
                 ],
                 position="bottom-start",
             ),

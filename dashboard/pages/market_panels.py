@@ -71,9 +71,8 @@ def timeframe_links(market: Market, current: Timeframe, overlay: str) -> list[Co
         dcc.Link(
             frame.value,
             href=market_href(market, frame, overlay),
-            className="tf",
+            className="tf current" if frame is current else "tf",
             id=f"tf-{frame.value}",
-            **aria(current="true" if frame is current else "false"),
         )
         for frame in sorted(shown, key=lambda frame: frame.seconds)
     ]
@@ -162,8 +161,7 @@ def _watch_row(
             change(rate, id=f"watch-change-{key}"),
         ],
         href=market_href(day.market, timeframe),
-        className="watch-row",
-        **aria(current="true" if day.market == current else "false"),
+        className="watch-row current" if day.market == current else "watch-row",
     )
 
 
