@@ -150,7 +150,7 @@ def floor_divide(numerator: Wide, denominator: Wide) -> tuple[int, bool]:
         if denominator[1] != _ZERO or denominator[2] != _ZERO or denominator[3] != _ZERO:
             return 0, numerator[0] == _ZERO
         if numerator[0] < _INT64 and denominator[0] < _INT64:
-            small, by_small = int(numerator[0]), int(denominator[0])
+            small, by_small = int(np.int64(numerator[0])), int(np.int64(denominator[0]))
             return small // by_small, small % by_small == 0
     by = to_float(denominator)
     estimate = to_float(numerator) / by

@@ -87,3 +87,9 @@ def test_a_double_gives_the_decimal_that_python_prints(value: float) -> None:
     printed = Decimal(repr(value))
     assert Decimal(int(mantissa)).scaleb(-int(decimals)) == printed
     assert float(f"{int(mantissa)}e-{int(decimals)}") == value
+
+
+def test_quotients_beyond_two_to_the_53_stay_whole_numbers() -> None:
+    quotient, exact = floor_divide(of(9_007_199_254_740_993), of(1))
+    assert isinstance(quotient, int)
+    assert (quotient, exact) == (9_007_199_254_740_993, True)
