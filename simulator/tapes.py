@@ -28,8 +28,8 @@ from simulator.instruments import SimInstrument
 Clock = Callable[[], int]  # the venue's time in ms
 
 # Minutes of made-up trades are folded once and kept in blocks.
-_BLOCK_MS = 4 * 3_600_000
-_KEPT_BLOCKS = 240  # per market, 40 days
+_BLOCK_MS = 3_600_000
+_KEPT_BLOCKS = 960  # per market, 40 days
 
 _RECENT_MS = 30_000
 _RECENT_AHEAD_MS = 10_000
@@ -104,6 +104,7 @@ class GeneratedTape:
         self._clock = clock
         self._minutes: OrderedDict[int, tuple[int, CandleColumns]] = OrderedDict()
         self._lock = threading.Lock()  # candles are asked for from worker threads
+        self.closed = False  # a venue that stops does not wait for days of candles nobody will read
         self._first_ms = int(market.trades(1, 1).at_ms[0])
         # The trades around now, which are asked for most, and the time up to which they were made.
         self._recent, self._recent_until_ms = no_trades(), 0
@@ -187,6 +188,8 @@ class GeneratedTape:
         parts = []
         with self._lock:
             for block in range(start_ms // _BLOCK_MS, (end_ms - 1) // _BLOCK_MS + 1):
+                if self.closed:
+                    break
                 wanted_ms = min((block + 1) * _BLOCK_MS, end_ms)
                 parts.append(self._block(block, wanted_ms))
         return concatenated(parts).between(start_ms, end_ms)

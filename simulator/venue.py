@@ -173,6 +173,9 @@ class SimulatedVenue:
 
     async def stop(self) -> None:
         """Close every connection and the port."""
+        for market in self.markets:
+            if isinstance(market.tape, GeneratedTape):
+                market.tape.closed = True
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
