@@ -17,7 +17,8 @@ MINUTE_US = 60_000_000
 
 def at_minutes(*minutes: int) -> Ohlcv:
     """Five-minute candles that open so many minutes after midnight, closing at 1, 2, 3 ..."""
-    rows = [(number, number + 1.0, number - 1.0, number, 1.0) for number in range(1, len(minutes) + 1)]
+    closes = [float(number) for number in range(1, len(minutes) + 1)]
+    rows = [(close, close + 1.0, close - 1.0, close, 1.0) for close in closes]
     return ohlcv_of([MONDAY_US + minute * MINUTE_US for minute in minutes], rows, Timeframe.M5)
 
 
