@@ -115,7 +115,7 @@ class _Reader:
 
     def _timeframes(self, exchange: str, venue: Mapping[str, Any]) -> tuple[Timeframe, ...]:
         names = venue.get("timeframes", [timeframe.value for timeframe in Timeframe])
-        known = {timeframe.value for timeframe in Timeframe}
+        known = [timeframe.value for timeframe in Timeframe]
         if not isinstance(names, list) or not names:
             self._wrong(f"{exchange}.timeframes", names, 'a list is needed, like ["1m", "1h"]')
             return ()

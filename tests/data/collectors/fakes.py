@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Sequence
 
 from data.errors import TransientError
@@ -106,9 +107,17 @@ class BinanceHistory:
         self.page = page
         self.requests: list[RestRequest] = []
         self.failures: list[Exception] = []  # raised by the next requests, first to last
+        self._asked = asyncio.Condition()
+
+    async def asked(self, times: int) -> None:
+        """Wait for so many requests."""
+        async with self._asked:
+            await self._asked.wait_for(lambda: len(self.requests) >= times)
 
     async def get(self, request: RestRequest) -> object:
-        self.requests.append(request)
+        async with self._asked:
+            self.requests.append(request)
+            self._asked.notify_all()
         if self.failures:
             raise self.failures.pop(0)
         first_id = int(request.params.get("fromId", 0))
