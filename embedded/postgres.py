@@ -26,6 +26,7 @@ from embedded.processes import (
     process_is_alive,
     processes_in,
     spawn,
+    wait_for_end,
     works_in,
 )
 from embedded.service_files import (
@@ -45,12 +46,11 @@ USER = "candlewick"
 START_LIMIT_S = 900.0  # crash recovery after a long outage takes minutes on a slow disk
 STOP_LIMIT_S = 60.0
 _POLL_S = 0.02
+_DYING_S = 2.0
 _PORT_ATTEMPTS = 5
 _SERVER_NAMES = ("postgres", "postgres.exe")
 # Fast shutdown (connections are cut, everything is written), then immediate (the next start recovers).
 _STOP_STEPS = ((signal.SIGINT, STOP_LIMIT_S), (signal.SIGQUIT, 10.0), (signal.SIGKILL, 10.0))
-
-NAMESPACE = Identity(name="a user namespace", arguments=("--namespace", "1000"))
 
 
 class EmbeddedPostgres:
@@ -90,6 +90,9 @@ class EmbeddedPostgres:
         with what to do when this machine or folder cannot run it.
         """
         with self._changing:
+            if self._process is not None and not self.running():
+                # It may have been killed a moment ago, and its end not be known yet.
+                wait_for_end(self._process, _DYING_S)
             if self.pid is None:
                 self._start()
 
@@ -193,16 +196,21 @@ class EmbeddedPostgres:
         )
 
     def _choose_identity(self, binaries: PostgresBinaries) -> Identity | None:
-        """None where we run it as ourselves. PostgreSQL refuses root, so root needs another way in."""
+        """None where we run it as ourselves.
+
+        PostgreSQL refuses root, and initdb a user without a name, as containers have: these need a way in.
+        """
         if os.geteuid() != 0:
             if self._data.exists() and self._data.stat().st_uid != os.geteuid():
                 raise InstallationError(
                     f"{self._data} belongs to another user ({_user_name(self._data.stat().st_uid)}); "
                     "run Candlewick as that user, or give the folder to this one (chown -R)"
                 )
-            return None
+            if _has_name(os.geteuid()) or (self._data / "PG_VERSION").exists():
+                return None
+        ways = (_namespace(), _nobody()) if os.geteuid() == 0 else (_namespace(),)
         refusals = []
-        for identity in (NAMESPACE, _nobody()):
+        for identity in ways:
             if identity is None:
                 continue
             if identity.owner is not None and not self._data.exists():
@@ -213,6 +221,11 @@ class EmbeddedPostgres:
             if refusal is None:
                 return identity
             refusals.append(f"{identity.name}: {refusal}")
+        if os.geteuid() != 0:
+            raise InstallationError(
+                f"PostgreSQL makes no database for a user without a name (user id {os.geteuid()}, "
+                f"{'; '.join(refusals)}); run Candlewick as a user of this system, or set DATABASE_URL"
+            )
         raise InstallationError(
             "PostgreSQL does not run as root, and no other way works here "
             f"({'; '.join(refusals)}); run Candlewick as an ordinary user, or allow user namespaces, or put "
@@ -262,7 +275,7 @@ class EmbeddedPostgres:
         # Backends of a killed server notice its death by themselves, mostly at once; a long query takes time.
         rest = processes_in(self._data, _SERVER_NAMES)
         _, rest = psutil.wait_procs(rest, timeout=3.0)
-        if rest and not end_processes(rest, ((signal.SIGQUIT, 5.0), (signal.SIGKILL, 10.0))):
+        if rest and not end_processes(rest, ((signal.SIGQUIT, 2.0), (signal.SIGKILL, 10.0))):
             raise InstallationError(
                 f"a server that does not end works in {self._data}: process {rest[0].pid}"
             )
@@ -407,6 +420,15 @@ def _server_environment() -> dict[str, str]:
     return {**kept, "LC_ALL": "C", "TZ": "UTC"}
 
 
+def _namespace() -> Identity | None:
+    """A user namespace in which we are some user of this system: initdb looks its name up."""
+    users = sorted(user.pw_uid for user in pwd.getpwall() if user.pw_uid > 0)
+    if not users:
+        return None
+    inside = 1000 if 1000 in users else users[-1]
+    return Identity(name="a user namespace", arguments=("--namespace", str(inside)))
+
+
 def _nobody() -> Identity | None:
     try:
         user = pwd.getpwnam("nobody")
@@ -414,6 +436,10 @@ def _nobody() -> Identity | None:
         return None
     owner = (user.pw_uid, user.pw_gid)
     return Identity(name="the user nobody", arguments=("--user", f"{owner[0]}:{owner[1]}"), owner=owner)
+
+
+def _has_name(user: int) -> bool:
+    return any(known.pw_uid == user for known in pwd.getpwall())
 
 
 def _user_name(number: int) -> str:

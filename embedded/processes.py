@@ -126,6 +126,11 @@ def end_child(child: subprocess.Popen[bytes], steps: Sequence[tuple[signal.Signa
         if child.poll() is not None:
             return True
         child.send_signal(number)
-        with contextlib.suppress(subprocess.TimeoutExpired):
-            child.wait(timeout=patience_s)
+        wait_for_end(child, patience_s)
     return child.poll() is not None
+
+
+def wait_for_end(child: subprocess.Popen[bytes], patience_s: float) -> None:
+    """Return when `child` has ended, or after `patience_s` seconds."""
+    with contextlib.suppress(subprocess.TimeoutExpired):
+        child.wait(timeout=patience_s)

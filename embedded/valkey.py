@@ -19,7 +19,7 @@ from redis.retry import Retry
 
 from data.errors import InstallationError
 from embedded.folder_lock import FolderLock
-from embedded.processes import end_child, end_processes, launch_command, processes_in, spawn
+from embedded.processes import end_child, end_processes, launch_command, processes_in, spawn, wait_for_end
 from embedded.service_files import (
     LOOPBACK,
     free_port,
@@ -36,6 +36,7 @@ from embedded.service_files import (
 START_LIMIT_S = 120.0  # a saved snapshot is read first
 OLDEST_MAJOR = 7  # the commands we use are those of Redis 7.0
 _POLL_S = 0.02
+_DYING_S = 2.0
 _PORT_ATTEMPTS = 5
 _SERVER_NAMES = ("valkey-server", "redis-server")
 _STOP_STEPS = ((signal.SIGTERM, 20.0), (signal.SIGKILL, 10.0))
@@ -108,6 +109,9 @@ class EmbeddedValkey:
         May be called again after the server died: it comes back on the same port. Raises InstallationError.
         """
         with self._changing:
+            if self._process is not None and not self.running():
+                # It may have been killed a moment ago, and its end not be known yet.
+                wait_for_end(self._process, _DYING_S)
             if self.pid is None:
                 self._start()
 

@@ -181,7 +181,7 @@ def test_a_killed_server_comes_back_on_its_port_with_every_committed_row(server:
     run_sql(server, "insert into fills values (1001)")
     assert server.pid is not None
     os.kill(server.pid, signal.SIGKILL)
-    assert wait_for(lambda: not server.running(), within_s=5)
+    assert wait_for(lambda: not server.running(), within_s=5)  # its end may not be known to us yet
     server.start()
     assert server.url("desk") == url
     assert run_sql(server, "select count(*) from fills") == [(1001,)]
@@ -337,7 +337,7 @@ def test_root_falls_back_to_the_user_nobody_and_returns(
         pytest.skip("the server's programs lie where other users may not enter")
     for folder in (tmp_path, *tmp_path.parents[:2]):  # pytest's own folders are closed to others
         folder.chmod(0o755)
-    monkeypatch.setattr("embedded.postgres.NAMESPACE", None)
+    monkeypatch.setattr("embedded.postgres._namespace", lambda: None)
     server.start()
     assert server.pid is not None
     assert psutil.Process(server.pid).username() == "nobody"
@@ -347,6 +347,39 @@ def test_root_falls_back_to_the_user_nobody_and_returns(
     server.start()
     assert psutil.Process(server.pid).username() == "root"
     assert run_sql(server, "select count(*) from fills") == [(1000,)]
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="an ordinary user needs no way around being root")
+def test_root_without_any_way_is_told_what_to_do(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("embedded.postgres._namespace", lambda: None)
+    monkeypatch.setattr("embedded.postgres._nobody", lambda: None)
+    with pytest.raises(
+        InstallationError, match=r"does not run as root.* as an ordinary user, .* DATABASE_URL"
+    ):
+        server_in(tmp_path / "home").start()
+    assert not (tmp_path / "home" / "postgres").exists()
+
+
+@pytest.mark.skipif(shutil.which("unshare") is None, reason="another user is played in a user namespace")
+@pytest.mark.parametrize("user", [65534, 1234])  # one with a name on this system, one without
+def test_an_ordinary_user_runs_it_too(tmp_path: Path, user: int) -> None:
+    program = (
+        "import os, sys\nfrom pathlib import Path\nfrom embedded.postgres import EmbeddedPostgres\n"
+        f"assert os.geteuid() == {user}\n"
+        "server = EmbeddedPostgres(Path(sys.argv[1]) / 'home', log=Path(sys.argv[1]) / 'postgres.log')\n"
+        "server.start(); server.create_database('desk'); server.stop(); sys.stdout.write('done')"
+    )
+    played = ("unshare", "--user", f"--map-user={user}", f"--map-group={user}")
+    answer = subprocess.run(
+        [*played, sys.executable, "-c", program, str(tmp_path)],
+        cwd=PROJECT,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    if "unshare:" in answer.stderr:
+        pytest.skip(f"no user namespaces here: {answer.stderr.strip()}")
+    assert answer.stdout == "done", answer.stderr
 
 
 @pytest.mark.skipif(shutil.which("unshare") is None, reason="a read-only file system is mounted with unshare")
