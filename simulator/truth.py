@@ -200,8 +200,8 @@ def _number(request: web.Request, name: str) -> int | None:
 
 
 def _bad(field: str, expected: str) -> web.HTTPBadRequest:
-    body = msgspec.json.encode({"error": f"{field}: {expected}"})
-    return web.HTTPBadRequest(body=body, content_type="application/json")
+    text = msgspec.json.encode({"error": f"{field}: {expected}"}).decode()
+    return web.HTTPBadRequest(text=text, content_type="application/json")
 
 
 def _listing(request: web.Request, rows: Iterator[Mapping[str, Any]]) -> web.Response:

@@ -14,6 +14,9 @@ from websockets.exceptions import ConnectionClosed
 from simulator.venue import SimulatedVenue, VenueOptions
 from tests.simulator.venues import LISTED_AT_MS, STATE, ManualClock, RunningVenue, VenueOf, receive
 
+pytestmark = pytest.mark.integration
+
+
 TRADE_KEYS = ["e", "E", "s", "t", "p", "q", "T", "m", "M"]
 
 

@@ -12,6 +12,9 @@ from websockets.exceptions import ConnectionClosed, InvalidStatus
 from simulator.venue import SimulatedVenue, VenueOptions
 from tests.simulator.venues import LISTED_AT_MS, STATE, ManualClock, RunningVenue, VenueOf, receive
 
+pytestmark = pytest.mark.integration
+
+
 DAY_MS = 86_400_000
 
 

@@ -6,6 +6,7 @@ import asyncio
 import json
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, TypeAlias
 
 import aiohttp
@@ -70,3 +71,19 @@ async def receive(socket: ClientConnection, count: int, wait_s: float = 10.0) ->
 
 
 VenueOf: TypeAlias = Callable[..., Awaitable[RunningVenue]]
+
+
+def trade_frame(number: int, *, second: float) -> str:
+    """A Binance trade that was received and made `second` seconds into the recording."""
+    at_ms = 1_723_161_240_000 + round(second * 1000)
+    return (
+        f'{at_ms}000000 {{"stream":"btcusdt@trade","data":{{"e":"trade","E":{at_ms},"s":"BTCUSDT",'
+        f'"t":{number},"p":"61837.{number % 100:02d}000000","q":"0.00{number % 7 + 1}00000","T":{at_ms},'
+        '"m":true,"M":true}}'
+    )
+
+
+def recorded(tmp_path: Path, *lines: str) -> Path:
+    path = tmp_path / "frames.log"
+    path.write_text("\n".join(lines))
+    return path
