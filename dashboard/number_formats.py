@@ -19,7 +19,8 @@ def plain(value: Number | None, decimals: int) -> str:
     """Grouped in thousands with exactly so many decimals: `12,843.55`."""
     if value is None or not math.isfinite(value):
         return MISSING
-    return f"{value:,.{decimals}f}".replace("-", MINUS)
+    # `z` makes what rounds to zero a zero without a sign.
+    return f"{value:z,.{decimals}f}".replace("-", MINUS)
 
 
 def price(value: Number | None, decimals: int) -> str:
@@ -83,11 +84,11 @@ def compact(value: Number | None) -> str:
 
 
 def _significant(size: float) -> str:
-    if size == 0:
+    rounded = float(f"{size:.2e}")  # first, so that 9.999 counts as a number of two digits
+    if rounded == 0:
         return "0"
-    decimals = max(0, 2 - math.floor(math.log10(size))) if size < 1 else 2 if size < 9.995 else 1
-    decimals = 0 if size >= 99.95 else min(decimals, MAX_DECIMALS)
-    return f"{size:.{decimals}f}"
+    decimals = min(MAX_DECIMALS, max(0, 2 - math.floor(math.log10(rounded))))
+    return f"{rounded:.{decimals}f}"
 
 
 def quantity(value: Decimal | None) -> str:

@@ -140,7 +140,7 @@
     },
 
     // What the Market page is to show: the address, the scheme, and a count that grows when all is to be read again.
-    marketRequest: (search, epoch) => {
+    marketRequest: (search, epoch, _scheme, before) => {
       const panel = document.getElementById("chart-panel");
       const wanted = query();
       const request = {
@@ -151,6 +151,7 @@
         scheme: scheme(),
         epoch: epoch || 0,
       };
+      if (before && JSON.stringify(before) === JSON.stringify(request)) return NONE();
       const view = live.view;
       const same = view && view.symbol === request.symbol && view.timeframe === request.tf;
       if (panel && !same) panel.dataset.loading = "true";
@@ -257,10 +258,12 @@
       return address({ venue, symbol: found, tf: wanted.tf || live.view.timeframe, overlay });
     },
 
-    chooseBot: (selected) => {
+    chooseBot: (selected, shown) => {
       const name = selected && selected.length ? selected[0].id : null;
-      return !name || query().bot === name ? NONE() : address({ bot: name });
+      return !name || name === shown ? NONE() : address({ bot: name });
     },
+
+    markBot: (name) => (name ? { ids: [name] } : NONE()),
 
     // The bot in the address, else the first one in the table.
     selectedBot: (search, shown) => {

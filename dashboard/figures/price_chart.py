@@ -229,14 +229,14 @@ def chart_options(theme: Theme, timeframe: Timeframe) -> Row:
 
 
 def signal_markers(signals: Iterable[SignalView], timeframe: Timeframe, theme: Theme) -> list[Row]:
-    """A dot per signal on the candle that made it: below for what buys, above for what sells."""
+    """A dot per signal on the candle that made it; arrows of the next candle's fill stay clear of it."""
     return [
         {
             "time": floor_to(signal.opened_at_us, timeframe) // SECOND_US,
-            "position": "belowBar" if buys(signal.action) else "aboveBar",
+            "position": "inBar",
             "shape": "circle",
             "color": theme.warn,
-            "size": 0.6,
+            "size": 0.7,
         }
         for signal in signals
     ]

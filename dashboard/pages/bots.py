@@ -266,7 +266,7 @@ def _confirmation() -> Component:
         title="",
         opened=False,
         centered=True,
-        size=430,
+        size=520,
         closeButtonProps=aria(label="Close"),
         transitionProps={"duration": 120},
     )
@@ -345,6 +345,14 @@ def _register_detail(app: Dash, sources: BotSources) -> None:
         ClientsideFunction("candlewick", "chooseBot"),
         Output("url", "search", allow_duplicate=True),
         Input("bots-grid", "selectedRows"),
+        State("selected-bot", "data"),
+        prevent_initial_call=True,
+    )
+    app.clientside_callback(  # type: ignore[no-untyped-call]
+        ClientsideFunction("candlewick", "markBot"),
+        Output("bots-grid", "selectedRows"),
+        Input("selected-bot", "data"),
+        Input("bots-shown", "data"),
         prevent_initial_call=True,
     )
     app.clientside_callback(  # type: ignore[no-untyped-call]

@@ -281,6 +281,7 @@ def _register_browser_side(app: Dash) -> None:
         Input("url", "search"),
         Input("live-epoch", "data"),
         Input("scheme", "data"),
+        State("market-request", "data"),
     )
     browser("chartShown", Input("chart-view", "data"), prevent_initial_call=True)
     browser("crosshair", Input("chart", "crosshair"), prevent_initial_call=True)

@@ -169,12 +169,12 @@ class FakeBus:
 
     def __init__(self) -> None:
         self._listeners: list[tuple[asyncio.AbstractEventLoop, asyncio.Queue[tuple[str, bytes]]]] = []
-        self.patterns: list[Sequence[str]] = []
+        self.listening = asyncio.Event()
 
     async def subscribe(self, patterns: Sequence[str]) -> AsyncIterator[tuple[str, bytes]]:
         queue: asyncio.Queue[tuple[str, bytes]] = asyncio.Queue()
-        self.patterns.append(patterns)
         self._listeners.append((asyncio.get_running_loop(), queue))
+        self.listening.set()
         while True:
             topic, payload = await queue.get()
             if any(fnmatch.fnmatchcase(topic, pattern) for pattern in patterns):

@@ -1,0 +1,200 @@
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+from dashboard.live_hub import MAX_PATCHES, LiveHub, Tab
+from dashboard.live_views import ChartView, Patch
+from dashboard.market_day import MarketDays
+from data.errors import TransientError
+from data.messages import CollectorHealth
+from data.timeframes import Timeframe
+from tests.dashboard.fakes import BTC, ETH, NOW_US, FakeBus, FakeHealth, FakeMarket, forming, health, walk
+
+CHART = ChartView(BTC, Timeframe.M1, "ema", "dark")
+
+
+class Bench:
+    """A hub over fakes."""
+
+    def __init__(self, *known: CollectorHealth) -> None:
+        self.bus = FakeBus()
+        self.market = FakeMarket()
+        for market, price in ((BTC, 64_000.0), (ETH, 3_000.0)):
+            self.market.add(market, walk(Timeframe.M1, 1_600, end_us=NOW_US, start=price, seed=9, step=0.001))
+        days = MarketDays(self.market, seconds=lambda: 0.0)
+        days.all()
+        self.extended: list[str] = []
+        self.hub = LiveHub(
+            self.bus,
+            FakeHealth(*known),
+            day=days.remembered,
+            overlay_ticks=self.overlay_ticks,
+            known_overlay=lambda name: name == "ema",
+        )
+
+    def overlay_ticks(self, view: ChartView) -> list[dict[str, Any]]:
+        self.extended.append(view.topic)
+        return [{"id": "overlay-ema-12", "bar": {"time": 60, "value": 1.0}}]
+
+
+@asynccontextmanager
+async def running(bench: Bench) -> AsyncIterator[LiveHub]:
+    task = asyncio.create_task(bench.hub.run())
+    await bench.bus.listening.wait()
+    try:
+        yield bench.hub
+    finally:
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+
+
+async def heard(tab: Tab, kind: str) -> list[dict[str, Any]]:
+    """Patches of a kind, waiting up to a second for the first."""
+    found: list[dict[str, Any]] = []
+    for _ in range(50):
+        await tab.news(0.02)
+        found += [body for body in tab.drain() if body["k"] == kind]
+        if found:
+            return found
+    return found
+
+
+async def test_a_trade_reaches_the_tabs_that_watch_quotes_and_no_other() -> None:
+    bench = Bench()
+    async with running(bench) as hub, hub.tab() as watching, hub.tab() as elsewhere:
+        hub.watch(watching, ["quotes"])
+        hub.watch(elsewhere, ["bots"])
+        bench.bus.trade(BTC, 65_000.0)
+        (quote,) = await heard(watching, "quote")
+        assert (quote["m"], quote["p"]) == ("binance:BTC-USDT", "65,000.00")
+        assert hub.last_price(BTC) == 65_000.0
+        assert elsewhere.drain() == []
+
+
+async def test_of_many_trades_a_tab_gets_the_newest() -> None:
+    bench = Bench()
+    async with running(bench) as hub, hub.tab() as tab:
+        hub.watch(tab, ["quotes"])
+        for price in range(500):
+            bench.bus.trade(BTC, 60_000.0 + price)
+        await asyncio.sleep(0.1)
+        quotes = [body for body in tab.drain() if body["k"] == "quote"]
+        assert [quote["p"] for quote in quotes] == ["60,499.00"]
+
+
+async def test_a_tab_that_comes_later_begins_with_the_last_known_values() -> None:
+    bench = Bench(health("okx"))
+    async with running(bench) as hub, hub.tab() as tab:
+        bench.bus.trade(ETH, 3_100.0)
+        bench.bus.candle(forming(BTC, bench.market.series[BTC, Timeframe.M1], 65_000.0), closed=False)
+        await asyncio.sleep(0.08)
+        hub.watch(tab, ["quotes", "health", CHART.topic])
+        kinds = {(body["k"], body.get("m") or body.get("e") or body.get("id")) for body in tab.drain()}
+        assert kinds == {
+            ("quote", "binance:ETH-USDT"),
+            ("health", "okx"),
+            ("tick", "price"),
+            ("tick", "volume"),
+        }
+
+
+async def test_a_closed_candle_extends_the_overlays_of_its_chart() -> None:
+    bench = Bench()
+    async with running(bench) as hub, hub.tab() as tab:
+        hub.watch(tab, [CHART.topic])
+        bench.bus.candle(forming(BTC, bench.market.series[BTC, Timeframe.M1], 65_000.0), closed=True)
+        ids: set[str] = set()
+        for _ in range(20):
+            ids |= {body["id"] for body in await heard(tab, "tick")}
+            if "overlay-ema-12" in ids:
+                break
+        assert ids == {"price", "volume", "overlay-ema-12"}
+        assert bench.extended == [CHART.topic]
+
+
+async def test_a_forming_candle_does_not() -> None:
+    bench = Bench()
+    async with running(bench) as hub, hub.tab() as tab:
+        hub.watch(tab, [CHART.topic])
+        bench.bus.candle(forming(BTC, bench.market.series[BTC, Timeframe.M1], 65_000.0), closed=False)
+        assert len(await heard(tab, "tick")) == 2
+        assert bench.extended == []
+
+
+async def test_news_of_bots_and_signals_ask_pages_to_read_again() -> None:
+    bench = Bench()
+    async with running(bench) as hub, hub.tab() as tab:
+        hub.watch(tab, ["bots", "signals"])
+        bench.bus.say("bots.trend", b"{}")
+        bench.bus.say("signals.binance.BTC-USDT", b"{}")
+        found = await heard(tab, "nudge")
+        assert {body["n"] for body in found} == {"bots", "signals"}
+
+
+async def test_a_collectors_words_are_kept_and_a_change_asks_pages_to_read_again() -> None:
+    bench = Bench(health("okx"))
+    async with running(bench) as hub, hub.tab() as tab:
+        hub.watch(tab, ["health"])
+        tab.drain()
+        bench.bus.say("health.okx", health("okx", sent_at_us=NOW_US + 1))
+        assert len(await heard(tab, "health")) == 1
+        bench.bus.say("health.okx", health("okx", "unreachable", "okx cannot be reached"))
+        assert [body["n"] for body in await heard(tab, "nudge")] == ["health"]
+        assert hub.health()["okx"].detail == "okx cannot be reached"
+
+
+async def test_a_message_that_does_not_parse_is_counted_and_the_hub_goes_on() -> None:
+    bench = Bench()
+    async with running(bench) as hub, hub.tab() as tab:
+        hub.watch(tab, ["quotes", CHART.topic])
+        bench.bus.say("trades.binance.BTC-USDT", b"not json")
+        bench.bus.say("candles.binance.BTC-USDT.1m", b'{"type":"other"}')
+        bench.bus.say("health.okx", b"{}")
+        await asyncio.sleep(0.08)
+        bench.bus.trade(ETH, 3_200.0)
+        (quote,) = await heard(tab, "quote")
+        assert quote["m"] == "binance:ETH-USDT"
+        assert hub.refused == 3
+
+
+async def test_topics_a_browser_makes_up_are_ignored() -> None:
+    bench = Bench()
+    async with running(bench) as hub, hub.tab() as tab:
+        stranger = ChartView(BTC, Timeframe.M1, "no-such-strategy", "dark")
+        hub.watch(tab, ["quotes", "secrets", stranger.topic, *[f"x{number}" for number in range(50)]])
+        assert tab.topics == {"quotes"}
+
+
+async def test_a_tab_that_left_is_forgotten() -> None:
+    bench = Bench()
+    async with running(bench) as hub:
+        async with hub.tab() as tab:
+            hub.watch(tab, ["quotes", CHART.topic])
+        bench.bus.trade(BTC, 65_000.0)
+        await asyncio.sleep(0.06)
+        assert tab.drain() == []
+
+
+async def test_unknown_health_at_the_start_does_not_keep_the_hub_from_running() -> None:
+    class Down(FakeHealth):
+        async def last_health(self) -> list[CollectorHealth]:
+            raise TransientError("the bus cannot be reached")
+
+    bench = Bench()
+    bench.hub._health_reader = Down()
+    async with running(bench) as hub, hub.tab() as tab:
+        hub.watch(tab, ["quotes"])
+        bench.bus.trade(BTC, 65_000.0)
+        assert await heard(tab, "quote")
+
+
+async def test_a_tab_that_does_not_read_loses_its_oldest_patches_and_counts_them() -> None:
+    tab = Tab()
+    tab.offer([Patch((number,), {"n": number}) for number in range(MAX_PATCHES + 10)])
+    assert tab.dropped == 10
+    bodies = tab.drain()
+    assert len(bodies) == MAX_PATCHES
+    assert bodies[0] == {"n": 10}
