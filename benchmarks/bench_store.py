@@ -3,8 +3,7 @@
     python -m benchmarks.bench_store [--trades 200000] [--candles 500000]
 
 Measured through the repositories the product uses, with fsync on and the market writer's relaxed commits.
-Each
-figure is the best of three rounds; CPU is this process's alone, in microseconds a row.
+Each figure is the best of three rounds; CPU is this process's alone, in microseconds a row.
 """
 
 from __future__ import annotations

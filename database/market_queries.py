@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Mapping
+from datetime import UTC, datetime
 from decimal import Decimal
 
 import numpy as np
+import pyarrow as pa
 
+from data.candles import BuiltCandles
 from data.files.trade_columns import TradeColumns
 from data.models import (
     Candle,
@@ -19,9 +22,11 @@ from data.models import (
     TradeGap,
     TradeRun,
 )
-from data.timeframes import Timeframe, to_datetime
+from data.timeframes import Timeframe, to_datetime, to_us
 from database.arrow_reader import ArrowReader, floats, ints
 
+_FIRST_US = to_us(datetime(1, 1, 2, tzinfo=UTC))
+_LAST_US = to_us(datetime(9999, 12, 31, tzinfo=UTC))
 _CANDLES = "SELECT opened_at, open, high, low, close, volume"
 
 
@@ -92,16 +97,11 @@ class MarketReads:
             f"{_CANDLES} FROM {candle_table(timeframe)} WHERE {' AND '.join(where)} "
             f"ORDER BY opened_at{newest}"
         )
-        columns = {name: floats(table, name) for name in ("open", "high", "low", "close", "volume")}
-        opened_at_us = ints(table, "opened_at")
-        if limit is not None:
-            columns = {name: np.ascontiguousarray(values[::-1]) for name, values in columns.items()}
-            opened_at_us = np.ascontiguousarray(opened_at_us[::-1])
-        return Ohlcv(timeframe=timeframe, opened_at_us=opened_at_us, **columns)
+        return _ohlcv(table, timeframe, reverse=limit is not None)
 
     def built_candles(
         self, market: Market, timeframe: Timeframe, start_us: int | None, end_us: int | None
-    ) -> list[Candle]:
+    ) -> BuiltCandles:
         """Candles built from trades that open in `[start_us, end_us)`, ascending."""
         where = [
             self._of(market),
@@ -113,24 +113,7 @@ class MarketReads:
             f"{_CANDLES}, trades FROM {candle_table(timeframe)} WHERE {' AND '.join(where)} "
             "ORDER BY opened_at"
         )
-        columns = [floats(table, name).tolist() for name in ("open", "high", "low", "close", "volume")]
-        return [
-            Candle(
-                exchange=market.exchange,
-                symbol=market.symbol,
-                timeframe=timeframe,
-                opened_at_us=opened_at_us,
-                open=open_,
-                high=high,
-                low=low,
-                close=close,
-                volume=volume,
-                trades=trades,
-            )
-            for opened_at_us, open_, high, low, close, volume, trades in zip(
-                ints(table, "opened_at").tolist(), *columns, ints(table, "trades").tolist(), strict=True
-            )
-        ]
+        return BuiltCandles(ohlcv=_ohlcv(table, timeframe), trades=ints(table, "trades"))
 
     def trades(self, market: Market, start_us: int | None, end_us: int | None) -> TradeColumns:
         """Stored trades of `[start_us, end_us)`, in id order."""
@@ -154,6 +137,35 @@ class MarketReads:
             quantity=floats(table, "quantity"),
             taker_side=table.column("taker_side").to_numpy().astype(np.int8),
         )
+
+    def id_faults(self, market: Market, first_id: int, last_id: int) -> list[tuple[int, int]]:
+        """Where ids are not stored one by one from `first_id` to `last_id`: pairs of neighbours, at most 100.
+
+        `(5, 9)`: 6 to 8 are absent. `(5, 5)`: 5 is stored twice. An absent end is told as `first_id - 1` or
+        `last_id + 1`.
+        """
+        table = self._reader.read(
+            f"""
+            SELECT before, trade_id FROM (
+                SELECT trade_id, lag(trade_id, 1, {first_id - 1:d}::bigint) OVER (ORDER BY trade_id) AS before
+                FROM (
+                    SELECT trade_id FROM trades
+                    WHERE {self._of(market)} AND trade_id BETWEEN {first_id:d} AND {last_id:d}
+                    UNION ALL SELECT {last_id + 1:d}
+                ) stored
+            ) pairs WHERE trade_id <> before + 1 ORDER BY trade_id LIMIT 100
+            """
+        )
+        return list(zip(ints(table, "before").tolist(), ints(table, "trade_id").tolist(), strict=True))
+
+    def oldest_candle_us(self, market: Market, timeframe: Timeframe) -> int | None:
+        """When the oldest stored candle of that length opened."""
+        table = self._reader.read(
+            f"SELECT min(opened_at) AS oldest FROM {candle_table(timeframe)} "
+            f"WHERE {self._of(market)} AND timeframe_s = {timeframe.seconds:d}"
+        )
+        oldest = table.column("oldest")
+        return None if oldest.null_count else int(ints(table, "oldest")[0])
 
     def oldest_trade_us(self, market: Market) -> int | None:
         """When the oldest trade still stored happened."""
@@ -207,14 +219,59 @@ def candle_table(timeframe: Timeframe) -> str:
     return "second_candles" if timeframe is Timeframe.S1 else "candles"
 
 
+def as_candles(built: BuiltCandles, market: Market) -> list[Candle]:
+    """Columns as values, in the same order."""
+    ohlcv = built.ohlcv
+    return [
+        Candle(
+            exchange=market.exchange,
+            symbol=market.symbol,
+            timeframe=ohlcv.timeframe,
+            opened_at_us=opened_at_us,
+            open=opened,
+            high=high,
+            low=low,
+            close=closed,
+            volume=volume,
+            trades=trades,
+        )
+        for opened_at_us, opened, high, low, closed, volume, trades in zip(
+            ohlcv.opened_at_us.tolist(),
+            ohlcv.open.tolist(),
+            ohlcv.high.tolist(),
+            ohlcv.low.tolist(),
+            ohlcv.close.tolist(),
+            ohlcv.volume.tolist(),
+            built.trades.tolist(),
+            strict=True,
+        )
+    ]
+
+
+def _ohlcv(table: pa.Table, timeframe: Timeframe, *, reverse: bool = False) -> Ohlcv:
+    step = -1 if reverse else 1
+    columns = {
+        name: np.ascontiguousarray(floats(table, name)[::step])
+        for name in ("open", "high", "low", "close", "volume")
+    }
+    return Ohlcv(
+        timeframe=timeframe, opened_at_us=np.ascontiguousarray(ints(table, "opened_at")[::step]), **columns
+    )
+
+
 def _within(column: str, start_us: int | None, end_us: int | None) -> list[str]:
-    """Conditions for `[start_us, end_us)`. An ISO literal carries whole microseconds."""
+    """Conditions for `[start_us, end_us)`."""
     conditions = []
     if start_us is not None:
-        conditions.append(f"{column} >= '{to_datetime(start_us).isoformat()}'::timestamptz")
+        conditions.append(f"{column} >= {_literal(start_us)}")
     if end_us is not None:
-        conditions.append(f"{column} < '{to_datetime(end_us).isoformat()}'::timestamptz")
+        conditions.append(f"{column} < {_literal(end_us)}")
     return conditions
+
+
+def _literal(at_us: int) -> str:
+    """An ISO literal carries whole microseconds; what lies beyond the calendar means its end."""
+    return f"'{to_datetime(min(max(at_us, _FIRST_US), _LAST_US)).isoformat()}'::timestamptz"
 
 
 def _instrument(market: Market, row: Mapping[str, str]) -> Instrument:

@@ -58,3 +58,42 @@ class TradeColumns:
                 strict=True,
             )
         ]
+
+    def taken(self, rows: IntArray) -> TradeColumns:
+        """The rows of these numbers, in their order."""
+        return TradeColumns(
+            trade_id=self.trade_id[rows],
+            traded_at_us=self.traded_at_us[rows],
+            price=self.price[rows],
+            quantity=self.quantity[rows],
+            taker_side=self.taker_side[rows],
+        )
+
+
+class ContradictoryTrades(ValueError):
+    """Two different trades with one id: in rows `row` and `other` of the columns, differing in `column`."""
+
+    def __init__(self, trade_id: int, row: int, other: int, column: str) -> None:
+        super().__init__(f"two different trades with the id {trade_id}")
+        self.trade_id, self.row, self.other, self.column = trade_id, row, other, column
+
+
+def without_repetitions(columns: TradeColumns) -> tuple[TradeColumns, int]:
+    """The same trades ascending in id, of equal ones the first, and how many were left out.
+
+    Raises ContradictoryTrades.
+    """
+    if np.all(np.diff(columns.trade_id) > 0):
+        return columns, 0
+    order = np.argsort(columns.trade_id, kind="stable")
+    ordered = columns.taken(order)
+    same_id = np.flatnonzero(np.diff(ordered.trade_id) == 0)
+    for name in ("traded_at_us", "price", "quantity", "taker_side"):
+        values = getattr(ordered, name)
+        differ = values[same_id] != values[same_id + 1]
+        if differ.any():
+            first = int(same_id[int(np.argmax(differ))])
+            raise ContradictoryTrades(
+                int(ordered.trade_id[first]), int(order[first + 1]), int(order[first]), name
+            )
+    return ordered.taken(np.delete(np.arange(len(order)), same_id + 1)), len(same_id)

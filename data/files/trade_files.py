@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 
 from data.errors import InvalidInput
 from data.files.tables import SourceTable, read_table, refusal, time_column, write_table
-from data.files.trade_columns import BUY, SELL, TradeColumns
+from data.files.trade_columns import BUY, SELL, ContradictoryTrades, TradeColumns, without_repetitions
 from data.models import BoolArray, FloatArray, Side
 
 _NAMES: Mapping[str, Sequence[str]] = {
@@ -138,41 +138,20 @@ def _taker_sides(source: SourceTable) -> NDArray[np.int8]:
 
 
 def _ascending(source: SourceTable, columns: TradeColumns) -> tuple[TradeColumns, int]:
-    """In order of id, and how many rows were repetitions."""
-    steps = np.diff(columns.trade_id)
-    if np.all(steps > 0):
-        return columns, 0
-    order = np.argsort(columns.trade_id, kind="stable")
-    ordered = _taken(columns, order)
-    same_id = np.flatnonzero(np.diff(ordered.trade_id) == 0)
-    for name in ("traded_at_us", "price", "quantity", "taker_side"):
-        values = getattr(ordered, name)
-        differ = values[same_id] != values[same_id + 1]
-        if differ.any():
-            first = same_id[int(np.argmax(differ))]
-            row, other = int(order[first + 1]), int(order[first])
-            column = {"traded_at_us": "traded_at"}.get(name, name)
-            if column == "taker_side" and not source.has(column):
-                column = "buyer_made"
-            raise InvalidInput(
-                source.problem(
-                    row,
-                    column,
-                    f"the same as in {source.line(other)}, which has the same {source.spelled['trade_id']}, "
-                    "or one of the two lines gone",
-                )
+    try:
+        return without_repetitions(columns)
+    except ContradictoryTrades as error:
+        column = {"traded_at_us": "traded_at"}.get(error.column, error.column)
+        if column == "taker_side" and not source.has(column):
+            column = "buyer_made"
+        raise InvalidInput(
+            source.problem(
+                error.row,
+                column,
+                f"the same as in {source.line(error.other)}, which has the same "
+                f"{source.spelled['trade_id']}, or one of the two lines gone",
             )
-    return _taken(ordered, np.delete(np.arange(len(order)), same_id + 1)), len(same_id)
-
-
-def _taken(columns: TradeColumns, rows: NDArray[np.int64]) -> TradeColumns:
-    return TradeColumns(
-        trade_id=columns.trade_id[rows],
-        traded_at_us=columns.traded_at_us[rows],
-        price=columns.price[rows],
-        quantity=columns.quantity[rows],
-        taker_side=columns.taker_side[rows],
-    )
+        ) from error
 
 
 def _times_exactly(quantities: FloatArray, size: Decimal) -> FloatArray:

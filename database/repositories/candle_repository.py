@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from data.candles import BuiltCandles
 from data.files.trade_columns import TradeColumns
-from data.models import Candle, Instrument, Market, Ohlcv, TradeGap, TradeRun
+from data.models import Instrument, Market, Ohlcv, TradeGap, TradeRun
 from data.timeframes import Timeframe
 from database.market_queries import MarketReads
 
@@ -34,7 +35,7 @@ class CandleRepository:
 
     def built_candles(
         self, market: Market, timeframe: Timeframe, *, start_us: int | None = None, end_us: int | None = None
-    ) -> list[Candle]:
+    ) -> BuiltCandles:
         """Candles built from trades, without those the venue gave for the time before recording began."""
         return self._reads.built_candles(market, timeframe, start_us, end_us)
 
@@ -47,6 +48,17 @@ class CandleRepository:
     def trades_of_ids(self, market: Market, first_id: int, last_id: int) -> TradeColumns:
         """Stored trades from `first_id` to `last_id`, both included, in id order."""
         return self._reads.trades_of_ids(market, first_id, last_id)
+
+    def id_faults(self, market: Market, first_id: int, last_id: int) -> list[tuple[int, int]]:
+        """Where ids are not stored one by one from `first_id` to `last_id`: pairs of neighbours, at most 100.
+
+        `(5, 9)`: 6 to 8 are absent; `(5, 5)`: 5 is stored twice.
+        """
+        return self._reads.id_faults(market, first_id, last_id)
+
+    def oldest_candle_us(self, market: Market, timeframe: Timeframe) -> int | None:
+        """When the oldest stored candle of that length opened, or None."""
+        return self._reads.oldest_candle_us(market, timeframe)
 
     def oldest_trade_us(self, market: Market) -> int | None:
         """When the oldest trade still stored happened: retention removes those before."""

@@ -15,7 +15,7 @@ from data.timeframes import Timeframe
 from database.binary_arrays import bigints, doubles, integers, smallints, times
 from database.engine import async_engine, database_errors
 from database.ledger_writes import save_gaps, save_runs, tidy_ledger
-from database.market_queries import MarketReads, candle_table
+from database.market_queries import MarketReads, as_candles, candle_table
 
 # Rows in one transaction of an import: long enough to be fast, short enough to let others in.
 _IMPORT_ROWS = 50_000
@@ -218,7 +218,8 @@ class MarketRepository:
         self, market: Market, timeframe: Timeframe, start_us: int, end_us: int
     ) -> list[Candle]:
         """Stored candles built from trades that open in `[start_us, end_us)`, ascending."""
-        return await asyncio.to_thread(self._reads.built_candles, market, timeframe, start_us, end_us)
+        built = await asyncio.to_thread(self._reads.built_candles, market, timeframe, start_us, end_us)
+        return as_candles(built, market)
 
     async def _market_ids(self, markets: Collection[Market]) -> dict[Market, int]:
         unknown = [market for market in markets if market not in self._ids]

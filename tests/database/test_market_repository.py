@@ -113,12 +113,16 @@ async def test_saving_the_same_batch_again_changes_nothing(
         gaps=[(market, TradeGap(first_id=30, last_id=35, reason="venue_unreachable", found_at_us=START_US))],
     )
     await writer.save(batch)
-    before = (reader.trades(market).trades(market), reader.built_candles(market, Timeframe.M1))
+    before = (
+        reader.trades(market).trades(market),
+        await writer.candles_between(market, Timeframe.M1, 0, 2**60),
+    )
     ledger = (reader.runs(market), reader.gaps(market))
 
     await writer.save(batch)
 
-    assert (reader.trades(market).trades(market), reader.built_candles(market, Timeframe.M1)) == before
+    assert reader.trades(market).trades(market) == before[0] == batch.trades
+    assert await writer.candles_between(market, Timeframe.M1, 0, 2**60) == before[1] == batch.candles
     assert (reader.runs(market), reader.gaps(market)) == ledger == ([run_of(1, 20)], [batch.gaps[0][1]])
 
 
@@ -131,7 +135,7 @@ async def test_a_batch_that_repeats_a_trade_or_a_candle_is_stored_once_the_later
     await writer.save(batch_of(trades=trades + trades, candles=candles))
 
     assert len(reader.trades(market)) == 3
-    assert [candle.close for candle in reader.built_candles(market, Timeframe.M1)] == [2.5]
+    assert reader.built_candles(market, Timeframe.M1).ohlcv.close.tolist() == [2.5]
 
 
 async def test_a_candle_that_is_saved_again_is_replaced(
@@ -153,7 +157,7 @@ async def test_a_venues_own_candles_never_replace_those_built_from_trades(
     await writer.save_history([candle_of(market, 0, close=7.0), candle_of(market, 60_000_000, close=8.0)])
 
     assert reader.candles(market, Timeframe.M1).close.tolist() == [7.0, 1.5]
-    assert [candle.close for candle in reader.built_candles(market, Timeframe.M1)] == [1.5]
+    assert reader.built_candles(market, Timeframe.M1).ohlcv.close.tolist() == [1.5]
 
 
 async def test_a_candle_built_from_trades_replaces_the_venues_own(
@@ -162,7 +166,7 @@ async def test_a_candle_built_from_trades_replaces_the_venues_own(
     await writer.save_history([candle_of(market, 0, close=7.0)])
     await writer.save(batch_of(candles=[candle_of(market, 0, close=1.5)]))
 
-    assert [candle.close for candle in reader.built_candles(market, Timeframe.M1)] == [1.5]
+    assert reader.built_candles(market, Timeframe.M1).ohlcv.close.tolist() == [1.5]
 
 
 async def test_one_second_candles_read_like_all_others(
