@@ -24,8 +24,8 @@ class GivenSignals:
 
     given: Signals
     timeframe: Timeframe = Timeframe.H1
-    protection: Protection = Protection()
-    sizing: Sizing = Sizing()
+    protection: Protection = field(default_factory=Protection)
+    sizing: Sizing = field(default_factory=Sizing)
     name: str = "given"
     version: str = "v1"
     warmup: int = 0

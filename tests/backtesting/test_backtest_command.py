@@ -1,0 +1,189 @@
+"""`candlewick backtest` as a person runs it, on recorded candles."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from click.testing import CliRunner, Result
+
+from app.commands.backtest import command
+from data.errors import InvalidInput
+
+STRATEGY = {
+    "name": "cross",
+    "timeframe": "1h",
+    "parameters": {
+        "fast": {"default": 12, "min": 2, "max": 50, "step": 1},
+        "slow": {"default": 26, "min": 10, "max": 200, "step": 1},
+    },
+    "indicators": {
+        "fast": {"type": "ema", "period": {"parameter": "fast"}},
+        "slow": {"type": "ema", "period": {"parameter": "slow"}},
+    },
+    "long": {
+        "entry": {"crosses_above": ["fast", "slow"]},
+        "exit": {"crosses_below": ["fast", "slow"]},
+    },
+    "protection": {"stop_loss": 0.02, "take_profit": 0.03},
+    "sizing": {"type": "fraction_of_equity", "value": 1.0},
+}
+
+
+@pytest.fixture
+def strategy(tmp_path: Path) -> Path:
+    path = tmp_path / "cross.json"
+    path.write_text(json.dumps(STRATEGY))
+    return path
+
+
+@pytest.fixture
+def hours(shared_data: Path) -> Path:
+    return shared_data / "candles" / "binance_spot" / "BTCUSDT_1h_2024.csv.gz"
+
+
+def run(*arguments: str | Path) -> Result:
+    return CliRunner().invoke(command, [str(argument) for argument in arguments])
+
+
+def document(*arguments: str | Path) -> dict[str, Any]:
+    result = run(*arguments, "--json")
+    assert result.exit_code == 0, result.output
+    parsed: dict[str, Any] = json.loads(result.stdout)
+    return parsed
+
+
+def test_json_is_one_document_on_standard_output_and_remarks_go_to_standard_error(
+    strategy: Path, hours: Path
+) -> None:
+    result = run("--strategy", strategy, "--candles", hours, "--json")
+    assert result.exit_code == 0
+    parsed = json.loads(result.stdout)
+    assert parsed["metrics"]["trades"] == len(parsed["trades"]) > 20
+    assert len(parsed["equity"]) == parsed["manifest"]["candles"] == 5_980
+    assert "not rounded" in result.stderr
+    assert parsed["manifest"]["rounding"] is False
+
+
+def test_without_json_a_table_is_printed(strategy: Path, hours: Path) -> None:
+    result = run("--strategy", strategy, "--candles", hours)
+    assert result.exit_code == 0
+    assert "cross on 5,980 candles of 1h, 2024-01-01T00:00:00Z to" in result.stdout
+    assert "buy and hold" in result.stdout
+
+
+def test_options_reach_the_run(strategy: Path, hours: Path) -> None:
+    parsed = document(
+        "--strategy", strategy, "--candles", hours, "--param", "fast=5", "--capital", "500",
+        "--fee-bps", "7.5", "--maker-fee-bps", "2", "--slippage-bps", "1", "--tick-size", "0.01", "--lot-size", "0.00001",
+        "--min-notional", "10", "--from", "2024-02-01", "--to", "2024-03-01T00:00", "--close-at-end",
+    )  # fmt: skip
+    manifest = parsed["manifest"]
+    assert manifest["parameters"] == {"fast": 5, "slow": 26}
+    assert manifest["capital"] == 500
+    assert manifest["costs"] == {"fee_bps": 7.5, "maker_fee_bps": 2, "slippage_bps": 1}
+    assert manifest["rules"] == {
+        "tick_size": 0.01,
+        "lot_size": 0.00001,
+        "min_quantity": 0,
+        "min_notional": 10,
+    }
+    assert (manifest["starts_at"], manifest["ends_at"]) == ("2024-02-01T00:00:00Z", "2024-03-01T00:00:00Z")
+    assert manifest["close_at_end"] is True
+    assert parsed["open_trade"] is None
+    assert parsed["metrics"]["sampling"] == "candles"
+    for trade in parsed["trades"]:
+        assert round(trade["quantity"] * 1e5) == pytest.approx(trade["quantity"] * 1e5)
+
+
+def test_candles_of_a_smaller_time_frame_are_folded_up_and_decide_inside(
+    strategy: Path, hours: Path, shared_data: Path
+) -> None:
+    minutes = shared_data / "candles" / "binance_spot" / "BTCUSDT_5m_2024.csv.gz"
+    whole = document("--strategy", strategy, "--candles", hours)
+    folded = document("--strategy", strategy, "--candles", minutes)
+    given = document("--strategy", strategy, "--candles", hours, "--finer", minutes)
+    assert folded["manifest"]["finer_timeframe"] == "5m"
+    assert given["trades"] == folded["trades"]
+    assert folded["metrics"]["ambiguous_exits"] <= whole["metrics"]["ambiguous_exits"]
+
+
+def test_candles_of_a_larger_time_frame_are_refused(strategy: Path, shared_data: Path) -> None:
+    result = run(
+        "--strategy",
+        strategy,
+        "--candles",
+        shared_data / "candles" / "binance_spot" / "BTCUSDT_1d_2024.csv.gz",
+    )
+    assert isinstance(result.exception, InvalidInput)
+    assert "1d; the strategy needs candles of 1h or of a smaller time frame" in str(result.exception)
+
+
+def test_the_folder_holds_the_result_and_its_manifest_repeats_it(
+    strategy: Path, hours: Path, tmp_path: Path
+) -> None:
+    out = tmp_path / "out"
+    first = document("--strategy", strategy, "--candles", hours, "--out", out)
+    names = {"result.json", "trades.csv", "equity.csv", "manifest.json", "report.html"}
+    assert {path.name for path in out.iterdir()} == names
+    assert json.loads((out / "result.json").read_text()) == first
+    assert (out / "trades.csv").read_text().count("\n") == len(first["trades"]) + 1
+    repeated = run("--manifest", out / "manifest.json")
+    assert repeated.exit_code == 0
+    assert first["manifest"]["result_hash"] in repeated.stderr
+    assert run("--manifest", out / "result.json").exit_code == 0
+
+
+def test_a_manifest_that_is_not_met_ends_with_status_1(strategy: Path, hours: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    document("--strategy", strategy, "--candles", hours, "--out", out)
+    changed = STRATEGY | {"protection": {"stop_loss": 0.01}}
+    strategy.write_text(json.dumps(changed))
+    result = run("--manifest", out / "manifest.json")
+    assert result.exit_code == 1
+    assert "the strategy's hash was" in result.stderr
+    assert "the result's hash was" in result.stderr
+
+
+def test_what_is_no_manifest_is_refused(tmp_path: Path) -> None:
+    wrong = tmp_path / "wrong.json"
+    wrong.write_text('{"strategy": 5}')
+    for path in (wrong, tmp_path / "absent.json"):
+        result = run("--manifest", path)
+        assert isinstance(result.exception, InvalidInput)
+        assert str(path) in str(result.exception)
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        [],
+        ["--strategy", "x"],
+        ["--strategy", "x", "--candles", "y", "--venue", "okx", "--symbol", "BTC-USDT"],
+        ["--strategy", "x", "--venue", "okx"],
+        ["--strategy", "x", "--candles", "y", "--no-rounding", "--tick-size", "1"],
+        ["--strategy", "x", "--candles", "y", "--capital", "much"],
+        ["--strategy", "x", "--candles", "y", "--from", "yesterday"],
+        ["--strategy", "x", "--candles", "y", "--param", "fast"],
+    ],
+)
+def test_wrong_use_ends_with_status_2(arguments: list[str]) -> None:
+    assert run(*arguments).exit_code == 2
+
+
+def test_a_span_without_candles_is_refused(strategy: Path, hours: Path) -> None:
+    result = run("--strategy", strategy, "--candles", hours, "--from", "2030-01-01")
+    assert isinstance(result.exception, InvalidInput)
+    assert "there are none in this span" in str(result.exception)
+
+
+def test_a_folder_that_can_not_be_written_is_refused_and_nothing_is_left(
+    strategy: Path, hours: Path, tmp_path: Path
+) -> None:
+    blocked = tmp_path / "file"
+    blocked.write_text("")
+    result = run("--strategy", strategy, "--candles", hours, "--out", blocked / "out")
+    assert isinstance(result.exception, InvalidInput)
+    assert result.exception.problems[0].where == "--out"
