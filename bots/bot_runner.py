@@ -19,7 +19,7 @@ import structlog
 from bots.bot_loading import BotLoader, StrategyLoader
 from bots.lifecycle import ACTIVE, BotState, next_state
 from bots.messages import CONTROL_TOPIC, candle_topic
-from bots.paper_bot import PaperBot, candles_of
+from bots.paper_bot import PaperBot, candles_of, rehearse
 from bots.step_writer import StepWriter, internal_error
 from bots.stores import BotBus, BotRecord, BotStore, RunnerClaim, Wish
 from data.errors import TradingError, TransientError
@@ -72,6 +72,7 @@ class BotRunner:
         """Run bots until `stop` is set. `before` is called, in a thread, each time the bots become ours."""
         alarm = asyncio.create_task(self._wake_at(stop))
         try:
+            await self._work(rehearse)
             while not stop.is_set():
                 claim = await self._claim(stop)
                 if claim is None:

@@ -16,13 +16,13 @@ import msgspec
 from bots.config import BotConfig, as_document
 from bots.ledger import EXACT
 from bots.lifecycle import ACTIVE, BotState, checked
-from bots.orders import ClosedTrade, Fill, Order, OrderReason, OrderStatus, PositionSide, TradingRules
+from bots.orders import ClosedTrade, Costs, Fill, Order, OrderReason, OrderStatus, PositionSide, TradingRules
 from bots.paper_account import AccountState, AccountStep, PaperAccount
 from bots.stores import AccountSummary, BotEvent, BotRecord, BotStep, DecisionMade
 from bots.views import EquityPoint, PositionView
 from data.models import Candle, Instrument, Market, Ohlcv
 from data.timeframes import Timeframe, floor_to
-from strategies.base import Decision, Strategy
+from strategies.base import Decision, Protection, Sizing, Strategy
 
 # Recursive averages have forgotten where they began, to the last bit of a double, within this many warm-ups.
 _WARMUPS = 20
@@ -474,6 +474,45 @@ class PaperBot:
         low, high = Decimal(repr(candle.low * 0.999)), Decimal(repr(candle.high * 1.001))
         stops = [price for price in (stop, trailing) if price is not None]
         return target is not None and low <= target <= high and any(low <= price <= high for price in stops)
+
+
+def rehearse() -> None:
+    """Run the fill rules once for nothing: loading their compiled code would hold up the first candle."""
+    account = PaperAccount(
+        capital=Decimal(1),
+        costs=Costs(),
+        rules=TradingRules(),
+        protection=Protection(stop_loss=0.5, take_profit=0.5),
+        sizing=Sizing(),
+    )
+    for opened_at_us in (0, Timeframe.M1.us):
+        account.open_candle(opened_at_us, 1.0)
+        candle = Candle(
+            exchange="",
+            symbol="",
+            timeframe=Timeframe.M1,
+            opened_at_us=opened_at_us,
+            open=1.0,
+            high=1.0,
+            low=1.0,
+            close=1.0,
+            volume=0.0,
+            trades=0,
+        )
+        account.close_candle(candle)
+        account.decide(
+            Decision(
+                strategy="",
+                version="",
+                opened_at_us=opened_at_us,
+                close=1.0,
+                long_entry=True,
+                long_exit=False,
+                short_entry=False,
+                short_exit=False,
+                record={},
+            )
+        )
 
 
 def candles_of(ohlcv: Ohlcv, market: Market) -> Sequence[Candle]:

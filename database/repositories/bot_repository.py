@@ -515,16 +515,18 @@ def _save_children(connection: Connection, steps: Sequence[BotStep]) -> None:
             for trade in step.trades
         ],
     )
-    _insert(
+    # Within one statement a row may change only once, so only the last word on a moment goes in.
+    points = {(step.bot_id, point.at_us): point for step in steps for point in step.equity}
+    _insert_columns(
         connection,
         # A position closed at an open changes the point of the close before it: the same moment.
-        "INSERT INTO bot_equity (bot_id, at, equity, cash, position) VALUES (%s, %s, %s, %s, %s)"
+        "INSERT INTO bot_equity (bot_id, at, equity, cash, position)"
+        " SELECT * FROM unnest(%b::integer[], %b::timestamptz[], %b::numeric[], %b::numeric[], %b::numeric[])"
         " ON CONFLICT (bot_id, at) DO UPDATE SET equity = excluded.equity, cash = excluded.cash,"
         " position = excluded.position",
         [
-            (step.bot_id, to_datetime(point.at_us), point.equity, point.cash, point.position)
-            for step in steps
-            for point in step.equity
+            (bot_id, to_datetime(at_us), point.equity, point.cash, point.position)
+            for (bot_id, at_us), point in points.items()
         ],
     )
     _save_decisions(connection, [(step.bot_id, made) for step in steps for made in step.decisions])
@@ -533,10 +535,11 @@ def _save_children(connection: Connection, steps: Sequence[BotStep]) -> None:
 
 def _save_decisions(connection: Connection, made: Sequence[tuple[int, DecisionMade]]) -> None:
     records = [_json(one.decision.record) for _, one in made]
-    _insert(
+    _insert_columns(
         connection,
         "INSERT INTO decisions (bot_id, opened_at, strategy_version, close, says, outcome, record)"
-        " VALUES (%s, %s, %s, %s, %s, %s, %s::jsonb)",
+        " SELECT * FROM unnest(%b::integer[], %b::timestamptz[], %b::text[], %b::double precision[],"
+        " %b::smallint[], %b::text[], %b::text[]::jsonb[])",
         [
             (
                 bot_id,
@@ -578,6 +581,12 @@ def _save_events(connection: Connection, events: Sequence[tuple[int, BotEvent]])
         " SELECT bot_id, name, %s, %s, %s, %s FROM bots WHERE bot_id = %s",
         [(to_datetime(event.at_us), event.who, event.what, event.why, bot_id) for bot_id, event in events],
     )
+
+
+def _insert_columns(connection: Connection, sql: str, rows: list[tuple[Any, ...]]) -> None:
+    """For what comes in heaps after an outage: one statement, each column an array, sent as binary."""
+    if rows:
+        connection.exec_driver_sql(sql, tuple(list(column) for column in zip(*rows, strict=True)))
 
 
 def _insert(connection: Connection, sql: str, rows: list[tuple[Any, ...]]) -> None:

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from decimal import Decimal
+from typing import Any
 
 import msgspec
 import pytest
@@ -76,7 +77,7 @@ class Stored:
         self.records.update((made.decision.opened_at_us, made) for made in step.decisions)
 
 
-def started(strategy: ScriptedStrategy, history: Ohlcv, **config: object) -> PaperBot:
+def started(strategy: ScriptedStrategy, history: Ohlcv, **config: Any) -> PaperBot:
     bot = PaperBot(empty_record(), bot_config(**config), strategy, RULES)
     bot.restart_clock(T0 + 10 * DAY)
     bot.move(BotState.RUNNING, at_us=T0, why="test")
@@ -84,7 +85,7 @@ def started(strategy: ScriptedStrategy, history: Ohlcv, **config: object) -> Pap
     return bot
 
 
-def restored(stored: Stored, strategy: ScriptedStrategy, candles: Ohlcv, **config: object) -> PaperBot:
+def restored(stored: Stored, strategy: ScriptedStrategy, candles: Ohlcv, **config: Any) -> PaperBot:
     bot = PaperBot(stored.record, bot_config(**config), strategy)
     last = stored.record.last_candle_us
     assert last is not None
@@ -256,7 +257,7 @@ def test_a_stop_that_flattens_closes_at_the_next_open_and_then_stands_still(live
     )
     assert step.settle == (BotState.STOPPED, BotState.STOPPED)
     # The closing fill shows in the curve: it changes the point at that very moment.
-    assert [(point.at_us, point.position) for point in step.equity] == [(T0 + 8 * MINUTE, 0)]
+    assert [(point.at_us, point.position) for point in step.equity] == [(T0 + 8 * MINUTE, Decimal(0))]
     assert step.equity[0].equity == step.equity[0].cash
     assert [event.what for event in step.events] == ["stopping", "stopped"]
 
