@@ -8,7 +8,7 @@ from decimal import Decimal
 import numpy as np
 
 from backtesting.metrics import Metrics, Run, metrics_of
-from bots import fills
+from bots import fill_records, fills
 from bots.booking import events_of, fill_of, refusal_sentence
 from bots.ledger import Ledger, LedgerState
 from bots.orders import ClosedTrade, Costs, Fill, Order, OrderReason, OrderStatus, PositionSide, TradingRules
@@ -28,8 +28,8 @@ class Simulation:
     """What the kernel did: `equity` of shape (n,) at the closes, its events, and its record at the end."""
 
     equity: FloatArray
-    events: fills.Records
-    state: fills.Records
+    events: fill_records.Records
+    state: fill_records.Records
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -56,8 +56,8 @@ def simulate(
     signals: Signals,
     ohlcv: Ohlcv,
     *,
-    state: fills.Records,
-    terms: fills.Records,
+    state: fill_records.Records,
+    terms: fill_records.Records,
     close_at_end: bool = False,
     finer: Ohlcv | None = None,
 ) -> Simulation:
@@ -66,7 +66,7 @@ def simulate(
     Raises RejectedError where an amount cannot be counted.
     """
     state = state.copy()
-    columns = fills.Columns(
+    columns = fill_records.Columns(
         ohlcv.opened_at_us,
         ohlcv.open,
         ohlcv.high,
@@ -80,23 +80,23 @@ def simulate(
     equity = np.empty(len(ohlcv))
     chunks = []
     row, capacity = 0, _FIRST_CAPACITY
-    finer_columns = fills.finer_columns(finer)
+    finer_columns = fill_records.finer_columns(finer)
     while row < len(ohlcv):
-        chunk = np.empty(capacity, dtype=fills.EVENT)
+        chunk = np.empty(capacity, dtype=fill_records.EVENT)
         row, count = fills.run_candles(
             state, terms, columns, ohlcv.timeframe.us, finer_columns, row, equity, chunk
         )
-        fills.raise_error(state)
+        fill_records.raise_error(state)
         chunks.append(chunk[:count])
         capacity *= 2
     if close_at_end and len(ohlcv):
-        chunk = np.empty(1, dtype=fills.EVENT)
+        chunk = np.empty(1, dtype=fill_records.EVENT)
         last = len(ohlcv) - 1
         closes_at_us = int(ohlcv.opened_at_us[last]) + ohlcv.timeframe.us
-        reason = fills.REASON_NUMBERS[OrderReason.END]
+        reason = fill_records.REASON_NUMBERS[OrderReason.END]
         close = float(ohlcv.close[last])
         count = fills.close_position(state, terms, last, closes_at_us, close, reason, chunk)
-        fills.raise_error(state)
+        fill_records.raise_error(state)
         chunks.append(chunk[:count])
         equity[last] = state["cash"][0]
     return Simulation(equity=equity, events=np.concatenate(chunks), state=state)
@@ -120,7 +120,7 @@ def run_backtest(
     for candles, costs or rules that cannot be used.
     """
     _check(strategy, ohlcv, capital, rules, finer)
-    terms = fills.terms_of(costs, rules, strategy.protection, strategy.sizing)
+    terms = fill_records.terms_of(costs, rules, strategy.protection, strategy.sizing)
     start = initial or AccountState(ledger=LedgerState(capital=capital, cash=capital))
     run = simulate(
         strategy.signals(ohlcv),
@@ -136,7 +136,7 @@ def run_backtest(
     filled, trades, refused = [], [], []
     for event in events_of(run.events):
         sequence += 1
-        if event.refusal == fills.ACCEPTED:
+        if event.refusal == fill_records.ACCEPTED:
             fill = fill_of(event, sequence, costs)
             closed = ledger.book(fill).closed
             filled.append(fill)
@@ -156,8 +156,8 @@ def run_backtest(
                 )
             )
     ledger.verify()
-    if ledger.cash != fills.cash_of(run.state):
-        raise AssertionError(f"the kernel counts {fills.cash_of(run.state)}, the books {ledger.cash}")
+    if ledger.cash != fill_records.cash_of(run.state):
+        raise AssertionError(f"the kernel counts {fill_records.cash_of(run.state)}, the books {ledger.cash}")
     books = ledger.state
     return BacktestResult(
         strategy=strategy,
@@ -193,7 +193,9 @@ def run_backtest(
     )
 
 
-def _pending(kernel: fills.Records, ohlcv: Ohlcv, books: LedgerState, sequence: int) -> tuple[Order, ...]:
+def _pending(
+    kernel: fill_records.Records, ohlcv: Ohlcv, books: LedgerState, sequence: int
+) -> tuple[Order, ...]:
     orders = []
     closes_at_us = int(ohlcv.opened_at_us[-1]) + ohlcv.timeframe.us
     if kernel["pending_exit"][0]:
@@ -212,7 +214,7 @@ def _pending(kernel: fills.Records, ohlcv: Ohlcv, books: LedgerState, sequence: 
         )
     entry = int(kernel["pending_entry"][0])
     if entry:
-        long = entry == fills.LONG
+        long = entry == fill_records.LONG
         orders.append(
             Order(
                 sequence=sequence + 1,

@@ -7,7 +7,7 @@ from decimal import Decimal
 
 import msgspec
 
-from bots.fills import ACCEPTED, LONG, REASONS, REFUSED_BOTH_SIDES, Records
+from bots.fill_records import ACCEPTED, LONG, REASONS, REFUSED_BOTH_SIDES, Records
 from bots.ledger import Ledger, exact, exact_price, fee_of, slippage_of
 from bots.orders import Costs, Fill, OrderReason, PositionSide, TradingRules
 from bots.sizing import refusal_of

@@ -12,7 +12,7 @@ from decimal import Decimal
 import msgspec
 import numpy as np
 
-from bots import fills
+from bots import fill_records, fills
 from bots.booking import Event, events_of, fill_of, refusal_sentence
 from bots.ledger import Ledger, LedgerState, exact_price
 from bots.orders import ClosedTrade, Costs, Fill, Order, OrderReason, OrderStatus, PositionSide, TradingRules
@@ -73,7 +73,7 @@ class PaperAccount:
         """Start with `capital` in quote currency, or go on from `state`. Raises InvalidInput."""
         self._costs = costs
         self._rules = rules
-        self._terms = fills.terms_of(costs, rules, protection, sizing)
+        self._terms = fill_records.terms_of(costs, rules, protection, sizing)
         start = state or AccountState(ledger=LedgerState(capital=capital, cash=capital))
         self._ledger = Ledger(start.ledger)
         self._sequence = start.sequence
@@ -82,7 +82,7 @@ class PaperAccount:
         self._last_opened_at_us = start.last_opened_at_us
         self._last_closes_at_us = start.last_closes_at_us
         self._kernel = kernel_state(start, self._terms)
-        self._events = np.zeros(fills.EVENTS_PER_CANDLE, dtype=fills.EVENT)
+        self._events = np.zeros(fill_records.EVENTS_PER_CANDLE, dtype=fill_records.EVENT)
 
     @property
     def state(self) -> AccountState:
@@ -146,7 +146,7 @@ class PaperAccount:
             candle.open,
             candle.high,
             candle.low,
-            fills.finer_columns(finer),
+            fill_records.finer_columns(finer),
             self._events,
         )
         step = self._booked(count)
@@ -182,9 +182,9 @@ class PaperAccount:
             closing = Side.SELL if side is PositionSide.LONG else Side.BUY
             self._wait(closing, side, OrderReason.EXIT_SIGNAL, closes_at_us, self._ledger.quantity.copy_abs())
         entry = int(self._kernel["pending_entry"][0])
-        if entry == fills.LONG:
+        if entry == fill_records.LONG:
             self._wait(Side.BUY, PositionSide.LONG, OrderReason.ENTRY, closes_at_us, None)
-        elif entry == fills.SHORT:
+        elif entry == fill_records.SHORT:
             self._wait(Side.SELL, PositionSide.SHORT, OrderReason.ENTRY, closes_at_us, None)
         return msgspec.structs.replace(step, orders=step.orders + tuple(self._pending))
 
@@ -194,7 +194,7 @@ class PaperAccount:
             msgspec.structs.replace(order, status=OrderStatus.CANCELLED) for order in self._pending
         )
         self._pending = []
-        number = fills.REASON_NUMBERS[reason]
+        number = fill_records.REASON_NUMBERS[reason]
         count = fills.close_position(self._kernel, self._terms, 0, at_us, price, number, self._events)
         step = self._booked(count)
         return msgspec.structs.replace(
@@ -229,29 +229,28 @@ class PaperAccount:
 
     def _booked(self, count: int) -> AccountStep:
         """Book what the kernel wrote and give every event its order."""
-        fills.raise_error(self._kernel)
+        fill_records.raise_error(self._kernel)
         orders, filled, trades = [], [], []
         for event in events_of(self._events[:count]):
             order = self._order_of(event)
-            if event.refusal == fills.ACCEPTED:
+            if event.refusal == fill_records.ACCEPTED:
                 fill = fill_of(event, order.sequence, self._costs)
                 closed = self._ledger.book(fill).closed
                 filled.append(fill)
                 if closed is not None:
                     trades.append(closed)
             orders.append(order)
-        if filled and fills.cash_of(self._kernel) != self._ledger.cash:
+        if filled and fill_records.cash_of(self._kernel) != self._ledger.cash:
             raise AssertionError(
-                f"the kernel counts {fills.cash_of(self._kernel)}, the books {self._ledger.cash}"
+                f"the kernel counts {fill_records.cash_of(self._kernel)}, the books {self._ledger.cash}"
             )
         return AccountStep(orders=tuple(orders), fills=tuple(filled), trades=tuple(trades))
 
     def _order_of(self, event: Event) -> Order:
         """The event's order as it stands now: the one that waited for it, or a new one."""
-        refusal = (
-            "" if event.refusal == fills.ACCEPTED else refusal_sentence(event, self._ledger, self._rules)
-        )
-        status = OrderStatus.REFUSED if refusal else OrderStatus.FILLED
+        refused = event.refusal != fill_records.ACCEPTED
+        refusal = refusal_sentence(event, self._ledger, self._rules) if refused else ""
+        status = OrderStatus.REFUSED if refused else OrderStatus.FILLED
         if self._pending and self._pending[0].reason is event.reason:
             waited = self._pending.pop(0)
             return msgspec.structs.replace(waited, status=status, quantity=event.quantity, refusal=refusal)
@@ -268,24 +267,27 @@ class PaperAccount:
         )
 
 
-def kernel_state(state: AccountState, terms: fills.Records) -> fills.Records:
-    """The kernel's record of an account. Raises InvalidInput for cash it cannot count."""
-    kernel = fills.flat_state(state.ledger.cash)
+def kernel_state(state: AccountState, terms: fill_records.Records) -> fill_records.Records:
+    """The kernel's record of an account. Raises InvalidInput for amounts it cannot count."""
+    kernel = fill_records.flat_state(state.ledger.cash)
     row = kernel[0]
-    quantity = state.ledger.quantity
-    if quantity != 0:
-        row["side"] = fills.LONG if quantity > 0 else fills.SHORT
-        row["quantity_m"], row["quantity_d"] = fills.mantissa_of(quantity.copy_abs(), "account", "quantity")
-        row["quantity"] = float(quantity.copy_abs())
-        row["entry_m"], row["entry_d"] = fills.mantissa_of(state.ledger.entry_price, "account", "entry_price")
+    books = state.ledger
+    if books.quantity != 0:
+        quantity_m, quantity_d = fill_records.mantissa_of(books.quantity.copy_abs(), "account", "quantity")
+        row["side"] = fill_records.LONG if books.quantity > 0 else fill_records.SHORT
+        row["quantity_m"], row["quantity_d"] = quantity_m, quantity_d
+        row["quantity"] = quantity_m / 10.0**quantity_d
+        row["entry_m"], row["entry_d"] = fill_records.mantissa_of(books.entry_price, "account", "entry_price")
         row["extreme"] = state.extreme
         row["extreme_is_entry"] = state.extreme_is_entry
         fills.arm(kernel, terms)
     for order in state.pending:
-        if order.reason is OrderReason.ENTRY:
-            row["pending_entry"] = fills.LONG if order.position_side is PositionSide.LONG else fills.SHORT
-        else:
+        if order.reason is not OrderReason.ENTRY:
             row["pending_exit"] = 1
+        elif order.position_side is PositionSide.LONG:
+            row["pending_entry"] = fill_records.LONG
+        else:
+            row["pending_entry"] = fill_records.SHORT
     row["opened"] = state.opened_at_us is not None
     row["exposed"] = state.exposed_candles
     return kernel

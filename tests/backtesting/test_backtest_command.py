@@ -77,8 +77,9 @@ def test_without_json_a_table_is_printed(strategy: Path, hours: Path) -> None:
 def test_options_reach_the_run(strategy: Path, hours: Path) -> None:
     parsed = document(
         "--strategy", strategy, "--candles", hours, "--param", "fast=5", "--capital", "500",
-        "--fee-bps", "7.5", "--maker-fee-bps", "2", "--slippage-bps", "1", "--tick-size", "0.01", "--lot-size", "0.00001",
-        "--min-notional", "10", "--from", "2024-02-01", "--to", "2024-03-01T00:00", "--close-at-end",
+        "--fee-bps", "7.5", "--maker-fee-bps", "2", "--slippage-bps", "1", "--tick-size", "0.01",
+        "--lot-size", "0.00001", "--min-notional", "10", "--from", "2024-02-01",
+        "--to", "2024-03-01T00:00", "--close-at-end",
     )  # fmt: skip
     manifest = parsed["manifest"]
     assert manifest["parameters"] == {"fast": 5, "slow": 26}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from decimal import Decimal
 
 import numpy as np
@@ -21,7 +22,7 @@ CALM = (100.0, 100.0, 100.0, 100.0)
 
 
 def run(
-    rows: list[tuple[float, float, float, float]],
+    rows: Sequence[tuple[float, float, float, float]],
     signals: Signals,
     *,
     protection: Protection = Protection(),  # noqa: B008  # frozen

@@ -123,8 +123,12 @@ def test_returns_from_nothing_are_not_defined() -> None:
 def test_a_drawdown_lasts_from_its_peak_until_that_peak_is_back() -> None:
     equity = np.array([100.0, 90.0, 100.0, 120.0, 80.0, 110.0, 119.0])
     at_us = np.array([0, 1, 2, 3, 4, 5, 6])
-    assert max_drawdown(equity, at_us) == (pytest.approx(1 / 3), 3)  # not yet back at the end
-    assert max_drawdown(equity[:4], at_us[:4]) == (pytest.approx(0.1), 2)
+    fall, lasted = max_drawdown(equity, at_us)
+    assert fall == pytest.approx(1 / 3)
+    assert lasted == 3  # not yet back at the end
+    fall, lasted = max_drawdown(equity[:4], at_us[:4])
+    assert fall == pytest.approx(0.1)
+    assert lasted == 2
     assert max_drawdown(np.array([1.0, 2.0, 3.0]), at_us[:3]) == (0.0, 0)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from decimal import Decimal
 from itertools import pairwise
+from typing import Any
 
 import numpy as np
 import pytest
@@ -42,7 +43,7 @@ def test_the_page_needs_nothing_from_elsewhere(result: BacktestResult) -> None:
 
 
 def test_every_fill_is_marked_at_its_price(result: BacktestResult) -> None:
-    traces = {trace.name: trace for trace in report_figure(result).data}
+    traces: dict[str, Any] = {trace["name"]: trace for trace in report_figure(result).data}
     assert set(traces) == {"Equity", "Buy and hold", "Drawdown", "Close", "Buy", "Sell"}
     assert list(traces["Buy"].y) == [float(fill.price) for fill in result.fills if fill.side == "buy"]
     assert list(traces["Sell"].text) == ["signal"]

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from backtesting.engine import simulate
-from bots import fills
+from bots import fill_records
 from bots.booking import events_of
 from bots.orders import Costs, TradingRules
 from bots.sizing import affordable_quantity, refusal_of
@@ -59,13 +59,13 @@ def test_the_kernel_buys_what_the_decimals_say(
     run = simulate(
         signals_at(2, long_entry=[0]),
         ohlcv_of([row, row]),
-        state=fills.flat_state(cash),
-        terms=fills.terms_of(costs, rules, Protection(), sizing),
+        state=fill_records.flat_state(cash),
+        terms=fill_records.terms_of(costs, rules, Protection(), sizing),
     )
     (event,) = events_of(run.events)
     quantity = affordable_quantity(cash, price, costs=costs, rules=rules, sizing=sizing)
     assert event.quantity == quantity
-    assert (event.refusal == fills.ACCEPTED) == (refusal_of(quantity, price, cash, rules) == "")
+    assert (event.refusal == fill_records.ACCEPTED) == (refusal_of(quantity, price, cash, rules) == "")
 
 
 def test_refusals_say_what_was_short() -> None:
