@@ -94,9 +94,20 @@ async def test_a_half_open_connection_is_silent_stays_open_and_answers_nothing(l
         async with live.socket("/ws/v5/business") as fresh:
             await fresh.send(TRADES_ALL)
             await receive(fresh, 3)
+    # The client said goodbye and nobody answered.
+    assert socket.close_code == 1006
     async with asyncio.timeout(2):
         while (await live.get("/sim/state")).body["clients"]:  # noqa: ASYNC110
             await asyncio.sleep(0.05)
+
+
+async def test_what_was_on_its_way_is_lost_when_a_connection_dies(live: RunningVenue) -> None:
+    await live.post_faults({"fault": "delay", "ms": 300, "exchange": "binance"})
+    async with live.socket("/ws/btcusdt@trade") as socket:
+        await receive(socket, 1)
+        await live.post_faults({"fault": "half_open", "exchange": "binance"})
+        with pytest.raises(TimeoutError):
+            await receive(socket, 60, wait_s=0.7)
 
 
 async def test_delayed_messages_come_late_and_in_order(live: RunningVenue) -> None:

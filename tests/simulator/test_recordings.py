@@ -146,6 +146,14 @@ def test_damaged_and_foreign_messages_are_counted(tmp_path: Path) -> None:
     assert (recording.frames["binance"], recording.unrouted) == (1, 2)
 
 
+def test_a_file_of_both_venues_is_replayed_to_each_its_own(tmp_path: Path) -> None:
+    path = tmp_path / "frames.log"
+    path.write_text(f"1 {BINANCE_TRADE}\n2 {OKX_TRADES}\n")
+    recording = read_recording([path])
+    keys = {exchange: [frame.key for frame in recording.replay(exchange)] for exchange in recording.frames}
+    assert keys == {"binance": ["btcusdt@trade"], "okx": ["trades:BTC-USDT"]}
+
+
 def test_a_recording_without_trades_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "frames.log"
     path.write_text("1 {}\n")
