@@ -63,9 +63,18 @@ def list_frame_files(path: Path) -> list[Path]:
         if files:
             return files
         names = ", ".join(f"*{suffix}" for suffix in sorted(_SUFFIXES))
-        raise InvalidInput(Problem(str(path), "", "", f"a folder that holds {names} (or the same with .gz)"))
+        raise InvalidInput(
+            Problem(
+                where=str(path),
+                field="",
+                value="",
+                expected=f"a folder that holds {names} (or the same with .gz)",
+            )
+        )
     if not path.is_file():
-        raise InvalidInput(Problem(str(path), "", "", "an existing file or folder of frames"))
+        raise InvalidInput(
+            Problem(where=str(path), field="", value="", expected="an existing file or folder of frames")
+        )
     return [path]
 
 
@@ -83,10 +92,17 @@ def read_frames(path: Path, counts: FrameCounts | None = None) -> Iterator[Frame
                     yield frame
     except (gzip.BadGzipFile, EOFError, zlib.error) as error:
         raise InvalidInput(
-            Problem(str(path), f"line {counts.lines + 1}", str(error), "a whole gzip file")
+            Problem(
+                where=str(path),
+                field=f"line {counts.lines + 1}",
+                value=str(error),
+                expected="a whole gzip file",
+            )
         ) from error
     except OSError as error:
-        raise InvalidInput(Problem(str(path), "", error.strerror or str(error), "a readable file")) from error
+        raise InvalidInput(
+            Problem(where=str(path), field="", value=error.strerror or str(error), expected="a readable file")
+        ) from error
 
 
 def parse_frame_line(line: str, counts: FrameCounts) -> Frame | None:
