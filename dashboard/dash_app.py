@@ -69,6 +69,8 @@ def build_dash(server: FastAPI, market: MarketSources, bots: BotSources) -> Dash
         add_log_handler=False,
         on_error=_report,
     )
+    # No callback of ours runs over Dash's own WebSocket; the browser need not open one.
+    app.backend.websocket_capability = False
     app.layout = shell()
     _register_shell(app, market)
     register_market(app, market)
@@ -210,8 +212,8 @@ def _register_shell(app: Dash, sources: MarketSources) -> None:
             "search", f"There is no page at {pathname}.", link_button("Go to the market", "/market")
         )
 
-    @app.callback(Output("search", "data"), Input("page", "children"))
-    async def fill_search(_page: Any) -> Any:
+    @app.callback(Output("search", "data"), Input("url", "pathname"))
+    async def fill_search(_pathname: str | None) -> Any:
         def read() -> list[dict[str, Any]]:
             markets = [
                 {
