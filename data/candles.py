@@ -278,10 +278,6 @@ class CandleCascade:
             for candle in closed.get(source, ()):
                 if start_us <= candle.opened_at_us < end_us:
                     builder.fold(candle)
-            if builder.opened_at_us == builder.ends_at_us:
-                # Nothing folded yet, but what lies before is closed all the same.
-                builder.opened_at_us = builder.ends_at_us = start_us
-        cascade._seconds.opened_at_us = cascade._seconds.ends_at_us = second_us
         for trade in trades:
             if trade.traded_at_us >= second_us:
                 cascade._seconds.add(trade)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import Protocol
 
 from data.collectors.rate_limit import TokenBucket
@@ -12,6 +13,8 @@ from data.timeframes import Timeframe
 
 # Where the venue says "slower" but not for how long.
 _UNSTATED_PAUSE_S = 5.0
+# Many series are fetched one after the other; asking for the time before each would be half of all requests.
+_TIME_KEEPS_S = 5.0
 
 
 class RestTransport(Protocol):
@@ -31,6 +34,7 @@ class VenueRest:
         self._adapter, self._transport = adapter, transport
         self._buckets = {path: TokenBucket(budget) for path, budget in adapter.limits.rest_by_path.items()}
         self._common_bucket = TokenBucket(adapter.limits.rest)
+        self._venue_time: tuple[float, int] | None = None  # loop time when it was asked for, and the answer
 
     async def instruments(self) -> list[Instrument]:
         """Everything the venue trades that the adapter understands."""
@@ -70,8 +74,12 @@ class VenueRest:
             before_us = min(candles)
 
     async def server_time_us(self) -> int:
-        """The venue's clock."""
-        return self._adapter.parse_server_time(await self._get(self._adapter.server_time_request()))
+        """The venue's clock, a few seconds ago at most; never ahead, so no candle is finished too early."""
+        asked_s = asyncio.get_running_loop().time()
+        if self._venue_time is None or asked_s - self._venue_time[0] > _TIME_KEEPS_S:
+            reply = await self._get(self._adapter.server_time_request())
+            self._venue_time = asked_s, self._adapter.parse_server_time(reply)
+        return self._venue_time[1]
 
     async def close(self) -> None:
         await self._transport.close()

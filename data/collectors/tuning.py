@@ -29,4 +29,5 @@ class CollectorTuning:
     max_fill: int = 500_000  # a longer hole is left to the backfill
     max_waiting: int = 200_000  # of one market, for missing ids
     max_unsaved: int = 1_000_000  # of all markets, while the database cannot answer
-    history_settle_s: float = 3.0  # the venue's own candle is ready so long after its end
+    # The venue's own candle is ready, and the clock that says so is asked anew, so long after its end.
+    history_settle_s: float = 10.0

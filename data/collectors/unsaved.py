@@ -67,8 +67,6 @@ class UnsavedBatches:
         if ended is not None:
             self._growing.ended_runs.append((market.market, ended))
         self._growing.gaps.append((market.market, gap))
-        # Its run so far is listed; the one that begins now comes with its trades.
-        self._growing.touched.pop(market.market, None)
 
     def first(self) -> MarketBatch | None:
         """The oldest batch, which stays until `saved`; None when nothing waits."""

@@ -127,6 +127,7 @@ class VenueStream:
             self._socket = socket
             self.connections += 1
             self.messages = 0
+            self.refusals.clear()
             self.last_trade_s = asyncio.get_running_loop().time()
             requests = self._adapter.subscribe_requests(self.symbols)
             self._unacknowledged = {topic: request for request in requests for topic in request.topics}

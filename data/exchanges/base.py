@@ -15,6 +15,7 @@ from data.timeframes import Timeframe
 
 # Any decimal of this many significant digits comes back from its nearest double. Source: IEEE 754, DBL_DIG.
 _SAFE_DIGITS = 15
+_INFINITY = float("inf")
 
 
 class InexactValue(BadDataError):
@@ -198,11 +199,11 @@ def exact_float(exchange: str, text: str) -> float:
     Raises ValueError for text that is no positive finite number.
     """
     value = float(text)
+    if not 0.0 < value < _INFINITY:
+        raise ValueError(f"{text} is no positive finite number")
     # A sign, a point or an exponent only makes the text longer, so short texts are safe unseen.
     if len(text) > _SAFE_DIGITS and Decimal(repr(value)) != Decimal(text):
         raise InexactValue(exchange, text)
-    if not 0.0 < value < 1e300:
-        raise ValueError(f"{text} is no positive number")
     return value
 
 

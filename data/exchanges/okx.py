@@ -143,12 +143,13 @@ class OkxAdapter(ExchangeAdapter):
         keepalive_s=17.0,
         history_page=100,
         kline_page=300,
-        rest=RestBudget(per_s=4.0, burst=8.0),
+        # The venue counts any two seconds: a burst and two seconds' worth after it stay within its limit.
+        rest=RestBudget(per_s=2.5, burst=4.0),  # 10, the tightest of the other paths
         rest_by_path={
-            _HISTORY_PATH: RestBudget(per_s=8.0, burst=12.0),
-            _NEWEST_PATH: RestBudget(per_s=30.0, burst=40.0),
-            _CANDLES_PATH: RestBudget(per_s=14.0, burst=24.0),
-            _INSTRUMENTS_PATH: RestBudget(per_s=6.0, burst=8.0),
+            _HISTORY_PATH: RestBudget(per_s=6.0, burst=8.0),
+            _NEWEST_PATH: RestBudget(per_s=25.0, burst=40.0),
+            _CANDLES_PATH: RestBudget(per_s=12.0, burst=14.0),
+            _INSTRUMENTS_PATH: RestBudget(per_s=5.0, burst=8.0),
         },
     )
 

@@ -19,7 +19,7 @@ from data.candles import (
 from data.errors import LateTrade
 from data.models import Candle, Trade
 from data.timeframes import Timeframe, floor_to
-from tests.data.trade_series import MARKET, SECOND_US, START_US, trade, trade_series, trades_at
+from tests.data.trade_series import MARKET, SECOND_US, START_US, UNHURRIED, trade, trade_series, trades_at
 
 ALL = tuple(Timeframe)
 BEFORE_US = START_US - 1
@@ -66,6 +66,7 @@ def assert_same_candles(actual: Iterable[Candle], expected: Iterable[Candle]) ->
         assert_same(found[key], candle)
 
 
+@UNHURRIED
 @given(trades=trade_series())
 def test_every_candle_of_every_time_frame_is_what_its_trades_say(trades: Sequence[Trade]) -> None:
     cascade = CandleCascade(MARKET, ALL, BEFORE_US)
@@ -77,6 +78,7 @@ def test_every_candle_of_every_time_frame_is_what_its_trades_say(trades: Sequenc
     assert_same_candles(closed, [c for timeframe in ALL for c in referee(trades, timeframe).values()])
 
 
+@UNHURRIED
 @given(trades=trade_series())
 def test_the_candles_in_the_making_are_what_the_trades_so_far_say(trades: Sequence[Trade]) -> None:
     cascade = CandleCascade(MARKET, ALL, BEFORE_US)
@@ -88,6 +90,7 @@ def test_the_candles_in_the_making_are_what_the_trades_so_far_say(trades: Sequen
         assert_same_candles(cascade.forming(), newest)
 
 
+@UNHURRIED
 @given(trades=trade_series(), frames=st.sets(st.sampled_from(ALL), min_size=1))
 def test_a_time_frame_has_the_same_candles_whatever_others_are_built(
     trades: Sequence[Trade], frames: set[Timeframe]
@@ -97,6 +100,7 @@ def test_a_time_frame_has_the_same_candles_whatever_others_are_built(
     assert_same_candles(closed, [c for timeframe in frames for c in referee(trades, timeframe).values()])
 
 
+@UNHURRIED
 @given(trades=trade_series(), data=st.data())
 def test_the_bulk_function_agrees_with_the_cascade_also_when_trades_are_out_of_time_order(
     trades: Sequence[Trade], data: st.DataObject
@@ -133,6 +137,7 @@ def test_the_bulk_function_makes_no_candles_of_no_trades() -> None:
     }
 
 
+@UNHURRIED
 @given(
     trades=trade_series(min_size=2), cut=st.integers(1, 59), frames=st.sets(st.sampled_from(ALL), min_size=1)
 )
@@ -217,6 +222,28 @@ def test_a_late_trade_is_refused_and_changes_nothing() -> None:
         cascade.add(trade(4, START_US + 2 * SECOND_US + 999_999, price=9_999.0))
     assert (caught.value.trade_id, caught.value.opened_at_us) == (4, START_US + 3 * SECOND_US)
     assert cascade.forming() == standing
+
+
+def test_a_restored_cascade_refuses_late_trades_too() -> None:
+    # Its minute began with the last trade, so nothing of that minute was folded when it was restored.
+    restored = CandleCascade.restored(
+        MARKET,
+        [Timeframe.S1, Timeframe.M1],
+        covered_from_us=BEFORE_US,
+        last_at_us=START_US + 120 * SECOND_US,
+        candles={},
+        trades=[trade(9, START_US + 120 * SECOND_US)],
+    )
+    restored.advance(START_US + 121 * SECOND_US)
+    with pytest.raises(LateTrade):
+        restored.add(trade(10, START_US + 119 * SECOND_US))
+
+
+def test_a_hole_before_a_trade_out_of_time_order_uncovers_what_is_in_the_making() -> None:
+    cascade = CandleCascade(MARKET, [Timeframe.S1], BEFORE_US)
+    closed_by(cascade, trades_at(1.0, 2.5))
+    cascade.mark_hole(START_US + SECOND_US + 900_000)
+    assert not closed_by(cascade, trades_at(3.0))
 
 
 def test_the_venues_clock_closes_candles_of_a_quiet_market() -> None:

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from data.models import Trade, TradeGap, TradeRun
 from data.sequencing import MissingRange, TradeSequencer
-from tests.data.trade_series import SECOND_US, START_US, trade
+from tests.data.trade_series import SECOND_US, START_US, UNHURRIED, trade
 
 
 def numbered(*trade_ids: int) -> list[Trade]:
@@ -43,6 +43,7 @@ def messy_streams(draw: st.DrawFn) -> tuple[int, list[list[int]]]:
     return count, [message for message in messages if message]
 
 
+@UNHURRIED
 @given(stream=messy_streams())
 def test_shuffled_repeated_and_dropped_trades_come_out_once_each_in_order_once_history_fills_in(
     stream: tuple[int, list[list[int]]],
@@ -61,6 +62,7 @@ def test_shuffled_repeated_and_dropped_trades_come_out_once_each_in_order_once_h
         assert sequencer.run == stored_run(0, len(out))
 
 
+@UNHURRIED
 @given(stream=messy_streams())
 def test_without_history_every_id_is_either_given_once_or_reported_in_a_gap(
     stream: tuple[int, list[list[int]]],
@@ -169,3 +171,7 @@ def test_a_runs_last_time_is_the_newest_in_it_although_ids_and_times_disagree() 
     run = sequencer.run
     assert run is not None
     assert (run.first_at_us, run.last_at_us) == (10 * SECOND_US, 12 * SECOND_US)
+    sequencer.accept([trade(4, 14 * SECOND_US), trade(5, 13 * SECOND_US)])
+    run = sequencer.run
+    assert run is not None
+    assert run.last_at_us == 14 * SECOND_US

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from hypothesis import settings
 from hypothesis import strategies as st
 
 from data.models import Market, Side, Trade
 
+# On a busy machine one example may take long without being wrong.
+UNHURRIED = settings(deadline=None, max_examples=60)
 MARKET = Market("okx", "BTC-USDT")
 SECOND_US = 1_000_000
 # Monday 2024-01-01, so that weeks begin here too.

@@ -13,11 +13,12 @@ from typing import Any
 _CRYPTOFEED_RECEIVED = re.compile(rb"^\d+\.\d+: ")
 
 
-def received_frames(path: Path) -> Iterator[bytes]:
-    """The messages of a recording with a receive time and one space before each."""
+def received_frames(path: Path, containing: bytes = b"") -> Iterator[bytes]:
+    """The messages of a recording whose lines begin with a receive time; only those `containing` this."""
     with gzip.open(path) as lines:
         for line in lines:
-            yield line.split(b" ", 1)[1].strip()
+            if containing in line:
+                yield line.split(b" ", 1)[1].strip()
 
 
 def cryptofeed_frames(path: Path) -> Iterator[bytes]:

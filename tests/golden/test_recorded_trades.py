@@ -78,7 +78,7 @@ def test_candles_of_the_binance_recording_equal_binances_own(shared_data: Path) 
     trades = [
         trade
         for day in ("20240808", "20240809")
-        for trade in trades_of(adapter, received_frames(frames / f"spot_btcusdt_{day}.log.gz"))
+        for trade in trades_of(adapter, received_frames(frames / f"spot_btcusdt_{day}.log.gz", b"@trade"))
     ]
     assert [trade.trade_id for trade in trades] == list(range(3735683259, 3735703162 + 1))
 
@@ -100,8 +100,9 @@ def test_candles_of_the_binance_recording_equal_binances_own(shared_data: Path) 
 
 
 def test_the_first_recorded_binance_trade_is_read_to_the_last_digit(shared_data: Path) -> None:
-    frames = received_frames(shared_data / "frames" / "binance" / "spot_btcusdt_20240808.log.gz")
-    assert trades_of(binance(), frames)[0] == Trade(
+    path = shared_data / "frames" / "binance" / "spot_btcusdt_20240808.log.gz"
+    (trade,) = trades_of(binance(), [next(received_frames(path, b"@trade"))])
+    assert trade == Trade(
         exchange="binance",
         symbol="BTC-USDT",
         trade_id=3735683259,
@@ -113,15 +114,16 @@ def test_the_first_recorded_binance_trade_is_read_to_the_last_digit(shared_data:
 
 
 def test_binance_trades_of_2023_carry_order_ids_and_are_read_the_same(shared_data: Path) -> None:
-    frames = received_frames(shared_data / "frames" / "binance" / "spot_btcusdt_20230405.log.gz")
+    path = shared_data / "frames" / "binance" / "spot_btcusdt_20230405.log.gz"
+    frames = received_frames(path, b"@trade")
     trades = trades_of(binance(), frames)
     assert [trade.trade_id for trade in trades] == list(range(3071245454, 3071248597 + 1))
 
 
 def test_every_recorded_message_of_binance_is_understood_and_tells_its_time(shared_data: Path) -> None:
-    frames = received_frames(shared_data / "frames" / "binance" / "spot_btcusdt_20240808.log.gz")
+    path = shared_data / "frames" / "binance" / "spot_btcusdt_20240808.log.gz"
     adapter = binance()
-    others = [adapter.parse(frame) for frame in frames if b"@depth" in frame and b'"stream"' in frame]
+    others = [adapter.parse(frame) for frame in received_frames(path, b"@depth")]
     assert len(others) == 3451
     assert all(isinstance(message, OtherMessage) and message.sent_at_us > 0 for message in others)
 

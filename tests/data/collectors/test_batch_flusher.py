@@ -13,9 +13,10 @@ from data.collectors.tuning import CollectorTuning
 from data.collectors.unsaved import UnsavedBatches
 from data.models import Candle, Trade
 from data.sequencing import MissingRange
+from data.stores import MarketBatch
 from data.timeframes import Timeframe
 from tests.data.collectors.fakes import MemoryPublisher, MemoryStore
-from tests.data.trade_series import MARKET, SECOND_US, START_US, trade, trade_series
+from tests.data.trade_series import MARKET, SECOND_US, START_US, UNHURRIED, trade, trade_series
 
 FRAMES = (Timeframe.S1, Timeframe.M1, Timeframe.M5)
 FAST = CollectorTuning(flush_s=0.0, backoff_first_s=0.0, backoff_longest_s=0.0)
@@ -94,6 +95,7 @@ async def test_a_late_trade_mends_the_candles_that_had_closed_without_it() -> No
     assert (minute.high, minute.close, minute.volume, minute.trades) == (500.0, 100.0, 4.0, 4)
     assert desk.closed(Timeframe.M1)[-1] == minute
     assert desk.recorder.late_us == []
+    assert (MARKET, Timeframe.M5, START_US) not in desk.store.candles
     # And it is in the five minutes that are still in the making.
     (forming,) = [
         update.candle for update in desk.recorder.forming_updates() if update.candle.timeframe is Timeframe.M5
@@ -107,13 +109,13 @@ async def test_trades_that_come_while_candles_are_mended_are_not_forgotten() -> 
     save = desk.store.save
     more = [at(119.0, 5), at(121.0, 6), at(122.0, 7)]
 
-    async def save_and_trade_on(batch: object) -> None:
-        await save(batch)  # type: ignore[arg-type]
-        if more:
-            desk.recorder.accept([more.pop(0)])
+    async def save_and_trade_on(batch: MarketBatch) -> None:
+        await save(batch)
+        if not batch.trades:  # mended candles alone
+            desk.recorder.accept(more)
 
     desk.store.save = save_and_trade_on  # type: ignore[method-assign]
-    for _ in range(4):
+    for _ in range(2):
         await desk.flusher.flush()
     assert desk.store.candles[MARKET, Timeframe.M1, START_US].low == 7.0
     second_minute = desk.store.candles[MARKET, Timeframe.M1, START_US + 60 * SECOND_US]
@@ -121,6 +123,7 @@ async def test_trades_that_come_while_candles_are_mended_are_not_forgotten() -> 
     assert [each.trade_id for each in desk.bus.trades] == list(range(1, 8))
 
 
+@UNHURRIED
 @given(trades=trade_series(min_size=3, max_size=25), data=st.data())
 async def test_with_late_trades_anywhere_the_stored_candles_are_those_of_the_stored_trades(
     trades: Sequence[Trade], data: st.DataObject
@@ -176,8 +179,16 @@ async def test_a_gap_among_what_waits_puts_mending_off_until_it_is_stored() -> N
     desk = Desk()
     desk.recorder.accept([at(-1.0, 1), at(0.0, 2), at(61.0, 3)])
     await desk.flusher.flush()
-    desk.recorder.accept([at(30.0, 4, price=9.0), at(70.0, 7)])
-    desk.recorder.give_up(MissingRange(5, 6), "history_unavailable", 0)
+    desk.recorder.accept([at(30.0, 4, price=9.0)])
+    save = desk.store.save
+
+    async def save_and_lose_trades(batch: MarketBatch) -> None:
+        await save(batch)
+        if not batch.trades and not desk.store.gaps:
+            desk.recorder.accept([at(70.0, 7)])
+            desk.recorder.give_up(MissingRange(5, 6), "history_unavailable", 0)
+
+    desk.store.save = save_and_lose_trades  # type: ignore[method-assign]
     for _ in range(2):
         await desk.flusher.flush()
     assert desk.recorder.late_us == []

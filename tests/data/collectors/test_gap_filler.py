@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
+from dataclasses import replace
 from decimal import Decimal
 
 import pytest
@@ -12,6 +13,7 @@ from data.collectors.rest import VenueRest
 from data.collectors.tuning import CollectorTuning
 from data.collectors.unsaved import UnsavedBatches
 from data.errors import BadDataError, RateLimited, VenueUnreachable
+from data.exchanges.base import RestRequest
 from data.exchanges.binance import BinanceAdapter
 from data.models import Instrument, InstrumentKind, Market, Side, Trade, TradeRun
 from data.timeframes import Timeframe
@@ -163,6 +165,22 @@ async def test_a_hole_too_long_for_a_collector_is_left_to_the_backfill() -> None
     assert bench.gaps() == [(10, 46, "too_long_for_collector")]
     assert bench.history.requests == []
     assert bench.filler.given_up == 1
+
+
+async def test_pages_that_begin_below_the_hole_count_no_duplicates() -> None:
+    bench = Bench(range(1, 60))
+    get = bench.history.get
+
+    async def get_from_below(request: RestRequest) -> object:
+        params = {**request.params, "fromId": int(request.params["fromId"]) - 3}
+        return await get(replace(request, params=params))
+
+    bench.history.get = get_from_below  # type: ignore[method-assign]
+    await bench.fill_after(25)
+    assert bench.recorded()[:16] == list(range(10, 26))
+    assert bench.recorder.sequencer.before_run == 0
+    # The live trade came once more with the last page.
+    assert bench.recorder.sequencer.duplicates == 1
 
 
 async def test_missing_ids_that_were_only_out_of_order_are_not_fetched() -> None:

@@ -12,7 +12,7 @@ from data.models import Candle, Market, Trade, TradeRun
 from data.sequencing import MissingRange
 from data.stores import MarketBatch
 from data.timeframes import Timeframe
-from tests.data.trade_series import MARKET, SECOND_US, START_US, trade, trade_series
+from tests.data.trade_series import MARKET, SECOND_US, START_US, UNHURRIED, trade, trade_series
 
 FRAMES = (Timeframe.S1, Timeframe.M1)
 
@@ -123,6 +123,7 @@ def test_a_late_trade_is_recorded_and_remembered_for_mending() -> None:
     assert run.last_at_us == START_US + 5 * SECOND_US
 
 
+@UNHURRIED
 @given(trades=trade_series(), cuts=st.lists(st.integers(1, 7), max_size=40), size=st.integers(1, 6))
 def test_the_runs_of_each_batch_speak_of_stored_trades_only(
     trades: Sequence[Trade], cuts: list[int], size: int

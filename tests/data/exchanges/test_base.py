@@ -7,8 +7,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from data.exchanges.base import InexactValue, contracts_to_base, exact_float
+from tests.data.trade_series import UNHURRIED
 
 
+@UNHURRIED
 @given(digits=st.integers(1, 10**15 - 1), exponent=st.integers(-12, 3))
 def test_a_decimal_of_fifteen_digits_prints_back_the_same(digits: int, exponent: int) -> None:
     text = f"{Decimal(digits).scaleb(exponent):f}"
