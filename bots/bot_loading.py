@@ -45,7 +45,7 @@ class BotLoader:
         """A bot that did not run, from its file as that is now; the account goes on if there is one."""
         config = _config_now(record)
         strategy = self._load_strategy(config, record.source)
-        bot = PaperBot(record, config, strategy, rules_of(self._candles.instrument(config.market)))
+        bot = PaperBot(record, config, strategy)
         bot.restart_clock(at_us)
         _note_new_version(bot, record, at_us)
         return bot
@@ -88,11 +88,15 @@ class BotLoader:
     def begin(self, bot: PaperBot, at_us: int) -> None:
         """Warm a started bot up on stored candles; without any it says that it waits for the first."""
         history = self._candles.candles(bot.market, bot.timeframe, limit=history_wanted(bot.strategy))
-        if len(history):
-            bot.begin(history, at_us)
-            bot.report("")
-        else:
+        if len(history) == 0:
             bot.report(f"waits for the first {bot.timeframe} candle of {bot.market}")
+            return
+        # Collectors store an instrument before its first trade: where there are candles it is known by now.
+        instrument = self._candles.instrument(bot.market)
+        if instrument is None:
+            bot.note("not rounded", at_us=at_us, why=f"no instrument is known of {bot.market}")
+        bot.begin(history, rules_of(instrument), at_us)
+        bot.report("")
 
     def candles_after(self, market: Market, timeframe: Timeframe, opened_at_us: int) -> Ohlcv:
         """Every stored candle that opened later."""

@@ -218,7 +218,8 @@ class BotRunner:
             bot = await self._work(partial(self._loader.as_stored, await self._record(wish)))
         if bot.state not in ACTIVE and target is BotState.STOPPING:
             bot.restart_clock(now)  # what happened while it stood still is not traded on
-        bot.move(target, at_us=now, why=f"asked to be {wish.desired}")
+        health = "closes its position at the next open" if target is BotState.STOPPING else ""
+        bot.move(target, at_us=now, why=f"asked to be {wish.desired}", health=health)
         if bot.state in ACTIVE and not bot.is_warm:
             await self._work(partial(self._loader.begin, bot, now))
         return bot

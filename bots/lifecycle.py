@@ -84,10 +84,10 @@ def next_state(state: BotState, desired: BotState, *, must_flatten: bool) -> Bot
     `must_flatten`: the wish to stop includes closing the position, and there is one.
     """
     if desired is BotState.STOPPED:
-        if state in (BotState.CREATED, BotState.STOPPING):
+        if state is BotState.CREATED:
             return None
         if must_flatten:
-            return BotState.STOPPING
+            return None if state is BotState.STOPPING else BotState.STOPPING
         return None if state is BotState.STOPPED else BotState.STOPPED
     if desired is state or state is BotState.STOPPING or desired not in (BotState.RUNNING, BotState.PAUSED):
         return None
@@ -98,7 +98,7 @@ def next_state(state: BotState, desired: BotState, *, must_flatten: bool) -> Bot
 def allows(command: BotCommand, state: BotState, desired: BotState) -> bool:
     """Whether a person may ask for `command`, given where the bot is and where it is heading."""
     if state is BotState.STOPPING:
-        return False  # it finishes first; a second order would race with the closing one
+        return command is BotCommand.STOP  # it finishes first, unless it is told to leave the position open
     if command is BotCommand.DELETE:
         return state in COMMANDS[command] and desired not in (BotState.RUNNING, BotState.PAUSED)
     return desired in COMMANDS[command]

@@ -96,13 +96,8 @@ def first_traded(newest_us: int, timeframe: Timeframe, started_us: int) -> int:
 class PaperBot:
     """A bot between two commits. Every method may add to the step that `step` then hands out."""
 
-    def __init__(
-        self, record: BotRecord, config: BotConfig, strategy: Strategy, rules: TradingRules | None = None
-    ) -> None:
-        """Go on from `record`, or begin. `rules` replace the saved ones, at a start.
-
-        Raises InvalidInput for terms that make no sense to the account.
-        """
+    def __init__(self, record: BotRecord, config: BotConfig, strategy: Strategy) -> None:
+        """Go on from `record`, or begin. Raises InvalidInput for terms that make no sense to the account."""
         self.bot_id = record.bot_id
         self.name = record.name
         self.config = config
@@ -113,7 +108,7 @@ class PaperBot:
         self.last_candle_us = record.last_candle_us
         self.started_us = record.started_at_us
         saved = None if record.account is None else msgspec.json.decode(record.account, type=SavedAccount)
-        self._rules = rules or (TradingRules() if saved is None else saved.rules)
+        self._rules = TradingRules() if saved is None else saved.rules
         self._account = self._new_account(None if saved is None else saved.state)
         self._trades = 0 if saved is None else saved.trades
         self._wins = 0 if saved is None else saved.wins
@@ -161,11 +156,13 @@ class PaperBot:
 
     # Beginning
 
-    def begin(self, history: Ohlcv, at_us: int) -> None:
+    def begin(self, history: Ohlcv, rules: TradingRules, at_us: int) -> None:
         """Start afresh on `history`, the newest stored candles: what closed before the start only warms up.
 
-        `at_us` is the start, where the bot does not know of one.
+        `rules` hold from now on. `at_us` is the start, where the bot does not know of one.
         """
+        self._rules = rules
+        self._account = self._new_account(self._account.state)
         self._stream = self.strategy.stream()
         started_us = at_us if self.started_us is None else self.started_us
         self.trade_from_us = first_traded(int(history.opened_at_us[-1]), self.timeframe, started_us)
@@ -390,6 +387,7 @@ class PaperBot:
         if self.has_position:
             return
         self.state = checked(self.state, BotState.STOPPED)
+        self.health = ""
         self._news.settle = _STAY_STOPPED
         self._news.events.append(
             BotEvent(at_us=at_us, who="runner", what="stopped", why="the position is closed")

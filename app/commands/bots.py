@@ -202,7 +202,8 @@ def _document(item: msgspec.Struct) -> dict[str, Any]:
         if isinstance(value, msgspec.Struct):
             value = _document(value)
         if field.endswith("_us"):
-            field = field.removesuffix("_us").removesuffix("_at") + "_at"
+            field = field.removesuffix("_us")
+            field = field if field.split("_")[-1] == "at" else f"{field}_at"
             value = None if value is None else _iso(value)
         document[field] = value
     return document

@@ -125,13 +125,16 @@ class _ScriptedStream:
 class MemoryCandles:
     """Satisfies CandleReader. `away` makes every read fail as a database that cannot answer."""
 
-    def __init__(self, *series: tuple[Market, Ohlcv], instrument: Instrument | None = None) -> None:
+    def __init__(self, *series: tuple[Market, Ohlcv]) -> None:
         self._series = {(market, ohlcv.timeframe): ohlcv for market, ohlcv in series}
-        self._instrument = instrument
+        self._instrument: Instrument | None = None
         self.away = False
 
     def put(self, market: Market, ohlcv: Ohlcv) -> None:
         self._series[market, ohlcv.timeframe] = ohlcv
+
+    def learn(self, instrument: Instrument) -> None:
+        self._instrument = instrument
 
     def candles(
         self,

@@ -64,9 +64,15 @@ def test_a_target_outside_the_table_is_a_programming_error() -> None:
         checked(BotState.STOPPING, BotState.RUNNING)
 
 
-@pytest.mark.parametrize("command", [BotCommand.START, BotCommand.PAUSE, BotCommand.STOP])
-def test_nothing_can_be_asked_of_a_bot_that_is_closing_its_position(command: BotCommand) -> None:
+@pytest.mark.parametrize("command", [BotCommand.START, BotCommand.PAUSE, BotCommand.DELETE])
+def test_a_bot_that_is_closing_its_position_finishes_first(command: BotCommand) -> None:
     assert not allows(command, BotState.STOPPING, BotState.STOPPED)
+
+
+def test_a_bot_whose_market_has_died_can_be_told_to_stop_without_closing_its_position() -> None:
+    assert allows(BotCommand.STOP, BotState.STOPPING, BotState.STOPPED)
+    assert next_state(BotState.STOPPING, BotState.STOPPED, must_flatten=True) is None
+    assert next_state(BotState.STOPPING, BotState.STOPPED, must_flatten=False) is BotState.STOPPED
 
 
 def test_a_bot_asked_to_start_cannot_be_deleted_before_the_runner_looks() -> None:

@@ -75,7 +75,7 @@ async def test_a_file_becomes_a_running_bot(tmp_path: Path) -> None:
 
     await run_until(store, tmp_path, "trend", BotState.RUNNING)
 
-    assert [event.what for event in reversed(store.events)] == ["created", "running"]
+    assert [event.what for event in reversed(store.events)] == ["created", "running", "not rounded"]
 
 
 def test_files_are_adopted_once(tmp_path: Path) -> None:

@@ -3,10 +3,12 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager
+from decimal import Decimal
 
 import msgspec
 import pytest
 import structlog
+from structlog.typing import EventDict
 
 from bots.bot_runner import BotRunner
 from bots.config import BotConfig
@@ -17,6 +19,7 @@ from bots.paper_bot import candles_of
 from bots.service import BotService
 from data.errors import InvalidInput, Problem
 from data.messages import CandleUpdate
+from data.models import Instrument, InstrumentKind
 from strategies.base import Strategy
 from tests.bots.bot_fakes import (
     BTC,
@@ -95,9 +98,9 @@ class Desk:
 
 
 @pytest.fixture(autouse=True)
-def _quiet() -> Iterator[None]:
-    with structlog.testing.capture_logs():
-        yield
+def logs() -> Iterator[list[EventDict]]:
+    with structlog.testing.capture_logs() as captured:
+        yield captured
 
 
 async def until(look: Callable[[], bool]) -> None:
@@ -239,6 +242,7 @@ async def test_pause_start_and_stop_are_obeyed() -> None:
     assert whats == [
         "created",
         "running",
+        "not rounded",
         "asked to pause",
         "paused",
         "asked to start",
@@ -282,6 +286,36 @@ async def test_a_bot_without_candles_waits_for_the_first_and_says_so() -> None:
         await until(desk.taken(9))
 
     assert desk.fills() == [(OrderReason.ENTRY, 6)]
+
+
+async def test_a_bot_obeys_the_instrument_even_if_that_came_after_its_start() -> None:
+    desk = Desk()
+    desk.candles.put(BTC, minutes([]))
+    desk.store.add(bot_config())
+    async with desk.running():
+        await until(lambda: desk.state() is BotState.RUNNING)
+        desk.candles.learn(
+            Instrument(
+                exchange="binance",
+                symbol="BTC-USDT",
+                venue_symbol="BTCUSDT",
+                kind=InstrumentKind.SPOT,
+                base="BTC",
+                quote="USDT",
+                tick_size=Decimal("0.01"),
+                lot_size=Decimal("0.5"),
+                min_quantity=Decimal("0.5"),
+                min_notional=Decimal(5),
+            )
+        )
+        desk.extend(5)
+        await until(desk.taken(5))
+        desk.extend(7)
+        await until(desk.taken(7))
+
+    (fill,) = [fill for step in desk.store.steps("trend") for fill in step.fills]
+    assert fill.quantity == Decimal("96.5")
+    assert "not rounded" not in [event.what for event in desk.store.events]
 
 
 async def test_an_open_heard_on_the_bus_fills_before_the_candle_closes() -> None:
@@ -341,7 +375,7 @@ async def test_a_message_nobody_can_read_does_no_harm() -> None:
         await until(desk.taken(7))
 
 
-async def test_a_database_that_goes_away_costs_nothing_but_time() -> None:
+async def test_a_database_that_goes_away_costs_nothing_but_time(logs: list[EventDict]) -> None:
     desk = Desk()
     desk.store.add(bot_config())
     async with desk.running():
@@ -360,6 +394,8 @@ async def test_a_database_that_goes_away_costs_nothing_but_time() -> None:
 
     assert desk.fills() == [(OrderReason.ENTRY, 6), (OrderReason.EXIT_SIGNAL, 9)]
     assert "restarted" not in [event.what for event in desk.store.events]
+    # A step whose answer got lost is known again, not taken for somebody else's.
+    assert "bot_moved_elsewhere" not in [entry["event"] for entry in logs]
 
 
 async def test_a_step_that_cannot_be_stored_fails_its_bot_alone() -> None:

@@ -78,10 +78,10 @@ class Stored:
 
 
 def started(strategy: ScriptedStrategy, history: Ohlcv, **config: Any) -> PaperBot:
-    bot = PaperBot(empty_record(), bot_config(**config), strategy, RULES)
+    bot = PaperBot(empty_record(), bot_config(**config), strategy)
     bot.restart_clock(T0 + 10 * DAY)
     bot.move(BotState.RUNNING, at_us=T0, why="test")
-    bot.begin(history, T0)
+    bot.begin(history, RULES, T0)
     return bot
 
 
@@ -118,7 +118,7 @@ def test_a_bot_fed_candle_by_candle_fills_like_the_backtest_of_the_same_candles(
     assert curve == pytest.approx(result.equity.tolist())
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=30, deadline=None)
 @given(
     cuts=st.sets(st.integers(5, 19), max_size=6),
     live_opens=st.sets(st.integers(5, 19)),
@@ -163,11 +163,11 @@ def test_killed_anywhere_it_ends_like_its_undisturbed_twin(
 def test_candles_that_closed_before_the_start_only_warm_up() -> None:
     strategy = ScriptedStrategy({T0 + i * MINUTE: "long_entry" for i in range(20)})
     candles = minutes(CLOSES)
-    bot = PaperBot(empty_record(), bot_config(), strategy, RULES)
+    bot = PaperBot(empty_record(), bot_config(), strategy)
     started_us = T0 + 7 * MINUTE + 10 * SECOND_US
     bot.restart_clock(started_us)
     bot.move(BotState.RUNNING, at_us=started_us, why="test")
-    bot.begin(candles.rows(0, 3), started_us)  # the store lags a few minutes behind
+    bot.begin(candles.rows(0, 3), RULES, started_us)  # the store lags a few minutes behind
 
     for candle in candles_of(candles.rows(3, 20), BTC):
         bot.take(candle, no_finer)

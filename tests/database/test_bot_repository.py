@@ -326,6 +326,26 @@ def test_only_one_process_may_claim_the_bots(store_url: str) -> None:
     second.close()
 
 
+def test_a_claim_whose_connection_broke_is_lost_and_free_for_others(store_url: str) -> None:
+    first, second = BotRepository(store_url), BotRepository(store_url)
+    claim = first.claim()
+    assert claim is not None
+    with psycopg.connect(libpq_url(store_url), autocommit=True) as connection:
+        connection.execute(
+            "SELECT pg_terminate_backend(pid) FROM pg_locks"
+            " WHERE locktype = 'advisory' AND database = (SELECT oid FROM pg_database"
+            " WHERE datname = current_database())"
+        )
+
+    assert not claim.held()
+    claim.release()
+    other = second.claim()
+    assert other is not None
+    other.release()
+    first.close()
+    second.close()
+
+
 def test_open_positions_can_be_queried(repository: BotRepository, store_url: str) -> None:
     repository.commit([full_step(created(repository, "holder"), 1)])
     with psycopg.connect(libpq_url(store_url)) as connection:
