@@ -380,3 +380,17 @@ async def test_a_server_that_goes_away_is_a_transient_error_and_all_works_again_
     await writer.save(batch_of(trades=trades_of(market, 6, 9), runs=[(market, run_of(1, 9))]))
     assert len(reader.trades(market)) == 9
     assert reader.runs(market) == [run_of(1, 9)]
+
+
+async def test_a_restart_between_two_reads_or_two_writes_goes_unnoticed(
+    postgres: EmbeddedPostgres, writer: MarketRepository, reader: CandleRepository, market: Market
+) -> None:
+    await writer.save(batch_of(trades=trades_of(market, 1, 5)))
+    assert len(reader.trades(market)) == 5
+
+    postgres.stop()
+    postgres.start()
+
+    assert len(reader.trades(market)) == 5
+    await writer.save(batch_of(trades=trades_of(market, 6, 9)))
+    assert len(reader.trades(market)) == 9

@@ -153,7 +153,7 @@ async def test_both_sides_come_back_after_redis_was_away(valkey: EmbeddedValkey)
     await bus.publish("news.lost", b"2")
     await until(lambda: not bus.connected)
     for number in range(8):
-        await bus.publish("news.waiting", b"%d" % number)
+        await bus.remember(f"waiting.{number}", b"%d" % number, ttl_s=100)
     assert bus.dropped == 3
     valkey.start()
 
@@ -161,6 +161,8 @@ async def test_both_sides_come_back_after_redis_was_away(valkey: EmbeddedValkey)
     await bus.publish("news.after", b"3")
     await until(lambda: ("news.after", b"3") in listener.heard)
     assert bus.connected
+    waited = [await bus.recall(f"waiting.{number}") for number in range(8)]
+    assert waited == [None, None, None, b"3", b"4", b"5", b"6", b"7"]
     await listener.stop()
     await bus.close()
 
