@@ -220,8 +220,8 @@ def inferred_okx(venue_symbol: str, price_decimals: int, size_decimals: int) -> 
         price_decimals=price_decimals,
         size_decimals=size_decimals,
         min_notional=Decimal(0),
-        # Contracts quoted in dollars are worth dollars, the others coins.
-        contract_currency="" if kind == "SPOT" else ("USD" if quote == "USD" else base),
+        # Swaps and futures quoted in dollars are worth dollars; the others, and options, coins.
+        contract_currency="" if kind == "SPOT" else "USD" if quote == "USD" and kind != "OPTION" else base,
     )
 
 

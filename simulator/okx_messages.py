@@ -138,7 +138,7 @@ def instrument_row(instrument: SimInstrument, listed_at_ms: int) -> Mapping[str,
         "baseCcy": instrument.base if spot else "",
         "category": "1",
         "ctMult": "" if spot else "1",
-        "ctType": "" if spot else "linear" if instrument.base_per_size is not None else "inverse",
+        "ctType": _contract_type(instrument),
         "ctVal": "" if spot else f"{instrument.contract_value.normalize():f}",
         "ctValCcy": "" if spot else instrument.contract_currency,
         "expTime": "",
@@ -163,6 +163,12 @@ def instrument_row(instrument: SimInstrument, listed_at_ms: int) -> Mapping[str,
         "uly": "" if spot else family,
         "upcChg": [],
     }
+
+
+def _contract_type(instrument: SimInstrument) -> str:
+    if instrument.kind in ("SPOT", "OPTION"):
+        return ""
+    return "inverse" if instrument.base_per_size is None else "linear"
 
 
 def ticker_row(

@@ -113,6 +113,9 @@ def test_three_okx_connections_are_merged_by_receive_time(shared_data: Path) -> 
         "FUTURES",
         "OPTION",
     }
+    worth = {name: (found.contract_currency, found.base_per_size) for name, found in symbols.items()}
+    assert worth["BTC-USD-210924-66000-C"] == ("BTC", 1)
+    assert worth["TRX-USDT-210924"] == ("TRX", 1)
 
 
 def test_an_instruments_file_names_steps_and_contract_values(shared_data: Path) -> None:
