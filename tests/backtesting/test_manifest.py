@@ -8,9 +8,9 @@ from decimal import Decimal
 import msgspec
 import numpy as np
 
-from backtesting.document import document_of, encoded
+from backtesting.document import document_of, encoded, iso_times
 from backtesting.engine import BacktestResult, run_backtest
-from backtesting.manifest import Manifest, Source, data_hash, differences, manifest_of
+from backtesting.manifest import Manifest, Source, data_hash, differences, iso_time, manifest_of
 from bots.orders import Costs, TradingRules
 from data.timeframes import Timeframe
 from tests.backtesting.series import GivenSignals, ohlcv_of, signals_at
@@ -102,3 +102,8 @@ def test_an_open_trade_is_shown_marked_and_net_of_its_fee() -> None:
     shown = document_of(result, manifest_of(result, SOURCE))["open_trade"]
     assert shown["quantity"] == 9
     assert shown["unrealised_pnl"] == Decimal("18") - Decimal("0.909")
+
+
+def test_many_times_are_written_as_one_is() -> None:
+    at_us = np.array([0, 86_399, 86_400, 1_704_067_261, 4_102_444_799], dtype=np.int64) * 1_000_000
+    assert iso_times(at_us) == [iso_time(value) for value in at_us.tolist()]
