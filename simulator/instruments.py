@@ -290,7 +290,8 @@ def with_row(instrument: SimInstrument, row: Mapping[str, Any]) -> SimInstrument
     """The instrument with the steps of the venue's own row; decimals grow to hold both row and trades."""
     if instrument.exchange == OKX:
         tick, lot, smallest = str(row["tickSz"]), str(row["lotSz"]), str(row["minSz"])
-        contract_value, contract_currency = Decimal(row.get("ctVal") or 1), str(row.get("ctValCcy") or "")
+        contract_value = Decimal(row.get("ctVal") or 1) * Decimal(row.get("ctMult") or 1)
+        contract_currency = str(row.get("ctValCcy") or "")
         min_notional = Decimal(0)
     else:
         filters = {entry["filterType"]: entry for entry in row["filters"]}

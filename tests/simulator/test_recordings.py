@@ -113,9 +113,9 @@ def test_three_okx_connections_are_merged_by_receive_time(shared_data: Path) -> 
         "FUTURES",
         "OPTION",
     }
-    worth = {name: (found.contract_currency, found.base_per_size) for name, found in symbols.items()}
-    assert worth["BTC-USD-210924-66000-C"] == ("BTC", 1)
-    assert worth["TRX-USDT-210924"] == ("TRX", 1)
+    worth = {name: f"{found.base_per_size} {found.contract_currency}" for name, found in symbols.items()}
+    assert worth["BTC-USD-210924-66000-C"] == "1 BTC"
+    assert worth["TRX-USDT-210924"] == "1 TRX"
 
 
 def test_an_instruments_file_names_steps_and_contract_values(shared_data: Path) -> None:
