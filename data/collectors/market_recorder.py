@@ -34,7 +34,8 @@ class MarketRecorder:
         self.verified = False
         self.changed = False  # since the forming candles were last told
         self.live_messages = 0  # that brought trades
-        self.heard_s = 0.0  # loop time of the last of them, or of the connection
+        self.noticed_messages = 0  # of those, when its watcher last looked
+        self.heard_s = 0.0  # loop time when its watcher noticed the last of them, or of the connection
         self.checked_s = 0.0  # loop time of the last comparison with REST
         self.late_us: list[int] = []  # times of stored trades that closed candles lack
         self._unsaved = unsaved

@@ -114,6 +114,7 @@ class TradeCollector:
         self._unknown_symbols: list[str] = []
         self._malformed = 0
         self._lag_ms = 0.0
+        self._lag_due = True
         self._rate = _Rate()
 
     async def run(self) -> NoReturn:
@@ -180,11 +181,12 @@ class TradeCollector:
         recorder = self._recorders.get(symbol)
         if recorder is None:
             return
-        stream.last_trade_s = recorder.heard_s = asyncio.get_running_loop().time()
         recorder.live_messages += 1
         if parsed.merged:
             recorder.sequencer.expect_through(parsed.merged[2])
-        if trades:
+        if trades and self._lag_due:
+            # Once for each report: a clock read for each trade would cost as much as its candle.
+            self._lag_due = False
             self._lag_ms = (self._clock_us() - trades[-1].traded_at_us) / 1_000
         self._take(recorder, stream, trades)
         if self._unsaved.trades > self._tuning.max_unsaved:
@@ -231,8 +233,11 @@ class TradeCollector:
             if not stream.live:
                 continue
             recorders = [self._recorders[symbol] for symbol in stream.symbols]
+            for recorder in recorders:
+                if recorder.live_messages != recorder.noticed_messages:
+                    recorder.noticed_messages, recorder.heard_s = recorder.live_messages, clock()
             loudest = max(recorders, key=lambda recorder: recorder.heard_s)
-            is_silent = clock() - stream.last_trade_s > self._tuning.silence_s
+            is_silent = clock() - loudest.heard_s > self._tuning.silence_s
             if is_silent:
                 # Without trades it tells no time either, and candles end all the same.
                 with contextlib.suppress(TransientError, BadDataError):
@@ -373,6 +378,7 @@ class TradeCollector:
         while True:
             self._rate.note(asyncio.get_running_loop().time(), self._flusher.stored)
             await self._publisher.publish_health(self._health())
+            self._lag_due = True
             await asyncio.sleep(self._tuning.health_s)
 
     def _health(self) -> CollectorHealth:

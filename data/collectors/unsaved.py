@@ -25,10 +25,11 @@ class _Growing:
         self.candles: list[Candle] = []
         self.ended_runs: list[tuple[Market, TradeRun]] = []
         self.gaps: list[tuple[Market, TradeGap]] = []
-        self.touched: dict[Market, HasRun] = {}
+        # In order of arrival; by identity, for to hash a market costs more than to build its candle.
+        self.touched: dict[HasRun, None] = {}
 
     def sealed(self) -> MarketBatch:
-        current = [(market, market_run) for market, seen in self.touched.items() if (market_run := seen.run)]
+        current = [(seen.market, run) for seen in self.touched if (run := seen.run)]
         return MarketBatch(
             trades=self.trades, candles=self.candles, runs=[*self.ended_runs, *current], gaps=self.gaps
         )
@@ -51,8 +52,9 @@ class UnsavedBatches:
         """Trades of one market, in id order, and the covered candles they closed."""
         growing = self._growing
         growing.trades.extend(trades)
-        growing.candles.extend(candles)
-        growing.touched[market.market] = market
+        if candles:
+            growing.candles.extend(candles)
+        growing.touched[market] = None
         self.trades += len(trades)
         if len(growing.trades) >= self._batch_trades:
             self._seal()

@@ -58,7 +58,6 @@ class VenueStream:
         self.live = False  # subscribed and not lost
         self.connections = 0  # made so far
         self.messages = 0  # of this connection
-        self.last_trade_s = 0.0  # loop time
         self.refusals: dict[str, str] = {}  # topic or request: what the venue said
         self._adapter, self._owner, self._tuning = adapter, owner, tuning
         self._backoff = Backoff(tuning.backoff_first_s, tuning.backoff_longest_s)
@@ -128,7 +127,6 @@ class VenueStream:
             self.connections += 1
             self.messages = 0
             self.refusals.clear()
-            self.last_trade_s = asyncio.get_running_loop().time()
             requests = self._adapter.subscribe_requests(self.symbols)
             self._unacknowledged = {topic: request for request in requests for topic in request.topics}
             tending = asyncio.create_task(self._tend(socket, requests))
