@@ -1,0 +1,87 @@
+"""Compiles the fill kernel for all its callers, so that the first run after an installation need not wait.
+
+What is compiled lies in a cache beside the modules, or in the user's cache folder where that cannot be written.
+"""
+
+from __future__ import annotations
+
+from decimal import Decimal
+
+import numpy as np
+
+from backtesting.engine import simulate
+from bots.fill_records import flat_state, terms_of
+from bots.orders import Costs, TradingRules
+from bots.paper_account import PaperAccount
+from data.models import Candle, Ohlcv
+from data.timeframes import Timeframe
+from strategies.base import Decision, Protection, Signals, Sizing
+
+
+def warm_up() -> None:
+    """Take every path into compiled code once: seconds when it is cached, a minute when it is not."""
+    costs, rules, protection, sizing = Costs(), TradingRules(), Protection(), Sizing()
+    price, never = np.ones(2), np.zeros(2, dtype=np.bool_)
+    ohlcv = Ohlcv(
+        timeframe=Timeframe.M1,
+        opened_at_us=np.array([0, Timeframe.M1.us]),
+        open=price,
+        high=price,
+        low=price,
+        close=price,
+        volume=price,
+    )
+    simulate(
+        Signals(long_entry=~never, long_exit=never, short_entry=never, short_exit=never),
+        ohlcv,
+        state=flat_state(Decimal(100)),
+        terms=terms_of(costs, rules, protection, sizing),
+        close_at_end=True,
+    )
+    account = PaperAccount(
+        capital=Decimal(100), costs=costs, rules=rules, protection=protection, sizing=sizing
+    )
+    account.close_candle(_candle(0))
+    account.decide(
+        Decision(
+            strategy="warm-up",
+            version="",
+            opened_at_us=0,
+            close=1.0,
+            long_entry=True,
+            long_exit=False,
+            short_entry=False,
+            short_exit=False,
+            record={},
+        )
+    )
+    account.open_candle(Timeframe.M1.us, 1.0)
+    restored = PaperAccount(
+        capital=Decimal(100),
+        costs=costs,
+        rules=rules,
+        protection=protection,
+        sizing=sizing,
+        state=account.state,
+    )
+    restored.close_candle(_candle(Timeframe.M1.us))
+    restored.flatten(2 * Timeframe.M1.us, 1.0)
+
+
+def _candle(opened_at_us: int) -> Candle:
+    return Candle(
+        exchange="",
+        symbol="",
+        timeframe=Timeframe.M1,
+        opened_at_us=opened_at_us,
+        open=1.0,
+        high=1.0,
+        low=1.0,
+        close=1.0,
+        volume=1.0,
+        trades=1,
+    )
+
+
+if __name__ == "__main__":
+    warm_up()
