@@ -66,17 +66,7 @@ def simulate(
     Raises RejectedError where an amount cannot be counted.
     """
     state = state.copy()
-    columns = fill_records.Columns(
-        ohlcv.opened_at_us,
-        ohlcv.open,
-        ohlcv.high,
-        ohlcv.low,
-        ohlcv.close,
-        signals.long_entry,
-        signals.long_exit,
-        signals.short_entry,
-        signals.short_exit,
-    )
+    columns = fill_records.columns_of(ohlcv, signals)
     equity = np.empty(len(ohlcv))
     chunks = []
     row, capacity = 0, _FIRST_CAPACITY

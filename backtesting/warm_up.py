@@ -1,6 +1,7 @@
 """Compiles the fill kernel for all its callers, so that the first run after an installation need not wait.
 
-What is compiled lies in a cache beside the modules, or in the user's cache folder where that cannot be written.
+What is compiled lies in a cache beside the modules, or in the user's cache folder where that one cannot be
+written.
 """
 
 from __future__ import annotations

@@ -8,7 +8,7 @@ constants here: touch `bots/fills.py` as well.
 from __future__ import annotations
 
 from decimal import Decimal
-from typing import Final, NamedTuple, TypeAlias
+from typing import Any, Final, NamedTuple, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from bots.orders import Costs, OrderReason, TradingRules
 from data.errors import InvalidInput, Problem, RejectedError
 from data.models import BoolArray, FloatArray, IntArray, Ohlcv
-from strategies.base import Protection, Sizing
+from strategies.base import Protection, Signals, Sizing
 
 CASH_DECIMALS: Final = 40  # cash is counted in 1e-40 of the quote currency
 QUANTITY_DIGITS: Final = 15  # of a quantity that no lot size rounds
@@ -249,9 +249,34 @@ def raise_error(state: Records) -> None:
         )
 
 
+def columns_of(ohlcv: Ohlcv, signals: Signals) -> Columns:
+    """Candles and signals as the kernel reads them."""
+    return Columns(
+        _plain(ohlcv.opened_at_us, np.int64),
+        _plain(ohlcv.open, np.float64),
+        _plain(ohlcv.high, np.float64),
+        _plain(ohlcv.low, np.float64),
+        _plain(ohlcv.close, np.float64),
+        _plain(signals.long_entry, np.bool_),
+        _plain(signals.long_exit, np.bool_),
+        _plain(signals.short_entry, np.bool_),
+        _plain(signals.short_exit, np.bool_),
+    )
+
+
 def finer_columns(finer: Ohlcv | None) -> Finer:
     """The columns of finer candles that the kernel reads; empty ones where there are none."""
     if finer is None:
         nothing = np.empty(0)
         return Finer(np.empty(0, dtype=np.int64), nothing, nothing, nothing)
-    return Finer(finer.opened_at_us, finer.open, finer.high, finer.low)
+    return Finer(
+        _plain(finer.opened_at_us, np.int64),
+        _plain(finer.open, np.float64),
+        _plain(finer.high, np.float64),
+        _plain(finer.low, np.float64),
+    )
+
+
+def _plain(column: NDArray[Any], kind: type[np.generic]) -> NDArray[Any]:
+    # Numba compiles once more, for many seconds, for arrays that are read-only, strided or of another kind.
+    return np.require(column, dtype=kind, requirements=("C", "W"))
