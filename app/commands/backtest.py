@@ -298,7 +298,9 @@ def _read_store(source: Source, strategy: Strategy) -> tuple[Ohlcv, TradingRules
         instrument = repository.instrument(market)
         known = ", ".join(map(str, repository.markets()))
     if len(ohlcv) == 0:
-        expected = f"no {strategy.timeframe} candles are stored in this span; there are some of: {known or '-'}"
+        expected = (
+            f"no {strategy.timeframe} candles are stored in this span; there are some of: {known or '-'}"
+        )
         raise InvalidInput(Problem(where="--symbol", field="", value=str(market), expected=expected))
     if instrument is None:
         return ohlcv, None
