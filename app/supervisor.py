@@ -459,8 +459,10 @@ class Supervisor:
             echo=self._echo,
         )
 
-    async def run(self, *, started: Callable[[], None] | None = None) -> None:
-        """Start all, call `started`, wait for SIGINT, SIGTERM or `ask_to_stop`, and stop all.
+    async def run(
+        self, *, started: Callable[[], None] | None = None, stopping: Callable[[], None] | None = None
+    ) -> None:
+        """Start all, call `started`, wait for SIGINT, SIGTERM or `ask_to_stop`, call `stopping`, stop all.
 
         A second signal stops waiting for children that take their time. Raises what a service raises that
         cannot start at all; by then everything is stopped again.
@@ -481,6 +483,8 @@ class Supervisor:
             for task in (starting, stop_asked):
                 task.cancel()
             await asyncio.gather(starting, stop_asked, return_exceptions=True)
+            if stopping is not None:
+                stopping()
             await self.stop()
             for number in (signal.SIGINT, signal.SIGTERM):
                 loop.remove_signal_handler(number)

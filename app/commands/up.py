@@ -104,7 +104,8 @@ def _children(installation: Installation, urls: RunningServices, *, host: str, p
             "BINANCE_WS_URL": ws,
         }
     children += [
-        ChildSpec(name="collect", argv=_program("collect"), env=environment),
+        # A manager: it gives each collector its own time to store what it still holds.
+        ChildSpec(name="collect", argv=_program("collect"), env=environment, grace_s=30),
         ChildSpec(name="bots", argv=_program("bots", "run"), env=environment),
         ChildSpec(
             name="web",
@@ -158,8 +159,13 @@ async def _run(supervisor: Supervisor, installation: Installation, urls: Running
 
     async with bus_at(urls.redis_url) as bus:
         news = asyncio.create_task(_tell_venues(bus))
+
+        def stopping() -> None:
+            news.cancel()
+            click.echo("stopping")
+
         try:
-            await supervisor.run(started=started)
+            await supervisor.run(started=started, stopping=stopping)
         finally:
             news.cancel()
             with contextlib.suppress(asyncio.CancelledError):

@@ -35,4 +35,13 @@ def command(host: str | None, port: int | None) -> None:
         web_page(settings, services, host=host) as page,
     ):
         # One process, one loop: the live hub keeps its tabs in memory.
-        uvicorn.run(page, host=host, port=port, log_config=None, access_log=False, server_header=False)
+        uvicorn.run(
+            page,
+            host=host,
+            port=port,
+            log_config=None,
+            access_log=False,
+            server_header=False,
+            # Open tabs hold their WebSocket for ever.
+            timeout_graceful_shutdown=2,
+        )

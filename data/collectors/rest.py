@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
 from typing import Protocol
 
 from data.collectors.rate_limit import TokenBucket
@@ -36,11 +37,11 @@ class VenueRest:
         self._common_bucket = TokenBucket(adapter.limits.rest)
         self._venue_time: tuple[float, int] | None = None  # loop time when it was asked for, and the answer
 
-    async def instruments(self) -> list[Instrument]:
-        """Everything the venue trades that the adapter understands."""
+    async def instruments(self, symbols: Sequence[str]) -> list[Instrument]:
+        """These symbols, as far as the venue trades them and we understand them, and others of their kind."""
         return [
             instrument
-            for request in self._adapter.instruments_requests()
+            for request in self._adapter.instruments_requests(symbols)
             for instrument in self._adapter.parse_instruments(await self._get(request))
         ]
 

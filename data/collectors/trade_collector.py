@@ -293,7 +293,7 @@ class TradeCollector:
     # Starting
 
     async def _prepare(self) -> None:
-        instruments = await self._patiently(self._rest.instruments)
+        instruments = await self._patiently(lambda: self._rest.instruments(self._settings.symbols))
         chosen = self._chosen(instruments)
         self._adapter.use(chosen)
         await self._patiently(lambda: self._writer.save_instruments(chosen))

@@ -144,8 +144,8 @@ class ExchangeAdapter(ABC):
         """What one message says. Raises MalformedMessage."""
 
     @abstractmethod
-    def instruments_requests(self) -> list[RestRequest]:
-        """The requests that list what the venue trades."""
+    def instruments_requests(self, symbols: Sequence[str]) -> list[RestRequest]:
+        """The requests whose replies list these symbols, among others, if the venue trades them."""
 
     @abstractmethod
     def parse_instruments(self, reply: object) -> list[Instrument]:

@@ -194,7 +194,7 @@ class BinanceAdapter(ExchangeAdapter):
             return OtherMessage()
         raise MalformedMessage(self.name, message)
 
-    def instruments_requests(self) -> list[RestRequest]:
+    def instruments_requests(self, symbols: Sequence[str]) -> list[RestRequest]:
         return [RestRequest(path="exchangeInfo", params={}, weight=20)]
 
     def parse_instruments(self, reply: object) -> list[Instrument]:

@@ -52,7 +52,12 @@ _BARS = {
     Timeframe.D1: "1Dutc",
     Timeframe.W1: "1Wutc",
 }
-_KINDS = {"SPOT": InstrumentKind.SPOT, "SWAP": InstrumentKind.PERPETUAL, "FUTURES": InstrumentKind.FUTURE}
+_KINDS = {
+    "SPOT": InstrumentKind.SPOT,
+    "SWAP": InstrumentKind.PERPETUAL,
+    "FUTURES": InstrumentKind.FUTURE,
+    "OPTION": InstrumentKind.OPTION,
+}
 
 
 class _TradeRow(msgspec.Struct, gc=False):
@@ -244,8 +249,10 @@ class OkxAdapter(ExchangeAdapter):
             return OtherMessage()
         raise MalformedMessage(self.name, message)
 
-    def instruments_requests(self) -> list[RestRequest]:
-        return [RestRequest(path=_INSTRUMENTS_PATH, params={"instType": kind}) for kind in ("SPOT", "SWAP")]
+    def instruments_requests(self, symbols: Sequence[str]) -> list[RestRequest]:
+        # Options come by family alone, thousands of them, and few desks want futures: only what is named.
+        lists = dict.fromkeys(_instrument_list(symbol) for symbol in symbols)
+        return [RestRequest(path=_INSTRUMENTS_PATH, params=dict(params)) for params in lists]
 
     def parse_instruments(self, reply: object) -> list[Instrument]:
         try:
@@ -357,11 +364,24 @@ def _trade(symbol: str, contract_size: Decimal | None, row: _TradeRow) -> Trade:
     )
 
 
+def _instrument_list(symbol: str) -> tuple[tuple[str, str], ...]:
+    """Parameters of the list with "BTC-USDT", with "BTC-USDT-PERP", or with a dated contract's own id."""
+    parts = symbol.split("-")
+    if len(parts) == 2:
+        return (("instType", "SPOT"),)
+    if parts[-1] == "PERP":
+        return (("instType", "SWAP"),)
+    if len(parts) == 3:
+        return (("instType", "FUTURES"),)
+    return (("instType", "OPTION"), ("instFamily", f"{parts[0]}-{parts[1]}"))
+
+
 def _is_usable(row: _InstrumentRow) -> bool:
     """Inverse contracts are worth so much quote currency, and one not listed yet may lack its steps."""
     if row.instType not in _KINDS or not (row.tickSz and row.lotSz and row.minSz):
         return False
-    return row.instType == "SPOT" or (row.ctType == "linear" and bool(row.ctVal))
+    base = (row.uly or row.instFamily).partition("-")[0]
+    return row.instType == "SPOT" or (row.ctValCcy == base and bool(row.ctVal))
 
 
 def _instrument(row: _InstrumentRow) -> Instrument:

@@ -38,12 +38,14 @@ class Program:
                 stderr=stderr,
                 text=True,
             )
-        threading.Thread(target=self._read, daemon=True).start()
+        self._reader = threading.Thread(target=self._read, daemon=True)
+        self._reader.start()
 
     def _read(self) -> None:
         assert self.process.stdout is not None
-        for line in self.process.stdout:
-            self._lines.put(line)
+        with self.process.stdout as stdout:
+            for line in stdout:
+                self._lines.put(line)
 
     def line(self, *, timeout_s: float = 30) -> str:
         """The next line of standard output."""
@@ -66,6 +68,7 @@ class Program:
         """`kill -9`, and nothing else."""
         self.process.send_signal(signal.SIGKILL)
         self.process.wait(10)
+        self._reader.join(10)
 
     def end(self, *, timeout_s: float = 20) -> int:
         """Ask it to end as Ctrl-C would; its exit status."""
@@ -79,6 +82,7 @@ class Program:
                 for child in family:
                     child.kill()
                 raise AssertionError(f"{self} did not end within {timeout_s} s\n{self.told()}") from None
+        self._reader.join(10)
         return self.process.returncode
 
     def told(self) -> str:
@@ -96,8 +100,7 @@ def running(*arguments: str, environment: Mapping[str, str], log: Path) -> Itera
     try:
         yield program
     finally:
-        if program.process.poll() is None:
-            program.end()
+        program.end()
 
 
 def bare_environment() -> dict[str, str]:

@@ -217,3 +217,28 @@ def test_replies_of_another_shape_are_malformed(okx: OkxAdapter, reply: object) 
         okx.parse_instruments(reply)
     with pytest.raises(MalformedMessage):
         okx.parse_server_time(reply)
+
+
+def test_instruments_are_asked_for_by_the_kinds_that_the_symbols_need() -> None:
+    symbols = ["BTC-USDT", "ETH-USDT", "BTC-USDT-PERP", "TRX-USDT-210924", "BTC-USD-210924-66000-C"]
+    asked = [dict(request.params) for request in OkxAdapter().instruments_requests(symbols)]
+    assert asked == [
+        {"instType": "SPOT"},
+        {"instType": "SWAP"},
+        {"instType": "FUTURES"},
+        {"instType": "OPTION", "instFamily": "BTC-USD"},
+    ]
+
+
+def test_a_contract_is_understood_if_it_is_worth_so_much_base_currency() -> None:
+    row = {"instId": "BTC-USD-220514-22000-C", "instType": "OPTION", "ctVal": "1", "ctMult": "0.1", "uly": "BTC-USD",
+           "ctValCcy": "BTC", "ctType": "", "tickSz": "0.0005", "lotSz": "1", "minSz": "1", "state": "live"}  # fmt: skip
+    inverse = {
+        **row,
+        "instId": "BTC-USD-220520",
+        "instType": "FUTURES",
+        "ctValCcy": "USD",
+        "ctType": "inverse",
+    }
+    (option,) = OkxAdapter().parse_instruments({"data": [row, inverse]})
+    assert (option.symbol, option.contract_size) == ("BTC-USD-220514-22000-C", Decimal("0.1"))
