@@ -1,7 +1,7 @@
 """The fill rules, once: compiled code that backtests run over whole arrays and bots candle by candle.
 
 Every price, level, quantity and cash amount that decides something is an exact decimal. Doubles only sort out
-quickly which candles can matter. The rules themselves stand in docs/decisions/fill-rules.md.
+quickly which candles can matter. The rules themselves stand in docs/decisions/0005-fill-rules.md.
 
 All that a run carries from candle to candle is one `STATE` record, so a run over a span equals the runs over
 its two halves, and `open_candle`, `close_candle` and `decide` one by one equal `run_candles`.
