@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from datetime import UTC, datetime
 from decimal import Decimal
 
@@ -11,6 +11,7 @@ import numpy as np
 import pyarrow as pa
 
 from data.candles import BuiltCandles
+from data.coverage import TradeRepair, VenueOutage
 from data.files.trade_columns import TradeColumns
 from data.models import (
     Candle,
@@ -157,6 +158,61 @@ class MarketReads:
             """
         )
         return list(zip(ints(table, "before").tolist(), ints(table, "trade_id").tolist(), strict=True))
+
+    def times_of_ids(self, market: Market, trade_ids: Collection[int]) -> dict[int, int]:
+        """When these trades happened, by id, as far as they are stored."""
+        if not trade_ids:
+            return {}
+        wanted = ", ".join(f"{trade_id:d}" for trade_id in trade_ids)
+        table = self._reader.read(
+            f"SELECT trade_id, traded_at FROM trades WHERE {self._of(market)} AND trade_id IN ({wanted})"
+        )
+        return dict(zip(ints(table, "trade_id").tolist(), ints(table, "traded_at").tolist(), strict=True))
+
+    def repairs(self, market: Market) -> list[TradeRepair]:
+        """Ids that were fetched later than they came, ascending."""
+        table = self._reader.read(
+            "SELECT first_id, last_id, start_at, end_at, reason, coalesce(repaired_at, 'epoch') AS repaired_at "
+            f"FROM trade_repairs WHERE {self._of(market)} ORDER BY first_id"
+        )
+        names = ("first_id", "last_id", "start_at", "end_at", "repaired_at")
+        columns = [ints(table, name).tolist() for name in names]
+        return [
+            TradeRepair(
+                first_id=first_id,
+                last_id=last_id,
+                start_us=start_us,
+                end_us=end_us,
+                reason=reason,
+                repaired_at_us=repaired_at_us or None,
+            )
+            for first_id, last_id, start_us, end_us, repaired_at_us, reason in zip(
+                *columns, table.column("reason").to_pylist(), strict=True
+            )
+        ]
+
+    def outages(self, market: Market) -> list[VenueOutage]:
+        """When the venue did not trade this market, as far as that is known; ascending."""
+        table = self._reader.read(
+            f"SELECT start_at, end_at, reason FROM venue_outages WHERE {self._of(market)} ORDER BY start_at"
+        )
+        return [
+            VenueOutage(start_us=start_us, end_us=end_us, reason=reason)
+            for start_us, end_us, reason in zip(
+                ints(table, "start_at").tolist(),
+                ints(table, "end_at").tolist(),
+                table.column("reason").to_pylist(),
+                strict=True,
+            )
+        ]
+
+    def fetched_klines(self, market: Market, timeframe: Timeframe) -> list[tuple[int, int]]:
+        """Spans whose candles were fetched from the venue already, in microseconds; ascending."""
+        table = self._reader.read(
+            f"SELECT start_at, end_at FROM fetched_klines WHERE {self._of(market)} "
+            f"AND timeframe_s = {timeframe.seconds:d} ORDER BY start_at"
+        )
+        return list(zip(ints(table, "start_at").tolist(), ints(table, "end_at").tolist(), strict=True))
 
     def oldest_candle_us(self, market: Market, timeframe: Timeframe) -> int | None:
         """When the oldest stored candle of that length opened."""

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from data.candles import BuiltCandles, candles_from_trades
 from data.models import Market, Ohlcv, TradeRun
 from data.timeframes import Timeframe, floor_to
-from database.coverage import covered
+from data.coverage import covered
 from database.repositories.candle_repository import CandleRepository
 
 _VOLUME_TOLERANCE = 1e-9  # relative: sums of doubles depend on their order

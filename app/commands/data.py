@@ -31,7 +31,7 @@ from data.files.trade_files import write_trades
 from data.models import Market, TradeGap, TradeRun
 from data.stores import MarketBatch
 from data.timeframes import Timeframe, to_us
-from database.coverage import coverage_of
+from data.coverage import coverage_of
 from database.features import Retention
 from database.market_queries import as_candles
 from database.rebuilding import CandleDifference, differences, inside_runs, rebuilt_candles

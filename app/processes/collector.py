@@ -20,7 +20,7 @@ from messaging.redis_publisher import RedisPublisher
 async def collect(settings: Settings, services: RunningServices, venue: VenueSettings) -> None:
     """Record one venue until cancelled."""
     adapter = EXCHANGES[venue.exchange](venue.channel)
-    transport, ws_url = _venue_at(settings, venue.exchange)
+    transport, ws_url = venue_at(settings, venue.exchange)
     async with AsyncExitStack() as stack:
         rest = VenueRest(adapter, transport)
         stack.push_async_callback(rest.close)
@@ -39,7 +39,7 @@ async def collect(settings: Settings, services: RunningServices, venue: VenueSet
         )
 
 
-def _venue_at(settings: Settings, exchange: str) -> tuple[RestTransport, str]:
+def venue_at(settings: Settings, exchange: str) -> tuple[RestTransport, str]:
     """How to reach a venue: its REST transport and the base of its streams."""
     if exchange == "okx":
         return OkxTransport(settings.okx_rest_url), settings.okx_ws_url

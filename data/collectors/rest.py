@@ -62,17 +62,21 @@ class VenueRest:
 
     async def klines(self, symbol: str, timeframe: Timeframe, count: int) -> list[Candle]:
         """The venue's own newest finished candles, ascending, about `count` of them or all there are."""
-        venue_time_us = await self.server_time_us()
         candles: dict[int, Candle] = {}
         before_us: int | None = None
         while True:
-            reply = await self._get(self._adapter.klines_request(symbol, timeframe, before_us=before_us))
-            page = self._adapter.parse_klines(symbol, timeframe, reply, venue_time_us)
+            page = await self.klines_before(symbol, timeframe, before_us)
             fresh = [candle for candle in page if candle.opened_at_us not in candles]
             candles.update({candle.opened_at_us: candle for candle in fresh})
             if not fresh or len(candles) >= count:
                 return [candles[opened_at_us] for opened_at_us in sorted(candles)][-count:]
             before_us = min(candles)
+
+    async def klines_before(self, symbol: str, timeframe: Timeframe, before_us: int | None) -> list[Candle]:
+        """One page of the venue's own finished candles, ascending: the newest that open before `before_us`."""
+        venue_time_us = await self.server_time_us()
+        reply = await self._get(self._adapter.klines_request(symbol, timeframe, before_us=before_us))
+        return self._adapter.parse_klines(symbol, timeframe, reply, venue_time_us)
 
     async def server_time_us(self) -> int:
         """The venue's clock, a few seconds ago at most; never ahead, so no candle is finished too early."""

@@ -33,6 +33,7 @@ _SERVICE_UPGRADE = "64008"
 _HISTORY_PATH = "/api/v5/market/history-trades"
 _NEWEST_PATH = "/api/v5/market/trades"
 _CANDLES_PATH = "/api/v5/market/candles"
+_OLD_CANDLES_PATH = "/api/v5/market/history-candles"
 _INSTRUMENTS_PATH = "/api/v5/public/instruments"
 _TIME_PATH = "/api/v5/public/time"
 
@@ -154,6 +155,7 @@ class OkxAdapter(ExchangeAdapter):
             _HISTORY_PATH: RestBudget(per_s=6.0, burst=8.0),
             _NEWEST_PATH: RestBudget(per_s=25.0, burst=40.0),
             _CANDLES_PATH: RestBudget(per_s=12.0, burst=14.0),
+            _OLD_CANDLES_PATH: RestBudget(per_s=6.0, burst=8.0),
             _INSTRUMENTS_PATH: RestBudget(per_s=5.0, burst=8.0),
         },
     )
@@ -304,9 +306,11 @@ class OkxAdapter(ExchangeAdapter):
             "bar": _BARS[timeframe],
             "limit": str(self.limits.kline_page),
         }
-        if before_us is not None:
-            params["after"] = str(before_us // _MS_US)
-        return RestRequest(path=_CANDLES_PATH, params=params)
+        if before_us is None:
+            return RestRequest(path=_CANDLES_PATH, params=params)
+        # The path of the newest candles knows the last 1,440 alone.
+        params["after"] = str(before_us // _MS_US)
+        return RestRequest(path=_OLD_CANDLES_PATH, params=params)
 
     def parse_klines(
         self, symbol: str, timeframe: Timeframe, reply: object, venue_time_us: int

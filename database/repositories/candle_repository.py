@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from data.candles import BuiltCandles
+from data.coverage import TradeRepair, VenueOutage
 from data.files.trade_columns import TradeColumns
 from data.models import Instrument, Market, Ohlcv, TradeGap, TradeRun
 from data.timeframes import Timeframe
@@ -83,3 +84,11 @@ class CandleRepository:
     def gaps(self, market: Market) -> list[TradeGap]:
         """Trade ids known to be missing, ascending."""
         return self._reads.gaps(market)
+
+    def repairs(self, market: Market) -> list[TradeRepair]:
+        """Trade ids that were fetched later than they came, or that the store has lost; ascending."""
+        return self._reads.repairs(market)
+
+    def outages(self, market: Market) -> list[VenueOutage]:
+        """When the venue did not trade this market, as far as that is known; ascending."""
+        return self._reads.outages(market)

@@ -116,14 +116,7 @@ class MarketRepository:
         with database_errors(self._url):
             ids = await self._market_ids(markets)
             async with self._engine.begin() as connection:
-                if batch.trades:
-                    await _insert_trades(connection, batch.trades, ids)
-                await _upsert_candles(connection, batch.candles, ids, from_venue=False)
-                crowded = await save_runs(connection, batch.runs, ids)
-                await save_gaps(connection, batch.gaps, ids)
-                crowded |= {ids[market] for market, _ in batch.gaps}
-                for market_id in sorted(crowded):
-                    await tidy_ledger(connection, market_id)
+                await self._store(connection, batch, ids)
 
     async def save_history(self, candles: Sequence[Candle]) -> None:
         """Store a venue's own candles where no candle built from trades stands."""
@@ -220,6 +213,18 @@ class MarketRepository:
         """Stored candles built from trades that open in `[start_us, end_us)`, ascending."""
         built = await asyncio.to_thread(self._reads.built_candles, market, timeframe, start_us, end_us)
         return as_candles(built, market)
+
+    @staticmethod
+    async def _store(connection: AsyncConnection, batch: MarketBatch, ids: dict[Market, int]) -> None:
+        """The batch, inside a transaction that may store more."""
+        if batch.trades:
+            await _insert_trades(connection, batch.trades, ids)
+        await _upsert_candles(connection, batch.candles, ids, from_venue=False)
+        crowded = await save_runs(connection, batch.runs, ids)
+        await save_gaps(connection, batch.gaps, ids)
+        crowded |= {ids[market] for market, _ in batch.gaps}
+        for market_id in sorted(crowded):
+            await tidy_ledger(connection, market_id)
 
     async def _market_ids(self, markets: Collection[Market]) -> dict[Market, int]:
         unknown = [market for market in markets if market not in self._ids]

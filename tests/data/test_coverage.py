@@ -4,7 +4,7 @@ import numpy as np
 
 from data.models import TradeRun
 from data.timeframes import Timeframe
-from database.coverage import coverage_of, covered
+from data.coverage import coverage_of, covered
 
 MINUTE_US = Timeframe.M1.us
 
