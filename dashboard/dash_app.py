@@ -49,7 +49,7 @@ INDEX = """<!DOCTYPE html>
 _NAVIGATION = (("/market", "Market", "chart-candle"), ("/bots", "Bots", "robot"))
 
 
-def build_dash(server: FastAPI, market: MarketSources, bots: BotSources) -> Dash:
+def build_dash(server: FastAPI, market: MarketSources, bots: BotSources, *, simulated: bool) -> Dash:
     """The application on that server, with every callback registered."""
     app = Dash(
         __name__,
@@ -71,7 +71,7 @@ def build_dash(server: FastAPI, market: MarketSources, bots: BotSources) -> Dash
     )
     # No callback of ours runs over Dash's own WebSocket; the browser need not open one.
     app.backend.websocket_capability = False
-    app.layout = shell()
+    app.layout = shell(simulated=simulated)
     _register_shell(app, market)
     register_market(app, market)
     register_bots(app, bots)
@@ -86,7 +86,7 @@ def _report(error: Exception) -> None:
     set_props("notifications", {"sendNotifications": toast("Not shown", message, good=False)})
 
 
-def shell() -> Component:
+def shell(*, simulated: bool) -> Component:
     """Header, navigation and the place where a page goes."""
     provider: Component = dmc.MantineProvider(
         [
@@ -101,7 +101,7 @@ def shell() -> Component:
             ),
             html.Div(
                 [
-                    _header(),
+                    _header(simulated=simulated),
                     html.Nav(
                         [_nav_link(*entry) for entry in _NAVIGATION], className="rail", **aria(label="Pages")
                     ),
@@ -125,7 +125,12 @@ def _nav_link(href: str, title: str, icon_name: str) -> Component:
     return dcc.Link([icon(icon_name), html.Span(title)], href=href, className="nav")
 
 
-def _header() -> Component:
+def _header(*, simulated: bool) -> Component:
+    notice = html.Span(
+        [icon("info-circle"), "SIMULATED"],
+        className="pill simulated",
+        title="Prices come from the simulated venue of the demo, not from a real one",
+    )
     return html.Header(
         [
             dcc.Link(
@@ -148,6 +153,7 @@ def _header() -> Component:
                 **aria(label="Search symbol or bot"),
             ),
             html.Span(className="spacer"),
+            notice if simulated else None,
             html.Span(
                 [icon("shield-check"), "PAPER"],
                 className="pill mode",

@@ -29,11 +29,11 @@ def price(value: Number | None, decimals: int) -> str:
 
 
 def money(value: Number | None) -> str:
-    """An amount of quote currency, to the cent; one below 1 to three significant digits."""
+    """An amount of quote currency, to the cent; one below a cent to three significant digits."""
     if value is None or not math.isfinite(value):
         return MISSING
     size = abs(float(value))
-    small = 0 < size < 1
+    small = 0 < size < 0.005
     return plain(value, min(MAX_DECIMALS, 2 - math.floor(math.log10(size))) if small else 2)
 
 

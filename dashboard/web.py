@@ -37,11 +37,12 @@ def build_web(
     bus: LiveBus,
     now_us: Callable[[], int],
     allowed_hosts: Collection[str] = LOOPBACK_HOSTS,
+    simulated: bool = False,
 ) -> FastAPI:
     """The application, ready for uvicorn. It begins to listen to the bus when the server starts.
 
     `now_us` is our clock in microseconds since the epoch. `allowed_hosts` are the names, without a port,
-    under which a browser may open the page.
+    under which a browser may open the page. `simulated` marks every page: its prices come from no real venue.
     """
     days = MarketDays(market, seconds=time.monotonic)
     chart = ChartData(market, strategies)
@@ -85,6 +86,7 @@ def build_web(
         server,
         MarketSources(market=market, chart=chart, days=days, bots=bots, hub=hub, now_us=now_us),
         BotSources(bots=bots, days=days, now_us=now_us, seconds=time.monotonic),
+        simulated=simulated,
     )
     server.add_middleware(
         Gate, allowed_hosts=allowed_hosts, policy=content_security_policy(dash_app.csp_hashes())

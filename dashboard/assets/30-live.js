@@ -5,7 +5,12 @@
   const FIRST_WAIT_MS = 500;
   const LONGEST_WAIT_MS = 15000;
   const SILENCE_MS = 12000; // the server says something every 5 s
+  const BUSY_MS = 100;
   const NUDGE_MS = 1000; // a panel is read again once a second at most
+  const CONFIRM_MS = 1500;
+  const FOLD_BARS = 600; // live bars kept beside the series before they become part of it
+  const MAX_BARS = 20000; // in a chart; each live bar costs in proportion
+  const WATCH_MS = 400; // the watchlist follows a little later than the chart
   const STALE_MS = 15000; // without a word from a collector
   const QUIET_MS = 60000; // without a trade
 
@@ -25,7 +30,7 @@
     venues: {}, // exchange to its collector's last word
     quotes: {}, // market to its last quote
     view: null, // the chart on the page, as the server described it
-    lastTick: {}, // series id to bars that came since its data were set, by time
+    lastTick: {}, // series id to a map of bars that came since its data were set, by time
     serverNow: () => Date.now() + live.offsetMs,
     subscribe: (wanted) => {
       topics = wanted;
@@ -107,12 +112,45 @@
     for (const market of Object.keys(quotes)) applyQuote(quotes[market]);
   }
 
-  function lastTime(chart, id) {
-    const seen = live.lastTick[id];
-    if (seen && seen.size) return Array.from(seen.keys()).pop();
+  // Bars that came live since the series were set, by time; a series' own data do not learn of them.
+  live.liveBars = (id) => {
+    const bars = live.lastTick[id] ? Array.from(live.lastTick[id].values()) : [];
+    return bars.sort((one, other) => one.time - other.time);
+  };
+
+  // The series with what came live, and with older rows in front where there are some.
+  live.withLiveBars = (series, older = {}) =>
+    series.map((one) => {
+      const rows = [...(older[one.id] || []), ...one.data];
+      for (const bar of live.liveBars(one.id)) {
+        const at = rows.findLastIndex((row) => row.time <= bar.time);
+        if (at >= 0 && rows[at].time === bar.time) rows[at] = bar;
+        else rows.splice(at + 1, 0, bar);
+      }
+      return { ...one, data: rows.slice(-MAX_BARS) };
+    });
+
+  function storedBar(chart, id, time) {
     const series = (chart.series || []).find((one) => one.id === id);
-    return series && series.data.length ? series.data[series.data.length - 1].time : undefined;
+    const rows = series ? series.data : [];
+    let low = 0;
+    let high = rows.length - 1;
+    while (low < high) {
+      const middle = (low + high + 1) >> 1;
+      if (rows[middle].time <= time) low = middle;
+      else high = middle - 1;
+    }
+    return rows[low] && rows[low].time === time ? rows[low] : undefined;
   }
+
+  live.newestBar = (id) => {
+    const layout = layoutOf("chart");
+    const bars = live.liveBars(id);
+    const series = ((layout && layout.props.series) || []).find((one) => one.id === id);
+    const stored = series && series.data.length ? series.data[series.data.length - 1] : null;
+    const newest = bars.length ? bars[bars.length - 1] : null;
+    return !newest || (stored && stored.time > newest.time) ? stored : newest;
+  };
 
   function applyTicks(ticks) {
     const layout = layoutOf("chart");
@@ -121,16 +159,34 @@
     const accepted = [];
     for (const tick of ticks) {
       if (tick.key !== live.view.key || !known.has(tick.id)) continue;
-      // The chart refuses a bar older than its last one: what came late is in the stored series already.
-      const last = lastTime(layout.props, tick.id);
-      if (last !== undefined && tick.bar.time < last) continue;
-      if (!live.lastTick[tick.id]) live.lastTick[tick.id] = new Map();
-      live.lastTick[tick.id].set(tick.bar.time, tick.bar);
-      accepted.push({ id: tick.id, bar: tick.bar });
+      const { id, bar } = tick;
+      const newest = live.newestBar(id);
+      const seen = (live.lastTick[id] = live.lastTick[id] || new Map());
+      const late = newest !== null && bar.time < newest.time;
+      // The chart can revise an older bar, but not put a new one before the last.
+      if (late && !seen.has(bar.time) && !storedBar(layout.props, id, bar.time)) continue;
+      if (newest !== null && bar.time > newest.time) confirm(tick.key, id, newest.time);
+      seen.set(bar.time, { ...bar });
+      accepted.push({ id, bar: { ...bar }, historicalUpdate: late });
     }
     if (!accepted.length) return;
     set("chart", { tick: accepted });
-    if (window.candlewick.redrawLegend) window.candlewick.redrawLegend();
+    const most = Math.max(...Object.values(live.lastTick).map((seen) => seen.size));
+    if (most > FOLD_BARS) {
+      const series = live.withLiveBars(layoutOf("chart").props.series);
+      live.lastTick = {};
+      set("chart", { series });
+    }
+    if (live.redrawLegend) live.redrawLegend();
+  }
+
+  // On a busy machine two ticks can fall into one drawing of the page, and the chart sees the later one alone. A bar
+  // that is finished is therefore said once more.
+  function confirm(key, id, time) {
+    setTimeout(() => {
+      const bar = live.lastTick[id] && live.lastTick[id].get(time);
+      if (bar) applyTicks([{ key, id, bar }]);
+    }, CONFIRM_MS);
   }
 
   function flash(id, way) {
@@ -143,15 +199,28 @@
 
   const signOf = (way) => ({ up: "▲ ", down: "▼ ", flat: "" })[way];
 
+  // Every property set makes Dash look through the whole page, so the rows of the watchlist wait for each other.
+  const waiting = {};
+  let watchTimer = null;
+
+  function applyWatchlist() {
+    watchTimer = null;
+    for (const [market, quote] of Object.entries(waiting)) {
+      delete waiting[market];
+      const key = market.replaceAll(".", "_");
+      set(`watch-last-${key}`, { children: quote.p });
+      set(`watch-change-${key}`, { children: signOf(quote.cw) + quote.c, className: `num ${quote.cw}` });
+      flash(`watch-last-${key}`, quote.w);
+    }
+  }
+
   function applyQuote(quote) {
     const before = live.quotes[quote.m];
     live.quotes[quote.m] = quote;
     const changed = !before || before.p !== quote.p;
-    const key = quote.m.replaceAll(".", "_");
     if (changed) {
-      set(`watch-last-${key}`, { children: quote.p });
-      set(`watch-change-${key}`, { children: signOf(quote.cw) + quote.c, className: `num ${quote.cw}` });
-      flash(`watch-last-${key}`, quote.w);
+      waiting[quote.m] = quote;
+      if (watchTimer === null) watchTimer = setTimeout(applyWatchlist, WATCH_MS);
     }
     if (!live.view || live.view.market !== quote.m) return;
     if (changed) {
@@ -184,15 +253,30 @@
     if (layout) set(id, { data: (layout.props.data || 0) + 1 });
   }
 
+  // Dash drops the answer to a question that was asked again meanwhile. Where answers take longer than news need to
+  // arrive, a panel would never be filled: so nothing is asked again before everything asked is answered.
+  let unanswered = 0;
+  const plainFetch = window.fetch.bind(window);
+  window.fetch = (...request) => {
+    unanswered += 1;
+    return plainFetch(...request).finally(() => {
+      unanswered -= 1;
+    });
+  };
+
   function nudge(name) {
     const id = `nudge-${name}`;
     if (nudgeTimers[id]) return;
-    const due = Math.max(0, (nudged[id] || 0) + NUDGE_MS - Date.now());
-    nudgeTimers[id] = setTimeout(() => {
+    const ask = () => {
+      if (unanswered > 0) {
+        nudgeTimers[id] = setTimeout(ask, BUSY_MS);
+        return;
+      }
       nudgeTimers[id] = null;
       nudged[id] = Date.now();
       bump(id);
-    }, due);
+    };
+    nudgeTimers[id] = setTimeout(ask, Math.max(0, (nudged[id] || 0) + NUDGE_MS - Date.now()));
   }
 
   // ---- clock and ages, on the server's time

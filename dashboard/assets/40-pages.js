@@ -24,14 +24,6 @@
     return ((layout && layout.props.series) || []).find((one) => one.id === "price");
   }
 
-  function lastBar(id) {
-    const seen = live.lastTick[id];
-    if (seen && seen.size) return Array.from(seen.values()).pop();
-    const layout = live.layoutOf("chart");
-    const series = ((layout && layout.props.series) || []).find((one) => one.id === id);
-    return series && series.data.length ? series.data[series.data.length - 1] : null;
-  }
-
   // ---- the legend over the chart
 
   function span(className, text, colour) {
@@ -53,7 +45,7 @@
     const lines = document.getElementById("legend-lines");
     if (!figures || !lines) return;
     const view = live.view;
-    const bar = view && ((hovered && hovered.price) || (!hovered && lastBar("price")));
+    const bar = view && ((hovered && hovered.price) || (!hovered && live.newestBar("price")));
     figures.replaceChildren();
     lines.replaceChildren();
     if (!view) return;
@@ -72,13 +64,13 @@
         pair("C", format(bar.close), way),
         span(`num ${way}`, percent)
       );
-      const volume = hovered ? hovered.volume : lastBar("volume");
+      const volume = hovered ? hovered.volume : live.newestBar("volume");
       if (volume && volume.value !== undefined) {
         figures.append(pair("Vol", window.dashTvlwcFunctions.compact(volume.value), "flat", "ohl"));
       }
     }
     for (const line of view.overlays) {
-      const point = hovered ? hovered[line.id] : lastBar(line.id);
+      const point = hovered ? hovered[line.id] : live.newestBar(line.id);
       const key = span("key num", "");
       const mark = document.createElement("i");
       mark.style.background = line.colour;
@@ -202,14 +194,7 @@
       if (!chunk || !layout || !view || chunk.key !== view.key) return [NONE(), NONE()];
       const price = priceSeries(layout);
       if (!price || !price.data.length || price.data[0].time !== chunk.before) return [NONE(), NONE()];
-      const series = layout.props.series.map((one) => {
-        const rows = [...(chunk.rows[one.id] || []), ...one.data];
-        for (const bar of (live.lastTick[one.id] || new Map()).values()) {
-          if (rows.length && rows[rows.length - 1].time === bar.time) rows.pop();
-          rows.push(bar);
-        }
-        return { ...one, data: rows };
-      });
+      const series = live.withLiveBars(layout.props.series, chunk.rows);
       live.lastTick = {};
       const oldest = (chunk.rows.price || [])[0];
       const next = { ...view, more: chunk.more, first: oldest ? oldest.time : view.first };
@@ -223,6 +208,9 @@
       const view = live.view;
       if (!marks || !layout || !view || marks.key !== view.key) return NONE();
       const show = shown !== false;
+      const drawn = priceSeries(layout) || {};
+      const wanted = [show ? marks.markers : [], show ? marks.lines : []];
+      if (JSON.stringify(wanted) === JSON.stringify([drawn.markers, drawn.priceLines])) return NONE();
       return layout.props.series.map((one) =>
         one.id === "price"
           ? { ...one, markers: show ? marks.markers : [], priceLines: show ? marks.lines : [] }

@@ -41,7 +41,7 @@ from data.errors import InvalidInput, TradingError
 WHO = "web page"  # in the audit; there are no users yet
 _SPARK_MAX_AGE_S = 20.0
 _EQUITY_POINTS = 1_500
-_ROWS = 100
+_ROWS = 40  # of each list; Dash walks every component of the page at each change
 _ROW_HEIGHT = 46
 _HEADER_HEIGHT = 36
 _MOST_ROWS_SHOWN = 8

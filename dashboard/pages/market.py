@@ -31,6 +31,7 @@ from dashboard.live_views import DEFAULT_OVERLAY
 from dashboard.market_day import MarketDays
 from dashboard.market_request import MarketRequest, market_href, resolve, venue_name
 from dashboard.pages.market_panels import (
+    COMMON_TIMEFRAMES,
     bots_pill,
     events_list,
     fills_table,
@@ -49,8 +50,9 @@ from data.errors import TradingError
 from data.models import Market
 from data.timeframes import SECOND_US, Timeframe
 
-_ROWS = 60  # of fills and events below the chart
-_SIGNALS = 40
+# Dash walks every component of the page at each change: lists show what a person reads, the rest is on /bots.
+_ROWS = 20  # of fills and events below the chart
+_SIGNALS = 12
 _MARKER_FILLS = 500
 _MAX_HISTORY_SECONDS = 2**40
 
@@ -219,7 +221,7 @@ def _chart_panel() -> Component:
         chartOptions=chart_options(DARK, Timeframe.M1),
         subscribeVisibleRange=True,
         subscribeCrosshair=True,
-        reportThrottle=50,
+        reportThrottle=100,
     )
     return html.Section(
         [
@@ -376,6 +378,7 @@ def _register_strip(app: Dash, sources: MarketSources) -> None:
                         frame.value, href=market_href(market, frame, resolved.overlay), refresh=False
                     )
                     for frame in Timeframe
+                    if frame not in COMMON_TIMEFRAMES
                 ],
             )
 

@@ -146,13 +146,14 @@ def _watch_row(
     spark = sparkline_image(day.closes, theme.up if rising else theme.down)
     key = component_key(day.market)
     base, _, quote = day.market.symbol.partition("-")
+    perpetual = quote.endswith("-PERP")
     return dcc.Link(
         [
             html.Span(
                 [
                     html.B(base),
-                    html.Span("-" + quote, className="muted"),
-                    html.Small(venue_name(day.market.exchange)),
+                    html.Span("-" + quote.removesuffix("-PERP"), className="muted"),
+                    html.Small(venue_name(day.market.exchange) + (" perpetual" if perpetual else "")),
                 ],
                 className="name",
             ),

@@ -77,6 +77,7 @@ def test_volumes_have_three_significant_digits(value: float, shown: str) -> None
 
 def test_money_is_exact_to_the_cent_and_small_amounts_keep_their_digits() -> None:
     assert money(Decimal("12843.555")) == "12,843.56"
+    assert money(Decimal("0.9998")) == "1.00"
     assert money(Decimal("0.00012345")) == "0.000123"
     assert plain(-1234.5, 1) == "−1,234.5"  # noqa: RUF001
 
