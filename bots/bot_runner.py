@@ -18,7 +18,7 @@ import structlog
 
 from bots.bot_loading import BotLoader, StrategyLoader
 from bots.lifecycle import ACTIVE, BotState, next_state
-from bots.messages import CONTROL_TOPIC, candle_topic
+from bots.messages import CONTROL_TOPIC
 from bots.paper_bot import PaperBot, candles_of, rehearse
 from bots.step_writer import StepWriter, internal_error
 from bots.stores import BotBus, BotRecord, BotStore, RunnerClaim, Wish
@@ -27,6 +27,7 @@ from data.messages import CandleUpdate
 from data.models import Candle, Market, Ohlcv
 from data.stores import CandleReader
 from data.timeframes import Timeframe
+from data.topics import candles_topic
 
 T = TypeVar("T")
 Series = tuple[Market, Timeframe]
@@ -306,7 +307,7 @@ class BotRunner:
 
     def _topics(self) -> frozenset[str]:
         series = {_series(bot) for bot in self._bots.values()}
-        return frozenset({CONTROL_TOPIC, *(candle_topic(*one) for one in series)})
+        return frozenset({CONTROL_TOPIC, *(candles_topic(*one) for one in series)})
 
     def _hear(self, topic: str, payload: bytes) -> None:
         if topic == CONTROL_TOPIC:

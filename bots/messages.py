@@ -9,10 +9,10 @@ from bots.orders import Fill
 from bots.stores import AccountSummary
 from bots.views import SignalView
 from data.models import Market
-from data.timeframes import Timeframe
 
 CONTROL_TOPIC = "control.bots"  # from people to the runner: something was asked of a bot
-BOTS_TOPIC = "bots."  # + bot name
+ALL_BOTS = "bots.*"
+ALL_SIGNALS = "signals.*"
 
 
 class BotAsked(msgspec.Struct, frozen=True, kw_only=True, tag="bot_asked"):
@@ -39,12 +39,8 @@ class SignalsSaid(msgspec.Struct, frozen=True, kw_only=True, tag="signals"):
     signals: list[SignalView]
 
 
-def candle_topic(market: Market, timeframe: Timeframe) -> str:
-    return f"candles.{market.exchange}.{market.symbol}.{timeframe}"
-
-
 def bot_topic(name: str) -> str:
-    return BOTS_TOPIC + name
+    return f"bots.{name}"
 
 
 def signals_topic(market: Market) -> str:

@@ -7,6 +7,7 @@ from typing import Any
 
 import msgspec
 
+from bots.messages import ALL_BOTS, ALL_SIGNALS
 from dashboard.figures.price_chart import candle_ticks
 from dashboard.market_day import MarketDay
 from dashboard.number_formats import direction, percent, price
@@ -14,13 +15,14 @@ from dashboard.theme import Theme
 from data.messages import CandleUpdate, CollectorHealth, TradeBatch
 from data.models import Market
 from data.timeframes import Timeframe
+from data.topics import ALL_CANDLES, ALL_HEALTH, ALL_TRADES, candles_topic
 
 QUOTES = "quotes"  # last prices of all markets
 HEALTH = "health"  # collectors
 BOTS = "bots"  # something about a bot changed
 SIGNALS = "signals"  # a strategy said something
 DEFAULT_OVERLAY = "ema"
-BUS_PATTERNS = ("trades.*", "candles.*", "health.*", "signals.*", "bots.*")
+BUS_PATTERNS = (ALL_TRADES, ALL_CANDLES, ALL_HEALTH, ALL_SIGNALS, ALL_BOTS)
 
 _MAX_TOPIC = 200
 
@@ -51,7 +53,7 @@ class ChartView:
 
     @property
     def candle_topic(self) -> str:
-        return f"candles.{self.market.exchange}.{self.market.symbol}.{self.timeframe}"
+        return candles_topic(self.market, self.timeframe)
 
     @property
     def topic(self) -> str:
@@ -78,11 +80,6 @@ def parse_chart_view(topic: str) -> ChartView | None:
     except ValueError:
         return None
     return ChartView(Market(parts[1], parts[2]), timeframe, parts[4], parts[5])
-
-
-def topic_of_trades(market: Market) -> str:
-    """The bus topic of a market's trades."""
-    return f"trades.{market.exchange}.{market.symbol}"
 
 
 def quote_patch(payload: bytes, day: MarketDay | None, before: float | None) -> tuple[Patch, float] | None:

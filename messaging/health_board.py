@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from data.messages import CollectorHealth
+from data.topics import health_topic
 from messaging.encoding import decode
 from messaging.redis_bus import RedisBus
-from messaging.topics import health_topic
 
 
 class HealthBoard:

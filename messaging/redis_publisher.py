@@ -6,9 +6,9 @@ from collections.abc import Sequence
 
 from data.messages import CandleUpdate, CollectorHealth, TradeBatch
 from data.models import Market, Trade
+from data.topics import candles_topic, health_topic, trades_topic
 from messaging.encoding import encode
 from messaging.redis_bus import RedisBus
-from messaging.topics import candles_topic, health_topic, trades_topic
 
 # Longer than anyone would ask; what is old says so by its own time.
 _REMEMBER_S = 86_400

@@ -21,9 +21,9 @@ from config.logging import configure_logging
 from config.settings import Settings
 from data.errors import InstallationError
 from data.messages import CollectorHealth
+from data.topics import ALL_HEALTH
 from embedded.service_files import free_port, port_is_free, remembered_port
 from messaging.redis_bus import RedisBus
-from messaging.topics import ALL_HEALTH
 
 
 @click.command("up")

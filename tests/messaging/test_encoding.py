@@ -2,11 +2,12 @@ from __future__ import annotations
 
 import pytest
 
+from bots.messages import bot_topic, signals_topic
 from data.messages import CandleUpdate, CollectorHealth, TradeBatch
 from data.models import Candle, Market, Side, Trade
 from data.timeframes import Timeframe
+from data.topics import candles_topic, health_topic, trades_topic
 from messaging.encoding import MarketNews, UnreadableNews, decode, encode
-from messaging.topics import bot_topic, candles_topic, health_topic, signals_topic, trades_topic
 
 MARKET = Market("okx", "BTC-USDT-PERP")
 TRADE = Trade(

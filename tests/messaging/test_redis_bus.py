@@ -10,11 +10,11 @@ import pytest_asyncio
 from data.errors import InstallationError, TransientError
 from data.messages import CandleUpdate, TradeBatch
 from data.models import Market
+from data.topics import trades_topic
 from embedded.valkey import EmbeddedValkey
 from messaging.encoding import decode
 from messaging.redis_bus import RedisBus
 from messaging.redis_publisher import RedisPublisher
-from messaging.topics import trades_topic
 from tests.messaging.test_encoding import CANDLE, HEALTH, TRADE
 
 PATIENCE_S = 15.0

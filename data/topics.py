@@ -1,4 +1,4 @@
-"""Names under which news is published. Patterns are Redis's: `candles.okx.*` hears every candle of OKX."""
+"""Names under which market news is published; `candles.okx.*` as a pattern is every candle of OKX."""
 
 from __future__ import annotations
 
@@ -8,9 +8,6 @@ from data.timeframes import Timeframe
 ALL_TRADES = "trades.*"
 ALL_CANDLES = "candles.*"
 ALL_HEALTH = "health.*"
-ALL_SIGNALS = "signals.*"
-ALL_BOTS = "bots.*"
-CONTROL_BOTS = "control.bots"
 
 
 def trades_topic(market: Market) -> str:
@@ -23,11 +20,3 @@ def candles_topic(market: Market, timeframe: Timeframe) -> str:
 
 def health_topic(exchange: str) -> str:
     return f"health.{exchange}"
-
-
-def signals_topic(market: Market) -> str:
-    return f"signals.{market.exchange}.{market.symbol}"
-
-
-def bot_topic(name: str) -> str:
-    return f"bots.{name}"
