@@ -18,6 +18,12 @@ def _macd_objection(params: IndicatorParams) -> str:
     return "" if params["fast"] < params["slow"] else "fast must be below slow"
 
 
+def _ultimate_objection(params: IndicatorParams) -> str:
+    # TA-Lib would sort them in silence.
+    in_order = params["fast"] < params["medium"] < params["slow"]
+    return "" if in_order else "fast must be below medium, and medium below slow"
+
+
 RSI = talib_indicator(
     name="rsi",
     title="RSI",
@@ -111,5 +117,84 @@ CCI = talib_indicator(
     warmup=lambda params: params["period"] - 1,
     pane="cci",
 )
+STOCHASTIC_RSI = talib_indicator(
+    name="stochastic_rsi",
+    title="StochRSI",
+    summary="Where the RSI stands between its own lowest and highest, 0 to 100 (k), and its mean (d). "
+    "k is not smoothed, as TA-Lib has it: charts that smooth k by 3 show our d as their k.",
+    function="STOCHRSI",
+    inputs=(FROM_PARAMETER,),
+    parameters=(
+        period_parameter(14, summary="candles of the RSI"),
+        period_parameter(14, name="range", minimum=1, summary="candles of the RSI's range"),
+        period_parameter(3, name="signal", minimum=1, summary="candles of the mean of k that makes d"),
+        source_parameter(),
+    ),
+    arguments=lambda params: {
+        "timeperiod": params["period"],
+        "fastk_period": params["range"],
+        "fastd_period": params["signal"],
+        "fastd_matype": 0,
+    },
+    warmup=lambda params: params["period"] + params["range"] + params["signal"] - 2,
+    settling=lambda params: wilder_settling(params["period"]) + params["range"] + params["signal"],
+    outputs=("k", "d"),
+    pane="stochastic_rsi",
+)
+WILLIAMS_R = talib_indicator(
+    name="williams_r",
+    title="%R",
+    summary="Williams %R: how far the close is below the highest high, from 0 (at it) to -100 (at the "
+    "lowest low).",
+    function="WILLR",
+    inputs=("high", "low", "close"),
+    parameters=(period_parameter(14),),
+    arguments=period_argument,
+    warmup=lambda params: params["period"] - 1,
+    pane="williams_r",
+)
+TRIX = talib_indicator(
+    name="trix",
+    title="TRIX",
+    summary="The change of a triple EMA from the candle before, in percent.",
+    function="TRIX",
+    inputs=(FROM_PARAMETER,),
+    parameters=(period_parameter(15), source_parameter()),
+    arguments=period_argument,
+    warmup=lambda params: 3 * (params["period"] - 1) + 1,
+    settling=lambda params: 3 * ema_settling(params["period"]) + 1,
+    pane="trix",
+)
+ULTIMATE = talib_indicator(
+    name="ultimate",
+    title="UO",
+    summary="Ultimate oscillator, 0 to 100: buying pressure over three lengths, weighing 4, 2 and 1.",
+    function="ULTOSC",
+    inputs=("high", "low", "close"),
+    parameters=(
+        period_parameter(7, name="fast", minimum=1, summary="candles of the shortest length"),
+        period_parameter(14, name="medium", summary="candles of the middle length"),
+        period_parameter(28, name="slow", summary="candles of the longest length"),
+    ),
+    arguments=lambda params: {
+        "timeperiod1": params["fast"],
+        "timeperiod2": params["medium"],
+        "timeperiod3": params["slow"],
+    },
+    warmup=lambda params: params["slow"],
+    pane="ultimate",
+    objection=_ultimate_objection,
+)
 
-MOMENTUM_INDICATORS = (RSI, MACD, ROC, MOMENTUM, STOCHASTIC, CCI)
+MOMENTUM_INDICATORS = (
+    RSI,
+    MACD,
+    ROC,
+    MOMENTUM,
+    STOCHASTIC,
+    CCI,
+    STOCHASTIC_RSI,
+    WILLIAMS_R,
+    TRIX,
+    ULTIMATE,
+)

@@ -18,6 +18,7 @@ _OF_COLUMNS: Mapping[str, Callable[[Ohlcv], FloatArray]] = {
     "volume": lambda ohlcv: ohlcv.volume,
     "hl2": lambda ohlcv: (ohlcv.high + ohlcv.low) / 2.0,
     "hlc3": lambda ohlcv: (ohlcv.high + ohlcv.low + ohlcv.close) / 3.0,
+    "ohlc4": lambda ohlcv: (ohlcv.open + ohlcv.high + ohlcv.low + ohlcv.close) / 4.0,
 }
 SourceOfCandle = Callable[[float, float, float, float, float], float]
 SOURCE_OF_CANDLE: Mapping[str, SourceOfCandle] = {
@@ -28,6 +29,7 @@ SOURCE_OF_CANDLE: Mapping[str, SourceOfCandle] = {
     "volume": lambda open, high, low, close, volume: volume,
     "hl2": lambda open, high, low, close, volume: (high + low) / 2.0,
     "hlc3": lambda open, high, low, close, volume: (high + low + close) / 3.0,
+    "ohlc4": lambda open, high, low, close, volume: (open + high + low + close) / 4.0,
 }
 SOURCES = tuple(SOURCE_OF_CANDLE)
 
@@ -36,7 +38,8 @@ def source_parameter(default: str = "close") -> IndicatorParameter:
     """Which series of the candles an indicator reads."""
     return IndicatorParameter(
         name="source",
-        summary="the series it is computed from; hl2 is (high+low)/2, hlc3 (high+low+close)/3",
+        summary="the series it is computed from; hl2 is (high+low)/2, hlc3 (high+low+close)/3, "
+        "ohlc4 the mean of all four prices",
         kind=ParameterKind.CHOICE,
         default=default,
         choices=SOURCES,

@@ -82,8 +82,9 @@ def _no_objection(params: IndicatorParams) -> str:
 class IndicatorSpec:
     """One indicator. `batch` and `stream` agree bit for bit; row i depends on rows up to i alone.
 
-    `warmup` is the number of leading candles without a value. `settling` is the number of candles after which
-    a value no longer depends (to about 1e-9) on where the series began: `warmup` where there is no recursion.
+    `warmup` is the number of leading candles before every output has a value (of a session that is one
+    candle long, where it hangs on sessions). `settling` is the number of candles after which a value no
+    longer depends (to about 1e-9) on where the series began: `warmup` where there is no recursion.
     `objection` says what is wrong between parameters that are each fine ("" when nothing is).
     `stream` is None for what can only be computed over a whole array.
     """

@@ -107,6 +107,61 @@ class _TalibStream:
         return tuple(math.nan if value == self._no_value else float(value) for value in outputs)
 
 
+class _JoinedStream:
+    """Streams side by side; their outputs put in the order of the indicator's."""
+
+    def __init__(self, streams: Sequence[IndicatorStream], order: Sequence[int]) -> None:
+        self._streams = streams
+        self._order = order
+
+    def update(
+        self, opened_at_us: int, open: float, high: float, low: float, close: float, volume: float
+    ) -> tuple[float, ...]:
+        found: list[float] = []
+        for stream in self._streams:
+            found.extend(stream.update(opened_at_us, open, high, low, close, volume))
+        return tuple([found[position] for position in self._order])
+
+
+def joined_indicator(
+    *,
+    name: str,
+    title: str,
+    summary: str,
+    functions: tuple[TalibFunction, ...],
+    parameters: tuple[IndicatorParameter, ...],
+    warmup: Callable[[IndicatorParams], int],
+    settling: Callable[[IndicatorParams], int] | None = None,
+    outputs: tuple[str, ...],
+    pane: str,
+) -> IndicatorSpec:
+    """The indicator whose outputs come from several TA-Lib functions, in an order of its own."""
+    computed = [output for function in functions for output in function.outputs]
+    order = [computed.index(output) for output in outputs]
+
+    def batch(ohlcv: Ohlcv, params: IndicatorParams) -> dict[str, FloatArray]:
+        columns = {}
+        for function in functions:
+            columns.update(function.batch(ohlcv, params))
+        return {output: columns[output] for output in outputs}
+
+    def stream(params: IndicatorParams) -> IndicatorStream:
+        return _JoinedStream([function.stream(params) for function in functions], order)
+
+    return IndicatorSpec(
+        name=name,
+        title=title,
+        summary=summary,
+        parameters=parameters,
+        outputs=outputs,
+        pane=pane,
+        warmup=warmup,
+        settling=settling or warmup,
+        batch=batch,
+        stream=stream,
+    )
+
+
 def talib_indicator(
     *,
     name: str,

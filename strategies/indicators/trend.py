@@ -3,9 +3,17 @@
 from __future__ import annotations
 
 from strategies.indicators.sources import source_parameter
-from strategies.indicators.spec import PRICE_PANE, IndicatorParameter, ParameterKind, period_parameter
+from strategies.indicators.spec import (
+    PRICE_PANE,
+    IndicatorParameter,
+    IndicatorParams,
+    ParameterKind,
+    period_parameter,
+)
 from strategies.indicators.talib_functions import (
     FROM_PARAMETER,
+    TalibFunction,
+    joined_indicator,
     period_argument,
     talib_indicator,
     wilder_settling,
@@ -84,5 +92,110 @@ LOWEST = talib_indicator(
     warmup=lambda params: params["period"] - 1,
     pane=PRICE_PANE,
 )
+DI = joined_indicator(
+    name="di",
+    title="DI",
+    summary="Directional indicators, 0 to 100: how much of the true range were new highs (plus) and new lows "
+    "(minus), by Wilder's averages.",
+    functions=(
+        TalibFunction(
+            function="PLUS_DI",
+            inputs=("high", "low", "close"),
+            arguments=period_argument,
+            outputs=("plus",),
+            warmup=lambda params: params["period"],
+        ),
+        TalibFunction(
+            function="MINUS_DI",
+            inputs=("high", "low", "close"),
+            arguments=period_argument,
+            outputs=("minus",),
+            warmup=lambda params: params["period"],
+        ),
+    ),
+    parameters=(period_parameter(14),),
+    warmup=lambda params: params["period"],
+    settling=lambda params: wilder_settling(params["period"]),
+    outputs=("plus", "minus"),
+    pane="adx",
+)
+AROON = joined_indicator(
+    name="aroon",
+    title="Aroon",
+    summary="How lately the highest high (up) and the lowest low (down) of `period` candles were, 100 for "
+    "this candle, and up minus down (oscillator). Of equal extremes the latest counts.",
+    functions=(
+        TalibFunction(
+            function="AROON",
+            inputs=("high", "low"),
+            arguments=period_argument,
+            outputs=("down", "up"),
+            warmup=lambda params: params["period"],
+        ),
+        TalibFunction(
+            function="AROONOSC",
+            inputs=("high", "low"),
+            arguments=period_argument,
+            outputs=("oscillator",),
+            warmup=lambda params: params["period"],
+        ),
+    ),
+    parameters=(period_parameter(14),),
+    warmup=lambda params: params["period"],
+    outputs=("up", "down", "oscillator"),
+    pane="aroon",
+)
+# A reversal forgets all but the extreme of the trend it ends; after several the start no longer shows.
+_SAR_SETTLING = 500
 
-TREND_INDICATORS = (DONCHIAN, SUPERTREND, ADX, HIGHEST, LOWEST)
+
+def _sar_objection(params: IndicatorParams) -> str:
+    # TA-Lib would lower it to the maximum in silence.
+    within = params["acceleration"] <= params["maximum"]
+    return "" if within else "acceleration must not be above maximum"
+
+
+PSAR = talib_indicator(
+    name="psar",
+    title="SAR",
+    summary="Parabolic stop and reverse: a stop that closes in on the price, faster with each new extreme, "
+    "until it is hit and the other side begins. The first side is that of the first directional movement.",
+    function="SAR",
+    inputs=("high", "low"),
+    parameters=(
+        IndicatorParameter(
+            name="acceleration",
+            summary="step by which it speeds up at each new extreme",
+            kind=ParameterKind.NUMBER,
+            default=0.02,
+            minimum=0.0001,
+            maximum=1.0,
+        ),
+        IndicatorParameter(
+            name="maximum",
+            summary="the most it speeds up to",
+            kind=ParameterKind.NUMBER,
+            default=0.2,
+            minimum=0.0001,
+            maximum=1.0,
+        ),
+    ),
+    arguments=lambda params: {"acceleration": params["acceleration"], "maximum": params["maximum"]},
+    warmup=lambda params: 1,
+    settling=lambda params: _SAR_SETTLING,
+    pane=PRICE_PANE,
+    objection=_sar_objection,
+)
+LINREG_SLOPE = talib_indicator(
+    name="linreg_slope",
+    title="Slope",
+    summary="Slope of the straight line that fits the last `period` values best, per candle.",
+    function="LINEARREG_SLOPE",
+    inputs=(FROM_PARAMETER,),
+    parameters=(period_parameter(14), source_parameter()),
+    arguments=period_argument,
+    warmup=lambda params: params["period"] - 1,
+    pane="linreg_slope",
+)
+
+TREND_INDICATORS = (DONCHIAN, SUPERTREND, ADX, HIGHEST, LOWEST, DI, AROON, PSAR, LINREG_SLOPE)
