@@ -116,7 +116,7 @@ class MarketReads:
         )
         return BuiltCandles(ohlcv=_ohlcv(table, timeframe), trades=ints(table, "trades"))
 
-    def trades(self, market: Market, start_us: int | None, end_us: int | None) -> TradeColumns:
+    def trades(self, market: Market, start_us: int | None = None, end_us: int | None = None) -> TradeColumns:
         """Stored trades of `[start_us, end_us)`, in id order."""
         where = [self._of(market), *_within("traded_at", start_us, end_us)]
         return self._trade_columns(f"WHERE {' AND '.join(where)}")
@@ -172,7 +172,8 @@ class MarketReads:
     def repairs(self, market: Market) -> list[TradeRepair]:
         """Ids that were fetched later than they came, ascending."""
         table = self._reader.read(
-            "SELECT first_id, last_id, start_at, end_at, reason, coalesce(repaired_at, 'epoch') AS repaired_at "
+            "SELECT first_id, last_id, start_at, end_at, reason, "
+            "coalesce(repaired_at, 'epoch') AS repaired_at "
             f"FROM trade_repairs WHERE {self._of(market)} ORDER BY first_id"
         )
         names = ("first_id", "last_id", "start_at", "end_at", "repaired_at")

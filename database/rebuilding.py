@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from bisect import bisect_left, bisect_right
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -10,12 +11,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from data.candles import BuiltCandles, candles_from_trades
-from data.models import Market, Ohlcv, TradeRun
+from data.coverage import Span, covered, union_of
+from data.models import BoolArray, Market, Ohlcv, TradeRun
 from data.timeframes import Timeframe, floor_to
-from data.coverage import covered
+from database.market_queries import MarketReads
 from database.repositories.candle_repository import CandleRepository
+from database.trade_ledger import merge_runs
 
 _VOLUME_TOLERANCE = 1e-9  # relative: sums of doubles depend on their order
+CandleReads = CandleRepository | MarketReads  # either serves
 _COLUMNS = ("open", "high", "low", "close", "volume", "trades")
 
 
@@ -40,7 +44,7 @@ class CandleDifference:
 
 
 def rebuilt_candles(
-    reader: CandleRepository,
+    reader: CandleReads,
     market: Market,
     runs: Sequence[TradeRun],
     timeframes: Iterable[Timeframe],
@@ -72,10 +76,79 @@ def rebuilt_candles(
         yield RebuiltSpan(start_us=start_us, end_us=end_us, built=inside_runs(_weeks(days), runs))
 
 
+def touched_candles(
+    reader: CandleReads,
+    market: Market,
+    runs: Sequence[TradeRun],
+    timeframes: Iterable[Timeframe],
+    spans: Iterable[Span],
+    *,
+    closed_after_us: int,
+) -> Iterator[BuiltCandles]:
+    """Candles of stored trades that share a moment with one of `spans` and ended after `closed_after_us`.
+
+    Only those that lie wholly inside a run, as everywhere.
+    """
+    touching = sorted(spans)
+    if not touching or not runs:
+        return
+    last_us = max(run.last_at_us for run in runs)
+    windows = {
+        timeframe: _windows(touching, timeframe, after_us=closed_after_us, until_us=last_us)
+        for timeframe in timeframes
+    }
+    due = {timeframe for timeframe, found in windows.items() if found}
+    for widest, wanted in ((Timeframe.D1, due - {Timeframe.W1}), (Timeframe.W1, due & {Timeframe.W1})):
+        chunks = union_of(
+            (floor_to(start_us, widest), floor_to(end_us - 1, widest) + widest.us)
+            for timeframe in wanted
+            for start_us, end_us in windows[timeframe]
+        )
+        for start_us, end_us in chunks:
+            for span in rebuilt_candles(reader, market, runs, wanted, start_us=start_us, end_us=end_us):
+                timeframe = span.built.ohlcv.timeframe
+                starts, ends = np.array(windows[timeframe]).T
+                opened_at_us = span.built.ohlcv.opened_at_us
+                at = np.searchsorted(starts, opened_at_us, side="right") - 1
+                yield _rows(span.built, (at >= 0) & (opened_at_us < ends[at]))
+
+
+def checked_runs(
+    reader: CandleReads, market: Market, *, expires_us: int
+) -> tuple[list[TradeRun], list[tuple[int, int]]]:
+    """The runs as far as retention has left their trades, and where their ids are not stored one by one.
+
+    Retention may have taken any trade of before `expires_us`. Faults are as `id_faults` tells them, all.
+    """
+    oldest_us = reader.oldest_trade_us(market)
+    runs, faults = [], []
+    for run in merge_runs(reader.runs(market)):
+        expired = run.first_at_us < expires_us and (oldest_us is None or run.first_at_us < oldest_us)
+        if expired and run.last_at_us < expires_us and (oldest_us is None or run.last_at_us < oldest_us):
+            continue
+        found = _all_id_faults(reader, market, run)
+        if expired and oldest_us is not None:
+            if found and found[0][0] == run.first_id - 1:
+                del found[0]
+            run = TradeRun(
+                first_id=run.first_id,
+                last_id=run.last_id,
+                first_at_us=oldest_us,
+                last_at_us=run.last_at_us,
+            )
+        runs.append(run)
+        faults += found
+    return runs, faults
+
+
 def inside_runs(built: BuiltCandles, runs: Sequence[TradeRun]) -> BuiltCandles:
     """The candles that lie wholly inside a run."""
     ohlcv = built.ohlcv
-    keep = covered(ohlcv.opened_at_us, ohlcv.timeframe, runs)
+    return _rows(built, covered(ohlcv.opened_at_us, ohlcv.timeframe, runs))
+
+
+def _rows(built: BuiltCandles, keep: BoolArray) -> BuiltCandles:
+    ohlcv = built.ohlcv
     return BuiltCandles(
         ohlcv=Ohlcv(
             timeframe=ohlcv.timeframe,
@@ -121,6 +194,72 @@ def differences(stored: BuiltCandles, rebuilt: BuiltCandles) -> list[CandleDiffe
             for row in np.flatnonzero(unlike)
         ]
     return sorted(found, key=lambda difference: (difference.opened_at_us, difference.field))
+
+
+def _windows(spans: Sequence[Span], timeframe: Timeframe, *, after_us: int, until_us: int) -> list[Span]:
+    """Whole intervals that touch the spans and end in `(after_us, until_us]`, as few spans as there are."""
+    earliest_us = floor_to(after_us, timeframe)
+    latest_us = floor_to(until_us, timeframe)
+    return union_of(
+        (
+            max(floor_to(start_us, timeframe), earliest_us),
+            min(floor_to(end_us, timeframe) + timeframe.us, latest_us),
+        )
+        for start_us, end_us in spans
+    )
+
+
+def _all_id_faults(reader: CandleReads, market: Market, run: TradeRun) -> list[tuple[int, int]]:
+    faults: list[tuple[int, int]] = []
+    first_id = run.first_id
+    while first_id <= run.last_id:
+        found = reader.id_faults(market, first_id, run.last_id)
+        if not found:
+            break
+        faults += found
+        first_id = found[-1][1] + 1
+    return faults
+
+
+def likely_causes(
+    differences: Sequence[CandleDifference], compared: Iterable[Timeframe], absent: Sequence[Span]
+) -> list[str]:
+    """What probably happened, for each difference, in words. `absent` are times between which ids are absent.
+
+    A trade that was altered shows in the smallest candles at least, whatever it does to larger ones.
+    """
+    smallest = min(compared, key=lambda timeframe: timeframe.us)
+    found: dict[Timeframe, list[int]] = {}
+    for difference in sorted(differences, key=lambda difference: difference.opened_at_us):
+        found.setdefault(difference.timeframe, []).append(difference.opened_at_us)
+    gone = union_of((start_us, end_us + 1) for start_us, end_us in absent)
+    ends = [end_us for _, end_us in gone]
+    causes = []
+    for difference in differences:
+        timeframe, opened_at_us = difference.timeframe, difference.opened_at_us
+        number = bisect_right(ends, opened_at_us)
+        if number < len(gone) and gone[number][0] < opened_at_us + timeframe.us:
+            causes.append("trades of it were deleted")
+            continue
+        small = found.get(smallest, [])
+        at = bisect_left(small, opened_at_us)
+        in_smallest = at < len(small) and small[at] < opened_at_us + timeframe.us
+        larger = any(
+            other.us > timeframe.us and floor_to(opened_at_us, other) in openings
+            for other, openings in found.items()
+        )
+        causes.append(_cause(difference, in_smallest=in_smallest, alone=timeframe is smallest and not larger))
+    return causes
+
+
+def _cause(difference: CandleDifference, *, in_smallest: bool, alone: bool) -> str:
+    if difference.field == "row" and difference.stored is None:
+        return "the candle was deleted or never built"
+    if difference.field == "row":
+        return "its trades were moved to another time, or the candle was added"
+    if alone:
+        return "the candle or a trade of it was altered"
+    return "a trade of it was altered" if in_smallest else "the candle was altered"
 
 
 def _weeks(days: Sequence[BuiltCandles]) -> BuiltCandles:

@@ -73,7 +73,7 @@ class VenueRest:
             before_us = min(candles)
 
     async def klines_before(self, symbol: str, timeframe: Timeframe, before_us: int | None) -> list[Candle]:
-        """One page of the venue's own finished candles, ascending: the newest that open before `before_us`."""
+        """One page of the venue's own finished candles, ascending: the newest that open before that time."""
         venue_time_us = await self.server_time_us()
         reply = await self._get(self._adapter.klines_request(symbol, timeframe, before_us=before_us))
         return self._adapter.parse_klines(symbol, timeframe, reply, venue_time_us)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
+
 from data.candles import BuiltCandles
 from data.coverage import TradeRepair, VenueOutage
 from data.files.trade_columns import TradeColumns
@@ -56,6 +58,10 @@ class CandleRepository:
         `(5, 9)`: 6 to 8 are absent; `(5, 5)`: 5 is stored twice.
         """
         return self._reads.id_faults(market, first_id, last_id)
+
+    def times_of_ids(self, market: Market, trade_ids: Collection[int]) -> dict[int, int]:
+        """When these trades happened, by id, as far as they are stored."""
+        return self._reads.times_of_ids(market, trade_ids)
 
     def oldest_candle_us(self, market: Market, timeframe: Timeframe) -> int | None:
         """When the oldest stored candle of that length opened, or None."""

@@ -83,7 +83,13 @@ def test_imported_trades_make_a_ledger_and_candles_that_verify(desk: Desk, tmp_p
     assert verified["ok"]
     assert verified["markets"][0]["candles_compared"] == first["candles_built"]
     (covered,) = desk.told("coverage")["markets"]
-    assert covered["minutes"] == {"complete": 9, "missing": 0, "with_venue_candle": 0}
+    assert covered["minutes"] == {
+        "complete": 9,
+        "repaired": 0,
+        "venue_down": 0,
+        "missing": 0,
+        "with_venue_candle": 0,
+    }
 
 
 def test_a_hole_is_shown_and_goes_when_its_trades_come(desk: Desk, tmp_path: Path) -> None:
@@ -91,7 +97,14 @@ def test_a_hole_is_shown_and_goes_when_its_trades_come(desk: Desk, tmp_path: Pat
     desk.told("import", "--trades", write(tmp_path, trades_of(400, 900)), *MARKET)
     (row,) = desk.told("coverage")["markets"]
     assert row["minutes"]["missing"] == 3
-    assert row["missing"] == [{"from": "2024-08-08T23:59:00Z", "to": "2024-08-09T00:02:00Z", "reason": ""}]
+    assert [span for span in row["spans"] if span["state"] == "missing"] == [
+        {
+            "from": "2024-08-08T23:59:00Z",
+            "to": "2024-08-09T00:02:00Z",
+            "state": "missing",
+            "reason": "not_recorded",
+        }
+    ]
     assert [(run["first_id"], run["last_id"]) for run in row["runs"]] == [(0, 290), (400, 900)]
 
     desk.told("import", "--trades", write(tmp_path, trades_of(250, 450)), *MARKET)

@@ -1,0 +1,241 @@
+"""`candlewick data backfill`, `repair` and `maintain`: fetching the past, once or all the time."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import signal
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from typing import Any
+
+import click
+
+from app.commands.candles import SymbolType, TimeframesType
+from app.commands.data_options import (
+    chosen_markets,
+    from_option,
+    json_option,
+    refuse_backwards,
+    some_exchange_option,
+    some_symbol_option,
+    to_option,
+)
+from app.composition import now_us, open_store
+from app.parent_watch import watch_parent
+from app.processes.maintenance import MarketRepair, maintain, market_backfill, repair_markets
+from config.logging import configure_logging
+from config.settings import Settings
+from data.collectors.backfill import Fetched, OnProgress
+from data.errors import InvalidInput, Problem
+from data.exchanges.registry import EXCHANGES
+from data.files.candle_files import opened_at_text
+from data.models import Market
+from data.timeframes import Timeframe
+from database.features import Retention
+from database.repositories.history_repository import HistoryRepository
+
+_DAY_US = Timeframe.D1.us
+# A venue has a second's candle for each second: too many to fetch unasked.
+_USUAL_TIMEFRAMES = tuple(timeframe for timeframe in Timeframe if timeframe is not Timeframe.S1)
+
+
+@contextmanager
+def told_progress(label: str) -> Iterator[OnProgress]:
+    """A bar with an estimate on standard error, from the first report on."""
+    with ExitStack() as stack:
+        bars: list[Any] = []  # none before the first report
+
+        def tell(done: int, whole: int) -> None:
+            if not bars:
+                bar: Any = click.progressbar(
+                    length=max(whole, 1), label=label, file=click.get_text_stream("stderr"), show_pos=True
+                )
+                bars.append(stack.enter_context(bar))
+            bars[0].update(max(0, done - bars[0].pos))
+
+        yield tell
+
+
+@click.command("backfill")
+@click.option(
+    "--venue", "exchange", required=True, type=click.Choice(sorted(EXCHANGES)), help="Fetch from this venue."
+)
+@click.option(
+    "--symbol", required=True, type=SymbolType(), help="Fetch this symbol: BTC-USDT, BTC-USDT-PERP."
+)
+@from_option
+@to_option
+@click.option("--trades", is_flag=True, help="Fetch the trades too, by their ids, and build their candles.")
+@click.option("--timeframes", type=TimeframesType(), help="With commas; all but 1s unless given.")
+@json_option
+def backfill(
+    exchange: str,
+    symbol: str,
+    start_us: int | None,
+    end_us: int | None,
+    trades: bool,
+    timeframes: tuple[Timeframe, ...] | None,
+    as_json: bool,
+) -> None:
+    """Fetch a market's history from the venue: its candles, and with --trades its trades.
+
+    It may be ended at any moment and started again: what is stored is not fetched again. It goes at half the
+    pace the venue allows, so that collectors are not kept waiting. Candles built from trades stay.
+    """
+    if start_us is None:
+        raise click.UsageError("say with --from since when")
+    end_us = now_us() if end_us is None else min(end_us, now_us())
+    refuse_backwards(start_us, end_us)
+    settings, market = Settings(), Market(exchange, symbol)
+    configure_logging(settings.candlewick_log_level, process="data backfill")
+    with open_store(settings) as store:
+        summary = asyncio.run(
+            _backfilled(
+                settings, store.url, market, start_us, end_us, timeframes or _USUAL_TIMEFRAMES, trades
+            )
+        )
+    days = Retention().trades_days
+    if trades and days is not None and start_us < now_us() - days * _DAY_US:
+        click.echo(
+            f"note: trades older than {days} days are deleted by retention; their candles stay", err=True
+        )
+    if as_json:
+        click.echo(json.dumps(summary, indent=2))
+        return
+    for timeframe, count in summary["candles"].items():
+        click.echo(f"{market} {timeframe}: {count} candles of the venue fetched")
+    if summary["trades"] is not None:
+        click.echo(f"{market}: {_fetched_text(summary['trades'])}")
+
+
+@click.command("repair")
+@some_exchange_option
+@some_symbol_option
+@click.option("--again", is_flag=True, help="Ask also for what the venue was found to lack before.")
+@json_option
+@click.pass_context
+def repair(ctx: click.Context, exchange: str | None, symbol: str | None, again: bool, as_json: bool) -> None:
+    """Fetch every trade that the store lacks and the venue still has, and mend the candles it touches.
+
+    Missing are ids between recorded runs, and those that were deleted behind the ledger. Exit status 1 where
+    a venue could not be asked.
+    """
+    settings = Settings()
+    configure_logging(settings.candlewick_log_level, process="data repair")
+    with open_store(settings) as store, ExitStack() as stack:
+        markets = chosen_markets(store.candle_repository, exchange, symbol)
+        repairs = asyncio.run(_repaired(settings, store.url, markets, again, stack))
+    failed = any(found.failure for found in repairs)
+    if as_json:
+        rows = [
+            {"market": str(found.market), **_fetched_row(found.fetched), "failure": found.failure or None}
+            for found in repairs
+        ]
+        click.echo(json.dumps({"ok": not failed, "markets": rows}, indent=2))
+    else:
+        if not repairs:
+            click.echo("no trades have been recorded")
+        for found in repairs:
+            text = found.failure or _fetched_text(_fetched_row(found.fetched))
+            click.echo(f"{found.market}: {text}")
+    if failed:
+        ctx.exit(1)
+
+
+@click.command("maintain")
+def maintain_command() -> None:
+    """Keep the store whole until ended: repair at once and hourly, delete daily what is past its time."""
+    watch_parent()
+    settings = Settings()
+    configure_logging(settings.candlewick_log_level, process="maintain")
+    with open_store(settings) as store:
+        asyncio.run(_until_told_to_stop(settings, store.url))
+
+
+async def _until_told_to_stop(settings: Settings, url: str) -> None:
+    task = asyncio.create_task(maintain(settings, url))
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(number, task.cancel)
+    with contextlib.suppress(asyncio.CancelledError):
+        await task
+
+
+async def _backfilled(
+    settings: Settings,
+    url: str,
+    market: Market,
+    start_us: int,
+    end_us: int,
+    timeframes: tuple[Timeframe, ...],
+    trades: bool,
+) -> dict[str, Any]:
+    store = HistoryRepository(url, clock_us=now_us)
+    candles: dict[str, int] = {}
+    fetched = None
+    try:
+        async with market_backfill(settings, store, market) as fetcher:
+            for timeframe in timeframes:
+                with told_progress(f"{market} {timeframe}") as tell:
+                    candles[timeframe.value] = await fetcher.fetch_klines(
+                        timeframe, start_us, end_us, on_progress=tell
+                    )
+            if trades:
+                with told_progress(f"{market} trades") as tell:
+                    fetched = _fetched_row(await fetcher.fetch_trades(start_us, end_us, on_progress=tell))
+    finally:
+        await store.close()
+    return {
+        "market": str(market),
+        "from": opened_at_text(start_us),
+        "to": opened_at_text(end_us),
+        "candles": candles,
+        "trades": fetched,
+    }
+
+
+async def _repaired(
+    settings: Settings, url: str, markets: list[Market], again: bool, stack: ExitStack
+) -> list[MarketRepair]:
+    unknown = [market for market in markets if market.exchange not in EXCHANGES]
+    if unknown:
+        raise InvalidInput(
+            Problem(
+                where="--exchange",
+                field="",
+                value=unknown[0].exchange,
+                expected=f"expected a venue that can be asked: {', '.join(sorted(EXCHANGES))}",
+            )
+        )
+    store = HistoryRepository(url, clock_us=now_us)
+    try:
+        return await repair_markets(
+            settings,
+            store,
+            markets,
+            again=again,
+            watch=lambda market: stack.enter_context(told_progress(str(market))),
+        )
+    finally:
+        await store.close()
+
+
+def _fetched_row(fetched: Fetched) -> dict[str, int]:
+    return {
+        "holes": fetched.holes,
+        "ids_missing": fetched.wanted,
+        "trades_stored": fetched.stored,
+        "absent_at_venue": fetched.absent,
+        "candles_built": fetched.candles,
+    }
+
+
+def _fetched_text(row: dict[str, int]) -> str:
+    if row["ids_missing"] == 0 and row["candles_built"] == 0:
+        return "nothing was missing"
+    return (
+        f"{row['ids_missing']} ids were missing; {row['trades_stored']} trades stored, "
+        f"{row['absent_at_venue']} the venue has not got; {row['candles_built']} candles built"
+    )

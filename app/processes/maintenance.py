@@ -1,0 +1,194 @@
+"""Keeping the store whole beside the collectors: holes are fetched, what is past its time is deleted."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field, replace
+from typing import NoReturn
+
+import structlog
+
+from app.composition import now_us
+from app.processes.collector import venue_at
+from config.settings import Settings
+from data.collectors.backfill import Backfill, BackfillTuning, Fetched, OnProgress
+from data.collectors.backoff import Backoff
+from data.collectors.rest import VenueRest
+from data.errors import InvalidInput, Problem, TradingError, TransientError
+from data.exchanges.base import ExchangeAdapter, RestBudget, VenueLimits
+from data.exchanges.registry import EXCHANGES
+from data.models import Market
+from database.features import Retention, apply_retention, find_features
+from database.repositories.history_repository import HistoryRepository
+
+log = structlog.get_logger()
+
+# A collector fetches from the same address, and comes first.
+_SHARE = 0.5
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MaintenancePlan:
+    """How often, in seconds, and for how long data is kept."""
+
+    repair_every_s: float = 3_600.0
+    retry_s: float = 15.0  # after a repair that failed; doubled each time, up to the hour
+    search_every_s: float = 86_400.0  # for ids deleted behind the ledger, which reads every id
+    retention_every_s: float = 86_400.0
+    look_s: float = 5.0
+    retention: Retention = field(default_factory=Retention)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MarketRepair:
+    """What a repair did for one market."""
+
+    market: Market
+    fetched: Fetched
+    failure: str  # why it was not finished; empty where it was
+
+
+@asynccontextmanager
+async def venue_history(
+    settings: Settings, exchange: str
+) -> AsyncIterator[tuple[ExchangeAdapter, VenueRest]]:
+    """A venue's REST interface at half the pace that collectors may go."""
+    adapter = EXCHANGES[exchange]()
+    adapter.limits = _slower(adapter.limits)
+    rest = VenueRest(adapter, venue_at(settings, exchange)[0])
+    try:
+        yield adapter, rest
+    finally:
+        await rest.close()
+
+
+@asynccontextmanager
+async def market_backfill(
+    settings: Settings,
+    store: HistoryRepository,
+    market: Market,
+    *,
+    tuning: BackfillTuning | None = None,
+) -> AsyncIterator[Backfill]:
+    """What fetches this market's past. Raises InvalidInput where the venue does not trade it."""
+    async with venue_history(settings, market.exchange) as (adapter, rest):
+        instruments = [
+            instrument
+            for instrument in await rest.instruments([market.symbol])
+            if instrument.symbol == market.symbol
+        ]
+        if not instruments:
+            raise InvalidInput(
+                Problem(
+                    where="--symbol",
+                    field="",
+                    value=market.symbol,
+                    expected=f"expected a symbol that {market.exchange} trades, like BTC-USDT",
+                )
+            )
+        adapter.use(instruments)
+        await store.save_instruments(instruments)
+        yield Backfill(
+            rest, store, market, page_ids=adapter.limits.history_page, clock_us=now_us, tuning=tuning
+        )
+
+
+async def repair_markets(
+    settings: Settings,
+    store: HistoryRepository,
+    markets: Sequence[Market],
+    *,
+    search: bool = True,
+    again: bool = False,
+    tuning: BackfillTuning | None = None,
+    watch: Callable[[Market], OnProgress] | None = None,
+) -> list[MarketRepair]:
+    """Fetch what the store lacks of each market; one that fails does not keep the others waiting for ever.
+
+    It never touches a collector: both may run at once.
+    """
+    repairs = []
+    for market in markets:
+        fetched, failure = Fetched(), ""
+        try:
+            async with market_backfill(settings, store, market, tuning=tuning) as backfill:
+                if watch is None:
+                    fetched = await backfill.repair(search=search, again=again)
+                else:
+                    fetched = await backfill.repair(search=search, again=again, on_progress=watch(market))
+        except TradingError as error:
+            failure = str(error)
+            log.warning("repair_failed", market=str(market), error=failure)
+        repairs.append(MarketRepair(market=market, fetched=fetched, failure=failure))
+    return repairs
+
+
+async def maintain(settings: Settings, database_url: str, plan: MaintenancePlan | None = None) -> NoReturn:
+    """Repair at once and then hourly, delete once a day what is past its time; until cancelled.
+
+    Where the database has jobs of its own for retention, they do that part.
+    """
+    plan = plan or MaintenancePlan()
+    store = HistoryRepository(
+        database_url,
+        clock_us=now_us,
+        retention=plan.retention,
+        application_name="candlewick maintenance",
+    )
+    clock = time.monotonic
+    repair_at_s = search_at_s = retention_at_s = clock()
+    backoff = Backoff(plan.retry_s, plan.repair_every_s)
+    try:
+        while True:
+            if clock() >= repair_at_s:
+                search = clock() >= search_at_s
+                if await _repair_all(settings, store, search=search):
+                    backoff.reset()
+                    repair_at_s = clock() + plan.repair_every_s
+                else:
+                    repair_at_s = clock() + backoff.next_s()
+                if search:
+                    search_at_s = clock() + plan.search_every_s
+            if clock() >= retention_at_s:
+                await _retain(database_url, plan.retention)
+                retention_at_s = clock() + plan.retention_every_s
+            await asyncio.sleep(plan.look_s)
+    finally:
+        await store.close()
+
+
+async def _repair_all(settings: Settings, store: HistoryRepository, *, search: bool) -> bool:
+    try:
+        markets = [market for market in await store.recorded_markets() if market.exchange in EXCHANGES]
+    except TransientError as error:
+        log.warning("repair_failed", error=str(error))
+        return False
+    repairs = await repair_markets(settings, store, markets, search=search)
+    return not any(repair.failure for repair in repairs)
+
+
+async def _retain(database_url: str, retention: Retention) -> None:
+    try:
+        features = await asyncio.to_thread(find_features, database_url)
+        if features.policies:
+            return
+        deleted = await asyncio.to_thread(apply_retention, database_url, retention, now_us())
+    except TransientError as error:
+        log.warning("retention_failed", error=str(error))
+        return
+    log.info("retention_applied", **deleted)
+
+
+def _slower(limits: VenueLimits) -> VenueLimits:
+    return replace(
+        limits,
+        rest=_shared(limits.rest),
+        rest_by_path={path: _shared(budget) for path, budget in limits.rest_by_path.items()},
+    )
+
+
+def _shared(budget: RestBudget) -> RestBudget:
+    return RestBudget(per_s=budget.per_s * _SHARE, burst=max(1.0, budget.burst * _SHARE))
