@@ -18,7 +18,6 @@ HISTORY_BARS = 3_000
 MAX_BARS = 20_000
 # An exponential average that began this many periods earlier differs by less than a millionth of the price.
 _SETTLED_PERIODS = 8
-_TICK_ROWS = 3
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -70,10 +69,10 @@ class ChartData:
             more=start > 0,
         )
 
-    def overlay_ticks(self, view: ChartView) -> list[Body]:
-        """The newest overlay values of a chart, after a candle closed."""
-        rows = self.rows(view.market, view.timeframe, view.overlay, bars=_TICK_ROWS)
-        return overlay_ticks(rows.ohlcv, rows.overlays, _TICK_ROWS)
+    def overlay_ticks(self, view: ChartView, bars: int) -> list[Body]:
+        """The overlays' values on a chart's newest `bars` candles."""
+        rows = self.rows(view.market, view.timeframe, view.overlay, bars=bars)
+        return overlay_ticks(rows.ohlcv, rows.overlays, bars)
 
     def _warmup(self, overlay: str, timeframe: Timeframe) -> int:
         if overlay == DEFAULT_OVERLAY:

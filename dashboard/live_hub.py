@@ -42,11 +42,12 @@ TAB_INTERVAL_S = 0.1  # a tab gets ten messages a second at most
 HEARTBEAT_S = 5.0  # the browser takes a longer silence for a broken connection
 MAX_PATCHES = 1_000  # a tab that does not read loses its oldest ones beyond that
 MAX_TOPICS = 16  # a tab watches
+MAX_OVERLAY_ROWS = 200  # sent at once, after a long time without an answer of the store
 RECENT_CANDLES = 6  # kept per topic for tabs that come later
 
 log = structlog.get_logger(__name__)
 
-OverlaySource = Callable[[ChartView], list[Body]]
+OverlaySource = Callable[[ChartView, int], list[Body]]
 
 
 class Tab:
@@ -93,7 +94,8 @@ class LiveHub:
         overlay_ticks: OverlaySource,
         known_overlay: Callable[[str], bool],
     ) -> None:
-        """`day` answers from memory; `overlay_ticks` reads the store and is called in a thread."""
+        """`day` answers from memory; `overlay_ticks` gives a chart's newest so many rows of every
+        overlay; it reads the store and is called in a thread."""
         self._bus = bus
         self._health_reader = health
         self._day = day
@@ -109,6 +111,7 @@ class LiveHub:
         self._something = asyncio.Event()
         self._health: dict[str, CollectorHealth] = {}
         self._shown: dict[Market, float] = {}
+        self._closed: Counter[str] = Counter()  # candles that closed since a chart's overlays were computed
         self._overlay_tasks: dict[str, asyncio.Task[None]] = {}
         self.refused = 0  # messages that did not parse
 
@@ -133,9 +136,10 @@ class LiveHub:
                 tasks.create_task(self._listen())
                 tasks.create_task(self._flush_changes())
         finally:
-            for task in self._overlay_tasks.values():
+            computing = list(self._overlay_tasks.values())
+            for task in computing:
                 task.cancel()
-            await asyncio.gather(*self._overlay_tasks.values(), return_exceptions=True)
+            await asyncio.gather(*computing, return_exceptions=True)
 
     @asynccontextmanager
     async def tab(self) -> AsyncIterator[Tab]:
@@ -234,20 +238,21 @@ class LiveHub:
         return [patch]
 
     def _extend_overlays(self, view_topic: str, view: ChartView) -> None:
-        """Compute the overlays' newest values in a thread; a close meanwhile waits for the next one."""
-        running = self._overlay_tasks.get(view_topic)
-        if running is not None and not running.done():
-            return
+        """Compute the overlays' newest values in a thread, for every candle that closed since the last time."""
+        self._closed[view_topic] += 1
+        if view_topic in self._overlay_tasks:
+            return  # it looks again when it is done
 
         async def work() -> None:
             try:
-                ticks = await asyncio.to_thread(self._overlay_ticks, view)
+                while closed := self._closed.pop(view_topic, 0):
+                    rows = min(MAX_OVERLAY_ROWS, closed + 2)
+                    ticks = await asyncio.to_thread(self._overlay_ticks, view, rows)
+                    self._tell(view_topic, tick_patches(ticks, view))
             except TransientError as error:
                 log.warning("overlays_not_extended", view=view_topic, why=str(error))
-                return
             finally:
-                self._overlay_tasks.pop(view_topic, None)
-            self._tell(view_topic, tick_patches(ticks, view))
+                del self._overlay_tasks[view_topic]
 
         self._overlay_tasks[view_topic] = asyncio.create_task(work())
 

@@ -12,7 +12,6 @@ import numpy as np
 
 from bots.orders import PositionSide
 from bots.views import FillView, PositionView, SignalView
-from dashboard.number_formats import quantity
 from dashboard.theme import FONT, Theme
 from data.models import Candle, FloatArray, IntArray, Ohlcv, Side
 from data.timeframes import SECOND_US, Timeframe, floor_to
@@ -220,7 +219,7 @@ def chart_options(theme: Theme, timeframe: Timeframe) -> Row:
             "borderColor": theme.line,
             "timeVisible": True,
             "secondsVisible": timeframe in _WITH_SECONDS,
-            "rightOffset": 6,
+            "rightOffset": 9,
             "barSpacing": 7,
             "minBarSpacing": 0.4,
         },
@@ -271,9 +270,9 @@ def position_lines(positions: Mapping[str, PositionView], theme: Theme) -> list[
     """Entry, stop and target of open positions, keyed by bot name, as horizontal lines."""
     lines: list[Row] = []
     for bot, position in positions.items():
-        word = "Long" if position.side is PositionSide.LONG else "Short"
+        word = "long" if position.side is PositionSide.LONG else "short"
         levels = (
-            (position.entry_price, theme.accent, f"{word} {quantity(position.quantity)} · {bot}"),
+            (position.entry_price, theme.accent, f"{bot} {word}"),
             (position.stop_price, theme.down, "Stop"),
             (position.trailing_price, theme.down, "Trailing stop"),
             (position.target_price, theme.up, "Target"),

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
@@ -26,7 +27,9 @@ class Bench:
             self.market.add(market, walk(Timeframe.M1, 1_600, end_us=NOW_US, start=price, seed=9, step=0.001))
         days = MarketDays(self.market, seconds=lambda: 0.0)
         days.all()
-        self.extended: list[str] = []
+        self.extended: list[tuple[str, int]] = []
+        self.may_answer = threading.Event()
+        self.may_answer.set()
         self.hub = LiveHub(
             self.bus,
             FakeHealth(*known),
@@ -35,8 +38,9 @@ class Bench:
             known_overlay=lambda name: name == "ema",
         )
 
-    def overlay_ticks(self, view: ChartView) -> list[dict[str, Any]]:
-        self.extended.append(view.topic)
+    def overlay_ticks(self, view: ChartView, bars: int) -> list[dict[str, Any]]:
+        self.extended.append((view.topic, bars))
+        self.may_answer.wait(5)
         return [{"id": "overlay-ema-12", "bar": {"time": 60, "value": 1.0}}]
 
 
@@ -112,7 +116,22 @@ async def test_a_closed_candle_extends_the_overlays_of_its_chart() -> None:
             if "overlay-ema-12" in ids:
                 break
         assert ids == {"price", "volume", "overlay-ema-12"}
-        assert bench.extended == [CHART.topic]
+        assert bench.extended == [(CHART.topic, 3)]
+
+
+async def test_candles_that_close_while_overlays_are_computed_are_made_up_for() -> None:
+    bench = Bench()
+    bench.may_answer.clear()
+    series = bench.market.series[BTC, Timeframe.M1]
+    async with running(bench) as hub, hub.tab() as tab:
+        hub.watch(tab, [CHART.topic])
+        for steps in (1, 2, 3, 4, 5):
+            bench.bus.candle(forming(BTC, series, 65_000.0, steps=steps), closed=True)
+            await asyncio.sleep(0.05)
+        assert bench.extended == [(CHART.topic, 3)]
+        bench.may_answer.set()
+        await asyncio.sleep(0.1)
+        assert bench.extended == [(CHART.topic, 3), (CHART.topic, 6)]
 
 
 async def test_a_forming_candle_does_not() -> None:

@@ -132,5 +132,5 @@ def test_markers_are_in_order_within_the_chart_and_bounded() -> None:
 
 def test_a_position_shows_its_entry_and_the_levels_it_has() -> None:
     lines = position_lines({"trend": position(PositionSide.SHORT)}, DARK)
-    assert [line["title"] for line in lines] == ["Short 0.1482 · trend", "Stop", "Target"]
+    assert [line["title"] for line in lines] == ["trend short", "Stop", "Target"]
     assert lines[1]["price"] > lines[0]["price"] > lines[2]["price"]
