@@ -39,7 +39,6 @@ from strategies.versions import Badge, Counterexample, Fault, ProofStatus
 
 SIGNALS = ("long_entry", "long_exit", "short_entry", "short_exit")  # bit 0 to bit 3 of a code
 LEAST_CANDLES = 3_000
-MOST_CANDLES = 20_000
 
 _Codes = NDArray[np.uint8]  # what is said on each bar, as bits
 _MONDAY_US = to_us(datetime(2024, 1, 1, tzinfo=UTC))
@@ -85,7 +84,8 @@ def generated_candles(timeframe: Timeframe, count: int, *, seed: int = 7, gaps: 
 
 def candles_to_try(strategy: Strategy) -> Ohlcv:
     """Generated candles enough for `strategy` to get warm and to say something."""
-    count = min(MOST_CANDLES, max(LEAST_CANDLES, 3 * strategy.warmup))
+    warmup = strategy.warmup
+    count = max(LEAST_CANDLES, min(2 * warmup, warmup + LEAST_CANDLES))
     return generated_candles(strategy.timeframe, count)
 
 

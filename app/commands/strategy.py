@@ -1,4 +1,4 @@
-"""`candlewick strategy`: check strategy files, list and show them, print their JSON Schema."""
+"""`candlewick strategy`: check strategy files, list and show them; keep their versions; explain decisions."""
 
 from __future__ import annotations
 
@@ -9,19 +9,31 @@ from pathlib import Path
 from typing import Any
 
 import click
+import msgspec
 
+from app.commands import strategy_decisions, strategy_versions
+from app.processes.strategy_check import strategy_checker
+from app.strategy_desk import prove_rules
 from config.settings import Settings
 from data.errors import InvalidInput
 from strategies.explain import condition_text
 from strategies.loader import load_strategy
+from strategies.python.check import CheckRequest
+from strategies.python.checker import PythonStrategyFactory, problems_of, python_files
+from strategies.python.source import read_source
 from strategies.rules import RuleStrategy
 from strategies.schema import strategy_schema
 from strategies.templates import find_strategy_file, templates
+from strategies.versions import Badge
 
 
 @click.group()
 def command() -> None:
-    """Check strategy files, list templates, show what a strategy does."""
+    """Check strategy files, list and show them, keep their versions, explain what bots decided."""
+
+
+for _part in (*strategy_versions.COMMANDS, strategy_decisions.explain_decision):
+    command.add_command(_part)
 
 
 @command.command()
@@ -53,11 +65,44 @@ def _assignment(text: str) -> tuple[str, str]:
 
 def _checked(path: Path, parameters: dict[str, str], timeframe: str | None) -> dict[str, Any]:
     try:
+        if path.suffix == ".py":
+            return {"file": str(path), "valid": True, "problems": [], **_python(path, parameters, timeframe)}
         strategy = load_strategy(path, parameters, timeframe)
     except InvalidInput as invalid:
         problems = [asdict(problem) for problem in invalid.problems]
         return {"file": str(path), "valid": False, "problems": problems}
     return {"file": str(path), "valid": True, "problems": [], **_summary(strategy)}
+
+
+def _python(path: Path, parameters: dict[str, str], timeframe: str | None) -> dict[str, Any]:
+    """The summary of a Python strategy, which runs in a process of its own first. Raises InvalidInput."""
+    checker = strategy_checker()
+    source, where = read_source(path), str(path)
+    report = checker(
+        CheckRequest(
+            source=source, where=where, name=path.stem, parameters=dict(parameters), timeframe=timeframe
+        )
+    )
+    if not report.passed:
+        raise InvalidInput(*problems_of(report, where))
+    strategy = PythonStrategyFactory(lambda _: report).load(path, parameters, timeframe)
+    assert report.badge is not None
+    return {
+        "name": strategy.name,
+        "description": strategy.description,
+        "timeframe": strategy.timeframe.value,
+        "parameters": {name: _plain(value) for name, value in strategy.parameters.items()},
+        "warmup": strategy.warmup,
+        "lookback": strategy.warmup,
+        "version": strategy.version,
+        "warnings": [],
+        "badge": _badge(report.badge),
+    }
+
+
+def _badge(badge: Badge) -> dict[str, Any]:
+    found: dict[str, Any] = msgspec.to_builtins(badge)
+    return found
 
 
 def _summary(strategy: RuleStrategy) -> dict[str, Any]:
@@ -92,15 +137,27 @@ def _print_result(result: dict[str, Any]) -> None:
         click.echo(f"  parameters  {', '.join(f'{k}={v}' for k, v in result['parameters'].items())}")
     click.echo(f"  warm-up     values after {result['lookback']} candles, settled after {result['warmup']}")
     click.echo(f"  version     {result['version']}")
+    if "badge" in result:
+        click.echo(f"  look-ahead  {result['badge']['status']}: {result['badge']['words']}")
     for warning in result["warnings"]:
         click.echo(f"  warning     {warning}", err=True)
 
 
 @command.command("list")
-@click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
-def list_strategies(as_json: bool) -> None:
-    """List the strategy files of CANDLEWICK_STRATEGIES (the project's templates by default)."""
-    found = templates(Settings().candlewick_strategies)
+@click.option("--saved", is_flag=True, help="List the saved strategies instead of the files.")
+@click.option("--archived", is_flag=True, help="With --saved: the deleted ones too.")
+@click.option("--folder", type=click.Path(path_type=Path), help="Look here instead.")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON document, with look-ahead badges.")
+def list_strategies(saved: bool, archived: bool, folder: Path | None, as_json: bool) -> None:
+    """List the strategy files of CANDLEWICK_STRATEGIES (the project's templates by default).
+
+    With --json each is checked and proven free of look-ahead, which takes a second or two each.
+    """
+    if saved:
+        strategy_versions.list_saved(archived=archived, as_json=as_json)
+        return
+    folder = Settings().candlewick_strategies if folder is None else folder
+    found, scripts = templates(folder), python_files(folder)
     if as_json:
         rows = [
             {
@@ -109,20 +166,26 @@ def list_strategies(as_json: bool) -> None:
                 "valid": template.strategy is not None,
                 "problems": [asdict(problem) for problem in template.problems],
                 **({} if template.strategy is None else _summary(template.strategy)),
+                "badge": None if template.strategy is None else _badge(prove_rules(template.strategy)),
             }
             for template in found
         ]
+        rows += [{"template": path.stem, **_checked(path, {}, None)} for path in scripts]
         click.echo(json.dumps({"strategies": rows}, indent=2))
         return
-    width = max((len(template.name) for template in found), default=0)
+    names = [template.name for template in found] + [path.stem for path in scripts]
+    width = max((len(name) for name in names), default=0)
     for template in found:
         if template.strategy is None:
             click.echo(f"{template.name:<{width}}  -    broken: {template.problems[0]}")
         else:
             definition = template.strategy.definition
             click.echo(f"{template.name:<{width}}  {definition.timeframe.value:<3}  {definition.description}")
-    if not found:
-        click.echo(f"no strategy files in {Settings().candlewick_strategies}", err=True)
+    for path in scripts:
+        # Not run here: a list is no reason to run somebody's code.
+        click.echo(f"{path.stem:<{width}}  -    Python, {path}; `strategy validate` checks it")
+    if not names:
+        click.echo(f"no strategy files in {folder}", err=True)
 
 
 @command.command()
@@ -135,7 +198,10 @@ def schema() -> None:
 @click.argument("strategy")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON document: summary, rules and the file.")
 def show(strategy: str, as_json: bool) -> None:
-    """Show what STRATEGY does, a file or the name of one that `list` shows."""
+    """Show what STRATEGY does: a file, the name of one that `list` shows, or a saved "name@version"."""
+    if "@" in strategy:
+        strategy_versions.show_saved(strategy, as_json=as_json)
+        return
     found = load_strategy(find_strategy_file(strategy, Settings().candlewick_strategies))
     definition = found.definition
     rules = {name: condition_text(rule) for name, rule in found.rules.items()}

@@ -1,0 +1,114 @@
+"""`candlewick strategy explain`: a bot's stored decision on one candle, in words."""
+
+from __future__ import annotations
+
+import json
+from datetime import datetime
+from typing import Any
+
+import click
+
+from app.composition import open_store
+from bots.service import BotService
+from bots.views import DecisionView
+from config.settings import Settings
+from data.errors import InvalidInput, Problem
+from data.timeframes import floor_to, to_datetime, to_us
+from strategies.explain import explain
+
+_SIGNALS = ("long_entry", "long_exit", "short_entry", "short_exit")
+_FIRST_LOOK = 1_000  # newest decisions to look through for the nearest; more if that is not far enough
+
+
+@click.command("explain")
+@click.option("--bot", required=True, help="Name of the bot.")
+@click.option(
+    "--at", required=True, metavar="TIME", help="ISO 8601, any time inside the candle; UTC if it says none."
+)
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
+def explain_decision(bot: str, at: str, as_json: bool) -> None:
+    """Say why a bot did or did not trade on a candle, from the decision it stored then."""
+    at_us = moment(at)
+    with open_store(Settings()) as store:
+        decision = find_decision(store.bots, bot, at_us)
+    document = decision_document(decision)
+    if as_json:
+        click.echo(json.dumps(document, indent=2, ensure_ascii=False))
+    else:
+        click.echo(decision_text(document))
+
+
+def find_decision(bots: BotService, bot: str, at_us: int) -> DecisionView:
+    """The decision on the candle that holds `at_us`. Raises InvalidInput naming the nearest there are."""
+    timeframe = bots.bot(bot).timeframe
+    if timeframe is not None:
+        decision = bots.decision(bot, floor_to(at_us, timeframe))
+        if decision is not None:
+            return decision
+    nearest = _nearest(bots, bot, at_us)
+    expected = f"the nearest are {' and '.join(nearest)}" if nearest else "it has made none yet"
+    raise InvalidInput(
+        Problem(
+            where="--at", field="", value=_iso(at_us), expected=f"bot {bot} has no decision there; {expected}"
+        )
+    )
+
+
+def decision_document(decision: DecisionView) -> dict[str, Any]:
+    """A decision as JSON values, with a sentence for each rule and what came of it."""
+    said = [name for name in _SIGNALS if getattr(decision, name)]
+    return {
+        "bot": decision.bot,
+        "strategy_version": decision.strategy_version,
+        "opened_at": _iso(decision.opened_at_us),
+        "close": decision.close,
+        "said": said,
+        "outcome": decision.outcome or "no signal, nothing to do",
+        "rules": _sentences(decision.record),
+        "record": decision.record,
+    }
+
+
+def decision_text(document: dict[str, Any]) -> str:
+    """The same for a person, a line for each rule."""
+    lines = [f"{document['bot']}, candle {document['opened_at']}, close {document['close']:,}"]
+    lines += [f"  {rule}: {sentence}" for rule, sentence in document["rules"].items()]
+    if not document["rules"]:
+        values = document["record"].get("values", {})
+        seen = " · ".join(f"{name} {value}" for name, value in values.items())
+        lines.append(f"  decided in Python{f', having seen {seen}' if seen else ''}")
+    said = ", ".join(name.replace("_", " ") for name in document["said"]) or "nothing"
+    lines += [f"  said: {said}", f"  outcome: {document['outcome']}"]
+    return "\n".join(lines)
+
+
+def moment(text: str) -> int:
+    """Microseconds of an ISO 8601 time; UTC if it names no zone. Raises InvalidInput."""
+    try:
+        at = datetime.fromisoformat(text)
+    except ValueError:
+        expected = "expected ISO 8601, such as 2024-08-08T12:30:00Z"
+        raise InvalidInput(Problem(where="--at", field="", value=f'"{text}"', expected=expected)) from None
+    return to_us(at if at.tzinfo is not None else at.replace(tzinfo=to_datetime(0).tzinfo))
+
+
+def _sentences(record: dict[str, Any]) -> dict[str, str]:
+    return explain(record) if "rules" in record and "values" in record else {}
+
+
+def _nearest(bots: BotService, bot: str, at_us: int) -> list[str]:
+    """Opens of the last decision before and the first after."""
+    limit = _FIRST_LOOK
+    while True:
+        found = bots.decisions(bot, limit)
+        if len(found) < limit or found[-1].opened_at_us <= at_us:
+            break
+        limit *= 8
+    opens = [one.opened_at_us for one in found]
+    before = max((opened for opened in opens if opened <= at_us), default=None)
+    after = min((opened for opened in opens if opened > at_us), default=None)
+    return [_iso(opened) for opened in (before, after) if opened is not None]
+
+
+def _iso(at_us: int) -> str:
+    return to_datetime(at_us).isoformat().replace("+00:00", "Z")

@@ -1,0 +1,36 @@
+"""Saved strategies for one command: the service, its database and the process that checks Python."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+
+from app.composition import now_us, open_store
+from app.processes.strategy_check import strategy_checker
+from config.settings import Settings
+from database.repositories.strategy_repository import StrategyRepository
+from strategies.lookahead import candles_to_try, prove_streamed
+from strategies.python.checker import PythonStrategyFactory
+from strategies.rules import RuleStrategy
+from strategies.service import StrategyService
+from strategies.versions import Badge, StrategyStore
+
+
+def strategy_service(store: StrategyStore) -> StrategyService:
+    """The service over `store`, for a process that lives on or for one command."""
+    return StrategyService(
+        store, PythonStrategyFactory(strategy_checker()), clock=now_us, stopwatch=time.perf_counter
+    )
+
+
+@contextmanager
+def open_strategies(settings: Settings) -> Iterator[StrategyService]:
+    """The saved strategies of this installation, for one command."""
+    with open_store(settings) as store, closing(StrategyRepository(store.url)) as repository:
+        yield strategy_service(repository)
+
+
+def prove_rules(strategy: RuleStrategy) -> Badge:
+    """The look-ahead proof of a file that is not saved."""
+    return prove_streamed(strategy, candles_to_try(strategy), clock=time.perf_counter)
