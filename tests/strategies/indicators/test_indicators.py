@@ -18,6 +18,19 @@ from strategies.indicators.registry import INDICATORS
 from strategies.indicators.spec import IndicatorSpec, ParameterKind
 from tests.strategies.series import candle_series, candles_of, ohlcv_of_closes, random_walk, recorded_candles
 
+STREAMED = [name for name, spec in INDICATORS.items() if spec.stream is not None]
+# Levels that add up from the first candle on.
+ADDED_UP = ("obv", "ad")
+# Some outputs come earlier than the last one does.
+STAGGERED = ("ichimoku", "ta:macd", "ta:stochastic")
+# What makes parameters fit each other where drawn ones do not.
+FITTING: dict[str, dict[str, Any]] = {
+    "macd": {"fast": 3, "slow": 7},
+    "ta:macd": {"fast": 3, "slow": 7},
+    "ultimate": {"fast": 2, "medium": 4, "slow": 7},
+    "psar": {"acceleration": 0.1, "maximum": 0.5},
+}
+
 # Reference column: indicator, parameters, output. Computed with TA-Lib by the reference file's author.
 REFERENCE: dict[str, tuple[str, dict[str, Any], str]] = {
     "SMA_20": ("sma", {"period": 20}, "value"),
@@ -41,6 +54,15 @@ REFERENCE: dict[str, tuple[str, dict[str, Any], str]] = {
     "OBV": ("obv", {}, "value"),
     "MAX_20": ("highest", {}, "value"),
     "MIN_20": ("lowest", {}, "value"),
+    "DEMA_20": ("dema", {}, "value"),
+    "TEMA_20": ("tema", {}, "value"),
+    "KAMA_30": ("kama", {"period": 30}, "value"),
+    "TRANGE": ("true_range", {}, "value"),
+    "PLUS_DI_14": ("di", {}, "plus"),
+    "MINUS_DI_14": ("di", {}, "minus"),
+    "WILLR_14": ("williams_r", {}, "value"),
+    "MFI_14": ("mfi", {}, "value"),
+    "SAR_002_02": ("psar", {}, "value"),
 }
 
 
@@ -62,10 +84,11 @@ def drawn_params(spec: IndicatorSpec, draw: Any) -> dict[str, Any]:
         elif parameter.kind is ParameterKind.INTEGER:
             params[parameter.name] = draw(st.integers(int(parameter.minimum), 12))
         else:
-            params[parameter.name] = draw(st.sampled_from([0.5, 1.0, 2.5]))
+            fitting = [number for number in (0.5, 1.0, 2.5) if number <= parameter.maximum]
+            params[parameter.name] = draw(st.sampled_from(fitting))
     if spec.objection(params):
-        params["fast"], params["slow"] = 3, 7
-    return params
+        params.update(FITTING[spec.name])
+    return spec.resolve(params, where="test")
 
 
 @pytest.mark.parametrize("column", REFERENCE)
@@ -79,7 +102,7 @@ def test_values_are_those_of_the_reference_file(column: str, shared_data: Path) 
     np.testing.assert_allclose(values, expected, rtol=1e-9, atol=1e-9)
 
 
-@pytest.mark.parametrize("name", INDICATORS)
+@pytest.mark.parametrize("name", STREAMED)
 @given(data=st.data(), ohlcv=candle_series())
 @settings(max_examples=10, deadline=None)
 def test_a_stream_gives_the_bits_of_the_array(name: str, data: st.DataObject, ohlcv: Ohlcv) -> None:
@@ -92,11 +115,11 @@ def test_a_stream_gives_the_bits_of_the_array(name: str, data: st.DataObject, oh
         np.testing.assert_array_equal(stream[output], batch[output])
 
 
-@pytest.mark.parametrize("name", INDICATORS)
+@pytest.mark.parametrize("name", STREAMED)
 def test_a_stream_gives_the_bits_of_the_array_over_many_candles(name: str) -> None:
     spec = INDICATORS[name]
     params = spec.resolve({}, where="test")
-    ohlcv = random_walk(3000, seed=7)
+    ohlcv = random_walk(3000, seed=7, gaps=0.2)
     batch, stream = spec.batch(ohlcv, params), streamed(spec, ohlcv, params)
     for output in spec.outputs:
         np.testing.assert_array_equal(stream[output], batch[output])
@@ -106,7 +129,8 @@ def test_a_stream_gives_the_bits_of_the_array_over_many_candles(name: str) -> No
 def test_warmup_is_the_number_of_candles_without_a_value(name: str) -> None:
     spec = INDICATORS[name]
     params = spec.resolve({}, where="test")
-    ohlcv = random_walk(200, seed=3)
+    # Candles of a day, so that sessions are as short as they can be.
+    ohlcv = random_walk(200, seed=3, timeframe=Timeframe.D1)
     positive = Ohlcv(
         timeframe=ohlcv.timeframe,
         opened_at_us=ohlcv.opened_at_us,
@@ -116,14 +140,16 @@ def test_warmup_is_the_number_of_candles_without_a_value(name: str) -> None:
         close=ohlcv.close,
         volume=ohlcv.volume + 1.0,
     )
-    for values in spec.batch(positive, params).values():
-        missing = np.isnan(values)
-        assert missing[: spec.warmup(params)].all()
-        assert not missing[spec.warmup(params) :].any()
+    missing = {output: np.isnan(values) for output, values in spec.batch(positive, params).items()}
+    warmup = spec.warmup(params)
+    for output, absent in missing.items():
+        assert not absent[warmup:].any()
+        assert absent[:warmup].all() or name in STAGGERED, output
+    assert any(absent[:warmup].all() for absent in missing.values())
     assert spec.settling(params) >= spec.warmup(params)
 
 
-@pytest.mark.parametrize("name", [name for name in INDICATORS if name != "obv"])
+@pytest.mark.parametrize("name", [name for name in INDICATORS if name not in ADDED_UP])
 def test_a_settled_value_does_not_depend_on_where_the_series_began(name: str) -> None:
     spec = INDICATORS[name]
     params = spec.resolve({}, where="test")
@@ -144,6 +170,35 @@ def test_later_candles_change_no_value(name: str) -> None:
     for seen in range(0, 121, 7):
         for output, values in spec.batch(ohlcv.rows(0, seen), params).items():
             np.testing.assert_array_equal(values, full[output][:seen])
+
+
+@pytest.mark.parametrize("name", INDICATORS)
+@given(data=st.data(), ohlcv=candle_series())
+@settings(max_examples=8, deadline=None)
+def test_later_candles_change_no_value_whatever_the_parameters(
+    name: str, data: st.DataObject, ohlcv: Ohlcv
+) -> None:
+    spec = INDICATORS[name]
+    params = drawn_params(spec, data.draw)
+    seen = data.draw(st.integers(0, len(ohlcv)))
+    full = spec.batch(ohlcv, params)
+    for output, values in spec.batch(ohlcv.rows(0, seen), params).items():
+        np.testing.assert_array_equal(values, full[output][:seen])
+
+
+@pytest.mark.parametrize("name", INDICATORS)
+def test_columns_that_only_can_be_read_or_have_strides_do_as_well(name: str) -> None:
+    spec = INDICATORS[name]
+    params = spec.resolve({}, where="test")
+    ohlcv = random_walk(200, seed=1)
+    names = ("opened_at_us", "open", "high", "low", "close", "volume")
+    every_other: dict[str, Any] = {column: getattr(ohlcv, column)[::2] for column in names}
+    for column in every_other.values():
+        column.flags.writeable = False
+    plain: dict[str, Any] = {column: values.copy() for column, values in every_other.items()}
+    found = spec.batch(Ohlcv(timeframe=ohlcv.timeframe, **every_other), params)
+    for output, values in spec.batch(Ohlcv(timeframe=ohlcv.timeframe, **plain), params).items():
+        np.testing.assert_array_equal(found[output], values)
 
 
 def test_read_only_and_strided_columns_are_read() -> None:
@@ -188,6 +243,41 @@ def test_a_period_is_a_whole_number_within_bounds(value: object) -> None:
 def test_a_macd_needs_its_fast_average_to_be_the_faster() -> None:
     with pytest.raises(InvalidInput, match="fast must be below slow"):
         INDICATORS["macd"].resolve({"fast": 26, "slow": 12}, where="f.json")
+
+
+@pytest.mark.parametrize(
+    ("name", "given_params", "message"),
+    [
+        ("ultimate", {"fast": 14}, "fast must be below medium"),
+        ("ultimate", {"medium": 28}, "medium below slow"),
+        ("psar", {"acceleration": 0.3}, "acceleration must not be above maximum"),
+        ("zscore", {"period": 1001}, "from 2 to 1000"),
+        ("pivots", {"formula": "woodie"}, "standard, fibonacci, camarilla"),
+    ],
+)
+def test_parameters_that_do_not_fit_each_other_are_refused(
+    name: str, given_params: dict[str, Any], message: str
+) -> None:
+    with pytest.raises(InvalidInput, match=message):
+        INDICATORS[name].resolve(given_params, where="f.json")
+
+
+@pytest.mark.parametrize("name", ["vwap", "vwma", "cmf", "mfi"])
+def test_nothing_traded_is_no_value_rather_than_an_extreme_one(name: str) -> None:
+    ohlcv = random_walk(300, seed=2)
+    ohlcv.volume[100:200] = 0.0
+    spec = INDICATORS[name]
+    params = spec.resolve({"period": 10}, where="test")
+    values = spec.batch(ohlcv, params)["value"]
+    assert np.isnan(values[110:200]).all()
+    assert not np.isnan(values[[90, 210]]).any()
+
+
+def test_a_money_flow_needs_a_price_that_moves() -> None:
+    ohlcv = ohlcv_of_closes([10.0, 11.0, 11.0, 11.0, 11.0, 12.0])
+    values = INDICATORS["mfi"].batch(ohlcv, {"period": 2})["value"]
+    # The candle after a rise still opens lower, so its typical price moves once more.
+    np.testing.assert_array_equal(np.isnan(values), [True, True, False, False, True, False])
 
 
 def test_labels_and_panes() -> None:
