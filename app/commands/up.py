@@ -106,6 +106,7 @@ def _children(installation: Installation, urls: RunningServices, *, host: str, p
     children += [
         # A manager: it gives each collector its own time to store what it still holds.
         ChildSpec(name="collect", argv=_program("collect"), env=environment, grace_s=30),
+        ChildSpec(name="maintain", argv=_program("data", "maintain"), env=environment),
         ChildSpec(name="bots", argv=_program("bots", "run"), env=environment),
         ChildSpec(
             name="web",

@@ -183,7 +183,9 @@ def test_status_names_every_process_and_both_venues(demo: Demo) -> None:
     assert document["running"]
     assert document["market_data"] == "simulated"
     states = {process["name"]: process["state"] for process in document["processes"]}
-    assert states == dict.fromkeys(("postgres", "valkey", "simulate", "collect", "bots", "web"), "running")
+    assert states == dict.fromkeys(
+        ("postgres", "valkey", "simulate", "collect", "maintain", "bots", "web"), "running"
+    )
     assert {health["exchange"] for health in document["collectors"]} == {"binance", "okx"}
 
 
