@@ -11,21 +11,24 @@ _OPENING = """# Indicators
 
 Made by `scripts/indicator_docs.py` from the indicators themselves; do not edit.
 
-In a strategy file an indicator is `{"type": "rsi", "period": 14}`, its outputs are `name.output` (the name alone where
-there is one output), and `"timeframe": "1h"` computes it over closed candles of a higher time frame. On the command line:
+In a strategy file an indicator is `{"type": "rsi", "period": 14}`, its outputs are `name.output` (the name
+alone where there is one output), and `"timeframe": "1h"` computes it over closed candles of a higher time
+frame. On the command line:
 
 ```
 candlewick indicators rsi --period 20 --candles candles.csv --out rsi.csv
 candlewick indicators rsi --help
 ```
 
-Values are TA-Lib's wherever TA-Lib has the indicator; `ta:` names give the numbers of the Python package `ta` and are
-computed over whole series only, so they fit a backtest but not a bot. A value is missing (empty, never 0) until the
-indicator has seen enough candles: the column "first" is how many candles pass before all outputs have a value, with
-the default parameters (`pivots`: where a candle is a day). A candle's value depends on that candle and earlier ones alone.
+Values are TA-Lib's wherever TA-Lib has the indicator; `ta:` names give the numbers of the Python package `ta`
+and are computed over whole series only, so they fit a backtest but not a bot. A value is missing (empty,
+never 0) until the indicator has seen enough candles: the column "first" is how many candles pass before all
+outputs have a value, with the default parameters (`pivots`: where a candle is a day). A candle's value depends
+on that candle and earlier ones alone.
 
-An interval without trades has no candle, and lengths count candles, not time: 20 candles of a sparse market reach
-further back than 20 intervals. What hangs on the calendar (`vwap_session`, `pivots`) follows the candles' times.
+An interval without trades has no candle, and lengths count candles, not time: 20 candles of a sparse market
+reach further back than 20 intervals. What hangs on the calendar (`vwap_session`, `pivots`) follows the times
+of the candles.
 """
 
 
