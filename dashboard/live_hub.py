@@ -33,7 +33,7 @@ from dashboard.live_views import (
 from dashboard.market_day import MarketDay
 from dashboard.readers import HealthReader, LiveBus
 from dashboard.theme import theme_named
-from data.errors import TransientError
+from data.errors import TradingError, TransientError
 from data.messages import CandleUpdate, CollectorHealth
 from data.models import Market
 
@@ -238,7 +238,7 @@ class LiveHub:
         return [patch]
 
     def _extend_overlays(self, view_topic: str, view: ChartView) -> None:
-        """Compute the overlays' newest values in a thread, for every candle that closed since the last time."""
+        """Compute the overlays' newest values in a thread, for every candle closed since the last time."""
         self._closed[view_topic] += 1
         if view_topic in self._overlay_tasks:
             return  # it looks again when it is done
@@ -249,7 +249,7 @@ class LiveHub:
                     rows = min(MAX_OVERLAY_ROWS, closed + 2)
                     ticks = await asyncio.to_thread(self._overlay_ticks, view, rows)
                     self._tell(view_topic, tick_patches(ticks, view))
-            except TransientError as error:
+            except TradingError as error:
                 log.warning("overlays_not_extended", view=view_topic, why=str(error))
             finally:
                 del self._overlay_tasks[view_topic]

@@ -1,7 +1,7 @@
 """Photograph the pages into docs/screenshots.
 
-`python scripts/screenshots.py URL` takes the desk that runs there. Without a URL it starts `candlewick up --demo`
-in a folder of its own, lets the bots trade for a few minutes, and stops it again. Needs Chromium.
+`python scripts/screenshots.py URL` takes the desk that runs there. Without a URL it starts a demo in a folder
+of its own, lets the bots trade for a few minutes, and stops it again. Needs Chromium.
 """
 
 from __future__ import annotations

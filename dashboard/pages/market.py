@@ -359,7 +359,8 @@ def _register_strip(app: Dash, sources: MarketSources) -> None:
             for one in sources.market.markets():
                 known.setdefault(one.exchange, []).append(one.symbol)
             if market is None:
-                return (None, [], None, [], None, [], None, known, [], None, [], [])
+                nothing = html.Span("No market to show", className="muted")
+                return (None, [], None, [], None, [], None, known, nothing, None, [], [])
             last = sources.hub.last_price(market)
             return (
                 market.symbol[:1],

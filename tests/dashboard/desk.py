@@ -9,12 +9,14 @@ import threading
 import time
 from dataclasses import dataclass
 from decimal import Decimal
+from pathlib import Path
 
 import msgspec
 import numpy as np
 import uvicorn
 from fastapi import FastAPI
 
+from app.strategy_shelf import StrategyShelf
 from bots.lifecycle import BotState
 from bots.orders import OrderReason, PositionSide
 from bots.views import AuditView, DecisionView, EquityCurve, FillView, SignalView, TradeView
@@ -30,7 +32,6 @@ from tests.dashboard.fakes import (
     FakeBus,
     FakeHealth,
     FakeMarket,
-    FakeShelf,
     bot_view,
     fill,
     health,
@@ -38,6 +39,7 @@ from tests.dashboard.fakes import (
     walk,
 )
 
+STRATEGIES = Path(__file__).resolve().parents[2] / "config" / "strategies"
 _OTHERS = (
     (ETH, 3_482.6, "0.01"),
     (Market("binance", "SOL-USDT"), 171.28, "0.01"),
@@ -85,7 +87,7 @@ def build_desk(*, now_us: int = NOW_US, empty: bool = False) -> Desk:
     app = build_web(
         market=market,
         bots=bots,
-        strategies=FakeShelf(),
+        strategies=StrategyShelf(STRATEGIES),
         health=known,
         bus=bus,
         now_us=lambda: int(time.time() * SECOND_US),

@@ -260,6 +260,18 @@ def test_the_symbol_can_be_searched_and_the_venue_changed(page: Page) -> None:
     expect(page.locator("#detail-head")).to_contain_text("trend_btc")
 
 
+def test_a_strategy_draws_its_lines_in_panes_of_their_own(page: Page) -> None:
+    page.goto("/market?venue=binance&symbol=BTC-USDT&tf=5m&overlay=macd")
+    _await_chart(page, "BTC-USDT · 5m")
+    panes = page.evaluate(f"() => {CHART}.props.series.map(s => s.pane || 0)")
+    assert max(panes) == 2
+    expect(page.locator("#overlay-select")).to_have_value("macd")
+    page.locator("#overlay-select").click()
+    page.get_by_role("option", name="rsi_reversion").click()
+    expect(page.locator("#legend-lines")).to_contain_text("RSI")
+    assert "overlay=rsi_reversion" in page.url
+
+
 def test_a_light_page_has_a_light_chart(page: Page) -> None:
     page.goto("/market?venue=binance&symbol=BTC-USDT&tf=1m")
     _await_chart(page, "BTC-USDT · 1m")
