@@ -23,8 +23,8 @@ candlewick indicators rsi --help
 Values are TA-Lib's wherever TA-Lib has the indicator; `ta:` names give the numbers of the Python package `ta`
 and are computed over whole series only, so they fit a backtest but not a bot. A value is missing (empty,
 never 0) until the indicator has seen enough candles: the column "first" is how many candles pass before all
-outputs have a value, with the default parameters (`pivots`: where a candle is a day). A candle's value depends
-on that candle and earlier ones alone.
+outputs have a value, with the default parameters (`pivots`: where a candle is a day). A candle's value
+depends on that candle and earlier ones alone.
 
 An interval without trades has no candle, and lengths count candles, not time: 20 candles of a sparse market
 reach further back than 20 intervals. What hangs on the calendar (`vwap_session`, `pivots`) follows the times
