@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import json
 import signal
+import sys
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from typing import Any
@@ -49,9 +50,7 @@ def told_progress(label: str) -> Iterator[OnProgress]:
 
         def tell(done: int, whole: int) -> None:
             if not bars:
-                bar: Any = click.progressbar(
-                    length=max(whole, 1), label=label, file=click.get_text_stream("stderr"), show_pos=True
-                )
+                bar = click.progressbar(length=max(whole, 1), label=label, file=sys.stderr, show_pos=True)
                 bars.append(stack.enter_context(bar))
             bars[0].update(max(0, done - bars[0].pos))
 

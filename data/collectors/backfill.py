@@ -150,6 +150,7 @@ class Backfill:
         self._rest, self._store, self._market = rest, store, market
         self._page_ids, self._clock_us = page_ids, clock_us
         self._tuning = tuning or BackfillTuning()
+        self._recent: dict[int, Trade] = {}  # the page that came last, by id
 
     async def repair(
         self, *, search: bool = True, again: bool = False, on_progress: OnProgress = _untold
@@ -261,15 +262,17 @@ class Backfill:
 
     async def _page(self, first_id: int, last_id: int, *, attempts: int) -> list[Trade]:
         """The trades of these ids that the venue has, ascending. It must say repeatedly that it lacks one."""
-        found: dict[int, Trade] = {}
+        wanted = range(first_id, last_id + 1)
+        # The page that ends here reaches as far down as it can: the next hole may lie on it too.
+        page_from = max(0, last_id - self._page_ids + 1)
         for attempt in range(attempts):
+            if all(trade_id in self._recent for trade_id in wanted):
+                break
             if attempt:
                 await asyncio.sleep(self._tuning.retry_s * 2.0 ** (attempt - 1))
-            page = await self._trades_from(first_id)
-            found |= {trade.trade_id: trade for trade in page if first_id <= trade.trade_id <= last_id}
-            if len(found) == last_id - first_id + 1:
-                break
-        return [found[trade_id] for trade_id in sorted(found)]
+            page = await self._trades_from(page_from)
+            self._recent = {trade.trade_id: trade for trade in page}
+        return [self._recent[trade_id] for trade_id in wanted if trade_id in self._recent]
 
     async def _save_page(
         self, hole: Hole, first_id: int, last_id: int, trades: Sequence[Trade], after_us: int
