@@ -122,13 +122,13 @@ def prove_streamed(
         )
     for row, candle in enumerate(_candles(given)):
         if row % 256 == 0 and clock() > give_up_at:
-            return _badge(found.full, total, covered=row)
+            return _badge(found.full, total, covered=row, alone=row)
         said = code_of(stream.update(candle))
         if said != found.full[row]:
             return _refuted(
                 found.full, given, _counterexample(Fault.STREAM, given, row, int(found.full[row]), said)
             )
-    return _badge(found.full, total, covered=total)
+    return _badge(found.full, total, covered=total, alone=total)
 
 
 def prove_black_box(
@@ -166,10 +166,12 @@ def prove_black_box(
         covered[ends] = True
     if not found.is_complete:
         covered[:] = False
+    alone = 0
     if is_memory_bounded:
         for row in _speaking_first(found.full):
             if clock() > give_up_at:
                 break
+            alone += 1
             if _alone(speak, given, row, window) != found.full[row]:
                 suspects[row] = Fault.WINDOW
     if found.suspect is not None:
@@ -180,7 +182,7 @@ def prove_black_box(
         first = _hidden_state(speak, given, found.full)
     if first is not None:
         return _refuted(found.full, given, first)
-    return _badge(found.full, total, covered=int(covered.sum()), remark=remark)
+    return _badge(found.full, total, covered=int(covered.sum()), alone=alone, remark=remark)
 
 
 def prove_window_stream(
@@ -463,7 +465,7 @@ def _refuted(full: _Codes, ohlcv: Ohlcv, first: Counterexample) -> Badge:
     )
 
 
-def _badge(full: _Codes, total: int, *, covered: int, remark: str = "") -> Badge:
+def _badge(full: _Codes, total: int, *, covered: int, alone: int, remark: str = "") -> Badge:
     said = int(np.count_nonzero(full))
     if said == 0:
         status, words = ProofStatus.NOT_PROVEN, f"it said nothing on {total:,} candles: nothing to compare"
@@ -475,4 +477,4 @@ def _badge(full: _Codes, total: int, *, covered: int, remark: str = "") -> Badge
         words = f"no later candle changes a signal on any of {total:,} bars, {said:,} of them with a signal"
     if remark:
         words += f" ({remark})"
-    return Badge(status=status, words=words, bars=total, covered=covered, signals=said)
+    return Badge(status=status, words=words, bars=total, covered=covered, signals=said, alone=alone)

@@ -49,6 +49,7 @@ class Badge(msgspec.Struct, frozen=True, kw_only=True):
     bars: int  # candles tried
     covered: int  # bars on which every later candle was taken away or replaced, at least once
     signals: int  # bars on which the strategy said something
+    alone: int = 0  # bars compared with a run that was given nothing later, as a bot is
     counterexample: Counterexample | None = None
 
 
