@@ -19,10 +19,14 @@ from bots.orders import Costs, TradingRules
 from data.errors import InvalidInput, Problem
 from data.files.candle_files import read_candles
 from data.models import Market, Ohlcv
+from data.stores import CandleReader
 from data.timeframes import Timeframe, to_us
 from strategies.base import Strategy
 from strategies.higher_timeframe import fold
 from strategies.loader import load_strategy
+
+# Finer candles are read whole: a year of minutes, a day or two of seconds.
+_MOST_FINER = 1_000_000
 
 
 class DecimalNumber(click.ParamType[Any]):
@@ -236,10 +240,11 @@ def _read_manifest(path: Path) -> Manifest:
 def _run(request: Request) -> BacktestResult:
     source = request.source
     strategy = load_strategy(_strategy_path(source.strategy), request.parameters, request.timeframe)
+    stored_finer = None
     if source.candles is not None:
         read, known = _read_file(Path(source.candles), strategy), None
     else:
-        read, known = _read_store(source, strategy)
+        read, stored_finer, known = _read_store(source, strategy)
     rules = msgspec.structs.replace(request.rules or known or TradingRules(), **request.overrides)
     if not request.rounding:
         rules = TradingRules(min_notional=rules.min_notional)
@@ -251,6 +256,8 @@ def _run(request: Request) -> BacktestResult:
     ohlcv, finer = _of_timeframe(read, strategy, source.candles or f"{source.venue}:{source.symbol}")
     if source.finer is not None:
         finer = read_candles(Path(source.finer))
+    elif stored_finer is not None:
+        finer = stored_finer
     return run_backtest(
         strategy,
         ohlcv,
@@ -284,7 +291,8 @@ def _read_file(path: Path, strategy: Strategy) -> Ohlcv:
             raise first from None
 
 
-def _read_store(source: Source, strategy: Strategy) -> tuple[Ohlcv, TradingRules | None]:
+def _read_store(source: Source, strategy: Strategy) -> tuple[Ohlcv, Ohlcv | None, TradingRules | None]:
+    """Candles of the strategy's time frame or the next smaller one, finer ones, the instrument's rules."""
     # The database's libraries take longer to import than a run over a file lasts.
     from app.composition import open_store
     from config.settings import Settings
@@ -292,24 +300,43 @@ def _read_store(source: Source, strategy: Strategy) -> tuple[Ohlcv, TradingRules
     market = Market(source.venue or "", source.symbol or "")
     with open_store(Settings()) as store:
         repository = store.candle_repository
-        ohlcv = repository.candles(
-            market, strategy.timeframe, start_us=_us(source.start), end_us=_us(source.end)
-        )
+        start_us, end_us = _us(source.start), _us(source.end)
+        smaller = [frame for frame in Timeframe if strategy.timeframe.us % frame.us == 0]
+        for timeframe in sorted(smaller, key=lambda frame: -frame.us):
+            ohlcv = repository.candles(market, timeframe, start_us=start_us, end_us=end_us)
+            if len(ohlcv):
+                break
+        finer = _stored_finer(repository, market, ohlcv)
         instrument = repository.instrument(market)
         known = ", ".join(map(str, repository.markets()))
     if len(ohlcv) == 0:
         expected = (
-            f"no {strategy.timeframe} candles are stored in this span; there are some of: {known or '-'}"
+            f"no candles for {strategy.timeframe} are stored in this span; there are some of: {known or '-'}"
         )
         raise InvalidInput(Problem(where="--symbol", field="", value=str(market), expected=expected))
     if instrument is None:
-        return ohlcv, None
-    return ohlcv, TradingRules(
+        return ohlcv, finer, None
+    rules = TradingRules(
         tick_size=instrument.tick_size,
         lot_size=instrument.lot_size,
         min_quantity=instrument.min_quantity,
         min_notional=instrument.min_notional,
     )
+    return ohlcv, finer, rules
+
+
+def _stored_finer(reader: CandleReader, market: Market, ohlcv: Ohlcv) -> Ohlcv | None:
+    """The smallest stored time frame that reaches back as far, if it is not too much to read."""
+    if not len(ohlcv):
+        return None
+    start_us, end_us = int(ohlcv.opened_at_us[0]), int(ohlcv.opened_at_us[-1]) + ohlcv.timeframe.us
+    for timeframe in Timeframe:
+        if timeframe.us >= ohlcv.timeframe.us or (end_us - start_us) // timeframe.us > _MOST_FINER:
+            continue
+        within = {"start_us": start_us, "end_us": start_us + ohlcv.timeframe.us}
+        if len(reader.candles(market, timeframe, **within, limit=1)):
+            return reader.candles(market, timeframe, start_us=start_us, end_us=end_us)
+    return None
 
 
 def _us(moment: str | None) -> int | None:

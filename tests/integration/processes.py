@@ -103,6 +103,18 @@ def running(*arguments: str, environment: Mapping[str, str], log: Path) -> Itera
         program.end()
 
 
+def candlewick(*arguments: str, home: Path, **environment: str) -> subprocess.CompletedProcess[str]:
+    """Run one command to its end."""
+    return subprocess.run(
+        [sys.executable, "-m", "app", *arguments],
+        cwd=PROJECT,
+        env={**bare_environment(), "CANDLEWICK_HOME": str(home), **environment},
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+
+
 def bare_environment() -> dict[str, str]:
     """Our environment without anything that would configure the program."""
     prefixes = ("CANDLEWICK_", "DATABASE_URL", "REDIS_URL", "OKX_", "BINANCE_")

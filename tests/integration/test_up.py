@@ -20,7 +20,7 @@ import pytest
 from playwright.sync_api import Browser, Page, expect, sync_playwright
 
 from embedded.postgres import EmbeddedPostgres
-from tests.integration.processes import PROJECT, Program, bare_environment, running, wait_for
+from tests.integration.processes import Program, candlewick, running, wait_for
 
 pytestmark = [pytest.mark.integration, pytest.mark.timeout(240)]
 
@@ -73,17 +73,6 @@ class Demo:
         assert shown.returncode == 0, shown.stderr
         document: dict[str, dict[str, object]] = json.loads(shown.stdout)
         return dict(document["bot"])
-
-
-def candlewick(*arguments: str, home: Path, **environment: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "-m", "app", *arguments],
-        cwd=PROJECT,
-        env={**bare_environment(), "CANDLEWICK_HOME": str(home), **environment},
-        capture_output=True,
-        text=True,
-        timeout=120,
-    )
 
 
 def wait_until_open(program: Program, url: str) -> None:
