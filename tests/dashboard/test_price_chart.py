@@ -130,6 +130,14 @@ def test_markers_are_in_order_within_the_chart_and_bounded() -> None:
     assert sum(marker["shape"] == "arrowUp" for marker in markers) == 1
 
 
+def test_markers_older_than_the_chart_are_left_out() -> None:
+    signals = signal_markers(
+        [_signal(i * 60 * SECOND_US, "long_entry") for i in range(10)], Timeframe.M1, DARK
+    )
+    markers = merged_markers(signals, [], start_us=7 * 60 * SECOND_US)
+    assert [marker["time"] for marker in markers] == [420, 480, 540]
+
+
 def test_a_position_shows_its_entry_and_the_levels_it_has() -> None:
     lines = position_lines({"trend": position(PositionSide.SHORT)}, DARK)
     assert [line["title"] for line in lines] == ["trend short", "Stop", "Target"]
