@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import closing, contextmanager
+from pathlib import Path
 
 from app.composition import now_us, open_store
-from app.processes.strategy_check import strategy_checker
+from app.processes.strategy_check import python_strategies
 from config.settings import Settings
+from data.timeframes import Timeframe
 from database.repositories.strategy_repository import StrategyRepository
+from strategies.base import Strategy
+from strategies.loader import load_strategy
 from strategies.lookahead import candles_to_try, prove_streamed
-from strategies.python.checker import PythonStrategyFactory
 from strategies.rules import RuleStrategy
 from strategies.service import StrategyService
 from strategies.versions import Badge, StrategyStore
@@ -19,9 +22,7 @@ from strategies.versions import Badge, StrategyStore
 
 def strategy_service(store: StrategyStore) -> StrategyService:
     """The service over `store`, for a process that lives on or for one command."""
-    return StrategyService(
-        store, PythonStrategyFactory(strategy_checker()), clock=now_us, stopwatch=time.perf_counter
-    )
+    return StrategyService(store, python_strategies(), clock=now_us, stopwatch=time.perf_counter)
 
 
 @contextmanager
@@ -29,6 +30,17 @@ def open_strategies(settings: Settings) -> Iterator[StrategyService]:
     """The saved strategies of this installation, for one command."""
     with open_store(settings) as store, closing(StrategyRepository(store.url)) as repository:
         yield strategy_service(repository)
+
+
+def load_any(
+    path: Path,
+    parameters: Mapping[str, float | str] | None = None,
+    timeframe: Timeframe | str | None = None,
+) -> Strategy:
+    """The strategy in a `.json` or `.py` file. Raises InvalidInput, also for Python that is refused."""
+    if path.suffix == ".py":
+        return python_strategies().load(path, parameters, timeframe)
+    return load_strategy(path, parameters, timeframe)
 
 
 def prove_rules(strategy: RuleStrategy) -> Badge:

@@ -19,6 +19,7 @@ from data.models import Candle, Market, Ohlcv
 from data.stores import CandleReader
 from data.timeframes import Timeframe
 from strategies.base import Strategy
+from strategies.python.checker import python_files
 
 
 class StrategyLoader(Protocol):
@@ -123,11 +124,12 @@ def find_strategy(name: str, folder: Path, source: str) -> Path:
     """
     beside = Path(source).parent if source else folder
     wanted = Path(name).expanduser()
-    for place in (beside / wanted, folder / wanted):
-        for path in (place, place.with_name(place.name + ".json")):
+    for place in (beside / wanted, folder / wanted, folder / "python" / wanted):
+        for path in (place, place.with_name(place.name + ".json"), place.with_name(place.name + ".py")):
             if path.is_file():
                 return path
     known = sorted(path.name for path in folder.glob("*.json") if path.name != "schema.json")
+    known += [path.name for path in python_files(folder)]
     raise InvalidInput(
         Problem(
             where=source or "bot",

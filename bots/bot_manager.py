@@ -17,6 +17,7 @@ from data.errors import InvalidInput
 from data.stores import CandleReader
 from strategies.base import Strategy
 from strategies.loader import load_strategy
+from strategies.python.checker import PythonStrategyFactory
 
 _log = structlog.get_logger(__name__)
 _WHO = "bot manager"
@@ -31,21 +32,29 @@ async def run_bots(
     strategies_folder: Path,
     clock: Callable[[], int],
     stop: asyncio.Event,
+    python: PythonStrategyFactory | None = None,
 ) -> None:
     """Run the bots of `store` until `stop` is set; `clock` gives now in microseconds.
 
     A file in `bots_folder` whose bot does not exist yet makes that bot and starts it. A file is read again
     each time its bot starts and never in between: whoever changes it stops the bot and starts it.
     """
-    runner = BotRunner(store, candles, load_strategy=strategies_in(strategies_folder), clock=clock, bus=bus)
+    runner = BotRunner(
+        store, candles, load_strategy=strategies_in(strategies_folder, python), clock=clock, bus=bus
+    )
     await runner.run(stop, before=lambda: adopt_bot_files(store, bots_folder, clock))
 
 
-def strategies_in(folder: Path) -> StrategyLoader:
-    """Loads the strategies that bots name from `folder`, or from beside the bot's own file."""
+def strategies_in(folder: Path, python: PythonStrategyFactory | None = None) -> StrategyLoader:
+    """Loads the strategies that bots name from `folder`, or from beside the bot's own file.
+
+    Those in Python come from `python`, which runs none that did not pass its check.
+    """
 
     def load(config: BotConfig, source: str) -> Strategy:
         path = find_strategy(config.strategy, folder, source)
+        if path.suffix == ".py" and python is not None:
+            return python.load(path, config.parameters, config.timeframe)
         return load_strategy(path, config.parameters, config.timeframe)
 
     return load

@@ -18,6 +18,7 @@ from app.composition import open_store
 from app.installation import Installation, RunningServices
 from app.parent_watch import watch_parent
 from app.processes.bot_runner import run_paper_bots
+from app.processes.strategy_check import python_strategies
 from app.services import services_in_reach
 from bots.bot_manager import strategies_in
 from bots.config import load_bot
@@ -89,7 +90,7 @@ def create(file: Path, start: bool, why: str, as_json: bool) -> None:
     settings = Settings()
     path = file.expanduser().absolute()
     config = load_bot(path)
-    strategies_in(settings.candlewick_strategies)(config, str(path))
+    strategies_in(settings.candlewick_strategies, python_strategies())(config, str(path))
     with open_store(settings) as store:
         view = store.bots.create(config, who=_who(), why=why, start=start, source=str(path))
         if start:

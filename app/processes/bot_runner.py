@@ -7,6 +7,7 @@ from contextlib import AsyncExitStack
 
 from app.composition import bus_at, now_us
 from app.installation import RunningServices
+from app.processes.strategy_check import python_strategies
 from bots.bot_manager import run_bots
 from config.settings import Settings
 from database.repositories.bot_repository import BotRepository
@@ -29,4 +30,5 @@ async def run_paper_bots(settings: Settings, services: RunningServices, stop: as
             strategies_folder=settings.candlewick_strategies,
             clock=now_us,
             stop=stop,
+            python=python_strategies(),
         )

@@ -10,7 +10,7 @@ import time
 import msgspec
 
 from strategies.python.check import CheckReport, CheckRequest, Finding, check
-from strategies.python.checker import ProcessChecker
+from strategies.python.checker import ProcessChecker, PythonStrategyFactory
 from strategies.python.confine import Limits, confine
 
 COMMAND = (sys.executable, "-m", "app.processes.strategy_check")
@@ -34,6 +34,11 @@ class Question(msgspec.Struct, frozen=True, kw_only=True):
 def strategy_checker() -> ProcessChecker:
     """Checks strategies in processes like this one."""
     return ProcessChecker(COMMAND)
+
+
+def python_strategies() -> PythonStrategyFactory:
+    """Loads Python strategies that passed such a check."""
+    return PythonStrategyFactory(strategy_checker())
 
 
 def main() -> None:

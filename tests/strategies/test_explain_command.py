@@ -4,6 +4,7 @@ import json
 from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import pytest
 from click.testing import CliRunner, Result
@@ -129,10 +130,10 @@ def test_versions_are_kept_from_command_to_command(new_database: Callable[[], st
     environment = {"DATABASE_URL": new_database(), "CANDLEWICK_HOME": str(tmp_path / "home")}
     file = tmp_path / "trend.json"
 
-    def told(*arguments: str) -> dict[str, object]:
+    def told(*arguments: str) -> dict[str, Any]:
         result = CliRunner(env=environment).invoke(cli, ["strategy", *arguments, "--json"])
         assert result.exit_code == 0, result.output
-        found: dict[str, object] = json.loads(result.stdout)
+        found: dict[str, Any] = json.loads(result.stdout)
         return found
 
     for timeframe in ("15m", "5m"):
@@ -140,14 +141,14 @@ def test_versions_are_kept_from_command_to_command(new_database: Callable[[], st
         saved = told("save", str(file), "--why", f"on {timeframe}")
     name = EXAMPLE["name"]
     assert (saved["number"], saved["why"]) == (2, "on 5m")
-    assert [one["number"] for one in told("versions", name)["versions"]] == [2, 1]  # type: ignore[attr-defined, index]
+    assert [one["number"] for one in told("versions", name)["versions"]] == [2, 1]
     assert told("diff", f"{name}@1", name)["differences"] == [
         {"path": "timeframe", "before": "15m", "after": "5m"}
     ]
     assert told("clone", f"{name}@1", "copy")["name"] == "copy"
     assert told("rename", "copy", "twin")["name"] == "twin"
     assert told("delete", "twin") == {"archived": "twin"}
-    (listed,) = told("list", "--saved")["strategies"]  # type: ignore[misc]
+    (listed,) = told("list", "--saved")["strategies"]
     assert listed["badge"]["status"] == "proven"
     assert json.loads(str(told("show", f"{name}@2")["content"])) == EXAMPLE
     assert listed["versions"] == 2

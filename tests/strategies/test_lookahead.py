@@ -97,7 +97,8 @@ def backfilled(ohlcv: Ohlcv) -> BoolArray:
 def interpolated(ohlcv: Ohlcv) -> BoolArray:
     rows = np.arange(len(ohlcv))
     known = rows[rows % 7 == 0]
-    return ohlcv.close < np.interp(rows, known, ohlcv.close[known]) * 0.995
+    line: FloatArray = np.interp(rows, known, ohlcv.close[known])
+    return ohlcv.close < line * 0.995
 
 
 def reversed_ewm(ohlcv: Ohlcv) -> BoolArray:
@@ -278,8 +279,9 @@ def test_one_leaking_bar_among_all_is_enough(candles: Ohlcv) -> None:
 
         def leaks_once(ohlcv: Ohlcv, at_us: int = at_us, rises: bool = rises) -> BoolArray:
             later = shifted(ohlcv.close, -1)
-            leak = (later > ohlcv.close) if rises else (later < ohlcv.close)
-            return (ohlcv.opened_at_us == at_us) & leak
+            leak: BoolArray = later > ohlcv.close if rises else later < ohlcv.close
+            leak &= ohlcv.opened_at_us == at_us
+            return leak
 
         counterexample = proof(leaks_once, candles).counterexample
         assert counterexample is not None

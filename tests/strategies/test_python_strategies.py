@@ -9,21 +9,23 @@ import numpy as np
 import pytest
 
 from app.processes.strategy_check import strategy_checker
+from bots.bot_manager import strategies_in
+from bots.config import BotConfig, parse_bot
 from data.errors import InvalidInput
 from data.timeframes import Timeframe
 from strategies.base import Protection, Strategy
 from strategies.lookahead import code_of, codes_on, generated_candles
-from strategies.python.check import CheckReport, CheckRequest, check
+from strategies.python.check import CheckReport, CheckRequest, Finding, check
 from strategies.python.checker import ProcessChecker, PythonStrategyFactory, python_files
 from strategies.python.confine import Limits
 from strategies.python.source import load_source
-from strategies.versions import Fault, ProofStatus
+from strategies.versions import Badge, Fault, ProofStatus
 from tests.strategies.python_sources import BREAKOUT, HEAD, HIGHEST_EVER, breakout
 from tests.strategies.series import candles_of, random_walk
 
 
-def request(source: str, **more: str) -> CheckRequest:
-    return CheckRequest(source=source, where="python/mine.py", name="mine", **more)
+def request(source: str) -> CheckRequest:
+    return CheckRequest(source=source, where="python/mine.py", name="mine")
 
 
 def checked(source: str) -> CheckReport:
@@ -202,6 +204,27 @@ def test_the_factory_asks_once_and_never_runs_what_was_refused(tmp_path: Path) -
         with pytest.raises(InvalidInput, match="depends on later candles"):
             factory.load(bad)
     assert asked == [BREAKOUT, bad.read_text()]
+
+
+def test_a_bot_gets_python_that_passed_and_never_python_that_did_not(tmp_path: Path) -> None:
+    (tmp_path / "python").mkdir()
+    (tmp_path / "python" / "good.py").write_text(BREAKOUT)
+    (tmp_path / "bad.py").write_text(breakout(imports="import os\nimport numpy as np\n"))
+    passed = CheckReport(badge=Badge(status=ProofStatus.PROVEN, words="", bars=1, covered=1, signals=1))
+    refused = CheckReport(findings=(Finding(field="line 4", value="import os", expected="not that"),))
+    load = strategies_in(
+        tmp_path, PythonStrategyFactory(lambda asked: refused if "import os" in asked.source else passed)
+    )
+
+    def bot(strategy: str) -> BotConfig:
+        document = {"name": "b", "venue": "okx", "symbol": "BTC-USDT", "strategy": strategy, "capital": "9"}
+        return parse_bot({**document, "parameters": {"period": 30}}, where="test")
+
+    assert load(bot("good"), "").parameters == {"period": 30}
+    with pytest.raises(InvalidInput, match="line 4 is import os"):
+        load(bot("bad.py"), "")
+    with pytest.raises(InvalidInput, match=r"has bad\.py, good\.py"):
+        load(bot("none"), "")
 
 
 # In a process of its own
