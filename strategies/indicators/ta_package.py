@@ -28,7 +28,10 @@ from strategies.indicators.windows import MAX_WINDOW, sliding_mean_deviation
 
 
 def _weighted(values: FloatArray, weight: float) -> FloatArray:
-    """The recursive mean that begins with the first value and gives each newer one `weight`, shape (n,)."""
+    """The recursive mean that begins with the first value and gives each newer one `weight`, shape (n,).
+
+    In the package's own order of operations: MACDs near 0 show the last bits of their EMAs.
+    """
     kept = 1.0 - weight
     means = accumulate(values.tolist(), lambda mean, value: kept * mean + weight * value)
     return np.fromiter(means, dtype=np.float64, count=len(values))
@@ -58,9 +61,11 @@ def _rsi_batch(ohlcv: Ohlcv, params: IndicatorParams) -> dict[str, FloatArray]:
     change = np.diff(values, prepend=values[:1])
     rises = _weighted(np.where(change > 0, change, 0.0), 1.0 / period)
     falls = _weighted(np.where(change < 0, -change, 0.0), 1.0 / period)
-    strength = np.zeros(len(values))
-    np.divide(rises, falls, out=strength, where=falls > 0)
-    rsi = np.where(falls > 0, 100.0 - 100.0 / (1.0 + strength), 100.0)
+    strength = np.full(len(values), np.inf)
+    # Falls that have almost faded make it larger than a double can be: an RSI of 100, as without any.
+    with np.errstate(over="ignore"):
+        np.divide(rises, falls, out=strength, where=falls > 0)
+    rsi = 100.0 - 100.0 / (1.0 + strength)
     rsi[: period - 1] = np.nan
     return {"value": rsi}
 
@@ -94,17 +99,13 @@ def _stochastic_batch(ohlcv: Ohlcv, params: IndicatorParams) -> dict[str, FloatA
 
 
 def _atr_batch(ohlcv: Ohlcv, params: IndicatorParams) -> dict[str, FloatArray]:
-    period, rows = params["period"], len(ohlcv)
-    atr = np.full(rows, np.nan)
-    if rows < period:
-        return {"value": atr}
-    before = np.concatenate([[np.nan], ohlcv.close[:-1]])
+    close_before = np.concatenate([[np.nan], ohlcv.close[:-1]])[: len(ohlcv)]
     # The first candle has no close before it: its range alone counts.
-    ranges = np.fmax(ohlcv.high - ohlcv.low, np.fmax(np.abs(ohlcv.high - before), np.abs(ohlcv.low - before)))
-    following = [float(ranges[:period].mean()), *ranges[period:].tolist()]
-    means = accumulate(following, lambda mean, value: (mean * (period - 1) + value) / period)
-    atr[period - 1 :] = list(means)
-    return {"value": atr}
+    ranges = np.fmax(
+        ohlcv.high - ohlcv.low,
+        np.fmax(np.abs(ohlcv.high - close_before), np.abs(ohlcv.low - close_before)),
+    )
+    return {"value": talib.RMA(ranges, timeperiod=params["period"])}
 
 
 def _adx_batch(ohlcv: Ohlcv, params: IndicatorParams) -> dict[str, FloatArray]:
@@ -115,24 +116,17 @@ def _adx_batch(ohlcv: Ohlcv, params: IndicatorParams) -> dict[str, FloatArray]:
     high, low, close = ohlcv.high, ohlcv.low, ohlcv.close
     ranges = np.maximum(high[1:], close[:-1]) - np.minimum(low[1:], close[:-1])
     up, down = np.diff(high), -np.diff(low)
-    range_sum = _wilder_sum(ranges, period)
-    plus_sum = _wilder_sum(np.where((up > down) & (up > 0), up, 0.0), period)
-    minus_sum = _wilder_sum(np.where((down > up) & (down > 0), down, 0.0), period)
-    plus, minus, directional = (np.zeros(len(range_sum)) for _ in range(3))
-    np.divide(100.0 * plus_sum, range_sum, out=plus, where=range_sum != 0)
-    np.divide(100.0 * minus_sum, range_sum, out=minus, where=range_sum != 0)
+    # The package's sums are these means times the period, which falls out of their ratios.
+    mean_range = talib.RMA(ranges, timeperiod=period)[period - 1 :]
+    mean_up = talib.RMA(np.where((up > down) & (up > 0), up, 0.0), timeperiod=period)[period - 1 :]
+    mean_down = talib.RMA(np.where((down > up) & (down > 0), down, 0.0), timeperiod=period)[period - 1 :]
+    plus, minus, directional = (np.zeros(len(mean_range)) for _ in range(3))
+    np.divide(100.0 * mean_up, mean_range, out=plus, where=mean_range != 0)
+    np.divide(100.0 * mean_down, mean_range, out=minus, where=mean_range != 0)
     both = plus + minus
     np.divide(100.0 * np.abs(plus - minus), both, out=directional, where=both != 0)
-    following = [float(directional[:period].mean()), *directional[period:].tolist()]
-    means = accumulate(following, lambda mean, value: (mean * (period - 1) + value) / period)
-    adx[2 * period - 1 :] = list(means)
+    adx[period:] = talib.RMA(directional, timeperiod=period)
     return {"value": adx}
-
-
-def _wilder_sum(values: FloatArray, period: int) -> FloatArray:
-    """The sum of the first `period` values, then a period-th of it dropped for each new value added."""
-    following = [float(values[:period].sum()), *values[period:].tolist()]
-    return np.array(list(accumulate(following, lambda total, value: total - total / period + value)))
 
 
 def _window_parameter(name: str, default: int, summary: str, *, minimum: int) -> IndicatorParameter:
