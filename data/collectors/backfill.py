@@ -341,7 +341,8 @@ class Backfill:
     async def _first_id_at(self, at_us: int, runs: Sequence[TradeRun], newest: Sequence[Trade]) -> int:
         """The first id that happened at `at_us` or later and that the venue still has.
 
-        One more than the newest where there is none yet. Found by halving: ids rise with time.
+        One more than the newest where there is none yet. Ids rise with time, so it is looked for where the
+        times known so far place it, and by halving where that does not narrow it down.
         """
         low, high = 0, newest[-1].trade_id + 1
         for run in runs:
@@ -352,15 +353,27 @@ class Backfill:
                 high = min(high, run.last_id)
             else:
                 high = min(high, run.first_id)
-        while low < high:
+        below, above = (
+            (newest[0].trade_id, newest[0].traded_at_us),
+            (newest[-1].trade_id, newest[-1].traded_at_us),
+        )
+        for step in itertools.count():
+            if low >= high:
+                break
             middle = (low + high) // 2
+            if step % 3 < 2 and above[1] > below[1]:
+                ids_per_us = (above[0] - below[0]) / (above[1] - below[1])
+                guess = below[0] + round((at_us - below[1]) * ids_per_us) - self._page_ids // 2
+                middle = min(max(guess, low), high - 1)
             page = [trade for trade in await self._trades_from(middle) if trade.trade_id >= middle]
             if not page:
                 low = middle + 1  # older than what the venue remembers
             elif page[0].traded_at_us >= at_us:
                 high = middle
+                above = page[0].trade_id, page[0].traded_at_us
             elif page[-1].traded_at_us < at_us:
                 low = page[-1].trade_id + 1
+                below = page[-1].trade_id, page[-1].traded_at_us
             else:
                 return next(trade.trade_id for trade in page if trade.traded_at_us >= at_us)
         return low

@@ -38,7 +38,7 @@ def clock(text: str) -> str:
 def venue(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """The address of a simulated venue that has traded since yesterday's midnight, without limits."""
     folder = tmp_path_factory.mktemp("venue")
-    arguments = ("--history-days", "1", "--rate", "4", "--symbols", "BTC-USDT", "--no-limits", "--seed", "7")
+    arguments = ("--history-days", "1", "--rate", "1", "--symbols", "BTC-USDT", "--no-limits", "--seed", "7")
     with running("simulate", "--port", "0", "--json", *arguments, environment={}, log=folder / "log") as sim:
         url: str = sim.json_line(timeout_s=60)["url"]
         yield url
@@ -124,7 +124,7 @@ def test_backfilled_trades_and_candles_are_the_venues_own_and_are_not_fetched_tw
     again = fetch_trades(desk, "10:00", "11:00", "--timeframes", "1m,1h")
     wider = fetch_trades(desk, "09:50", "11:10", "--timeframes", "1m")
 
-    assert first["trades"]["trades_stored"] == first["trades"]["ids_missing"] > 1_000
+    assert first["trades"]["trades_stored"] == first["trades"]["ids_missing"] > 100
     assert first["candles"] == {"1m": 60, "1h": 1}
     assert again["trades"]["ids_missing"] == 0
     assert again["candles"] == {"1m": 0, "1h": 0}
@@ -145,7 +145,7 @@ def test_backfilled_trades_and_candles_are_the_venues_own_and_are_not_fetched_tw
 
 
 def test_a_thousand_deleted_trades_are_all_found_and_all_repaired(desk: Desk) -> None:
-    fetch_trades(desk, "10:00", "12:00", "--timeframes", "1h")
+    fetch_trades(desk, "10:00", "10:30", "--timeframes", "1h")
     before = desk.stored()
     ids = [row[0] for row in desk.rows("SELECT trade_id FROM trades ORDER BY trade_id")]
     gone = random.Random(5).sample(ids, 1_000)
@@ -166,8 +166,8 @@ def test_a_thousand_deleted_trades_are_all_found_and_all_repaired(desk: Desk) ->
     assert desk.stored() == before
     assert desk.told("verify")["ok"]
     minutes = desk.minutes()
-    assert minutes["repaired"] > 50
-    assert minutes["repaired"] + minutes["complete"] == 120
+    assert minutes["repaired"] > 20
+    assert minutes["repaired"] + minutes["complete"] == 30
     assert desk.told("repair")["markets"][0]["ids_missing"] == 0
 
 
