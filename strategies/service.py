@@ -56,7 +56,7 @@ class StrategyService:
         clock: Callable[[], int],
         stopwatch: Callable[[], float],
     ) -> None:
-        """`clock` gives now in microseconds, `stopwatch` seconds that only ever rise."""
+        """`clock` gives now in microseconds, `stopwatch` the seconds that proofs are measured by."""
         self._store = store
         self._python = python
         self._clock = clock

@@ -342,7 +342,7 @@ def test_a_proof_that_ran_out_of_time_says_how_far_it_came(candles: Ohlcv) -> No
         candles,
         window=WINDOW,
         clock=lambda: next(ticks),
-        budget_s=60.0,
+        budget_s=80.0,
     )
     assert badge.status is ProofStatus.NOT_PROVEN
     assert 0 < badge.covered < badge.bars
