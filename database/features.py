@@ -15,6 +15,8 @@ log = structlog.get_logger()
 # Columnstore by its present name came with 2.18; before it, the SQL is another.
 _COLUMNSTORE_SINCE = (2, 18)
 _DELETE_ROWS = 50_000
+# Two processes that start at once would add each policy twice. Any fixed number serves, as for migrations.
+_LOCK = 0x63616E64_6C657770
 _DAY_US = 86_400_000_000
 
 
@@ -51,7 +53,7 @@ HYPERTABLES = (
         table="second_candles",
         time_column="opened_at",
         chunk_days=1,
-        segment_by="market_id",
+        segment_by="market_id,timeframe_s",
         order_by="opened_at",
     ),
     HypertableSpec(
@@ -114,14 +116,17 @@ def apply_timescale_features(url: str, retention: Retention | None = None) -> Se
     engine = sync_engine(url)
     try:
         with database_errors(url), engine.connect() as connection:
-            # Each statement stands alone: CALL wants no transaction around it, and two processes that start
-            # at once must not wait for each other half-way.
+            # Each statement stands alone: CALL wants no transaction around it.
             connection = connection.execution_options(isolation_level="AUTOCOMMIT")
-            _create_extension(connection)
-            features = _features(connection)
-            if features.hypertables:
-                for statement in timescale_statements(features, _state(connection, features), retention):
-                    connection.exec_driver_sql(statement)
+            connection.exec_driver_sql("SELECT pg_advisory_lock(%s)", (_LOCK,))
+            try:
+                _create_extension(connection)
+                features = _features(connection)
+                if features.hypertables:
+                    for statement in timescale_statements(features, _state(connection, features), retention):
+                        connection.exec_driver_sql(statement)
+            finally:
+                connection.exec_driver_sql("SELECT pg_advisory_unlock(%s)", (_LOCK,))
             return features
     finally:
         engine.dispose()
@@ -226,11 +231,12 @@ def _time_condition(spec: HypertableSpec) -> str:
 
 def _create_extension(connection: Connection) -> None:
     """Where a server has TimescaleDB loaded but this database does not use it yet."""
+    # Only a loaded TimescaleDB has that setting; the list of loaded libraries is for superusers to see.
     ready = connection.exec_driver_sql(
         """
         SELECT EXISTS (SELECT FROM pg_available_extensions
                        WHERE name = 'timescaledb' AND installed_version IS NULL)
-            AND coalesce(current_setting('shared_preload_libraries', true), '') LIKE '%%timescaledb%%'
+            AND current_setting('timescaledb.disable_load', true) IS NOT NULL
         """
     ).scalar_one()
     if not ready:

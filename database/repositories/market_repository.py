@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Collection, Iterable, Sequence
+from typing import Any
 
 import numpy as np
+from sqlalchemy import event
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from data.files.trade_columns import BUY, SELL, TradeColumns
@@ -53,6 +55,7 @@ class MarketRepository:
     def __init__(self, url: str, *, application_name: str = "candlewick market data") -> None:
         self._url = url
         self._engine = async_engine(url, application_name=application_name, synchronous_commit=False)
+        event.listen(self._engine.sync_engine, "connect", _lift_decompression_limit)
         self._reads = MarketReads(url)
         self._ids: dict[Market, int] = {}
 
@@ -256,6 +259,19 @@ class MarketRepository:
             # Kept only after the commit: a number that was rolled back may come to name another market.
             self._ids |= found
         return {market: self._ids[market] for market in markets}
+
+
+def _lift_decompression_limit(connection: Any, _record: Any) -> None:
+    """Let one transaction replace candles anywhere in TimescaleDB's compressed chunks.
+
+    By default it refuses those that unpack more than 100,000 rows; scattered candles unpack 1,000 each, and
+    trying again would never help. A plain server takes the setting as one it does not know.
+    """
+    cursor = connection.cursor()
+    cursor.execute("SET timescaledb.max_tuples_decompressed_per_dml_transaction = 0")
+    cursor.close()
+    # The driver opened a transaction for the SET; a rollback would undo it.
+    connection.commit()
 
 
 async def _insert_trades(

@@ -1,12 +1,16 @@
 from __future__ import annotations
 
 import os
+from concurrent.futures import ThreadPoolExecutor
 
+import numpy as np
+import psycopg
 import pytest
 
-from data.models import Market
+from data.models import Market, Ohlcv
 from data.stores import MarketBatch
 from data.timeframes import Timeframe
+from database.engine import libpq_url
 from database.features import (
     Retention,
     ServerFeatures,
@@ -44,6 +48,10 @@ def test_a_full_timescaledb_gets_hypertables_compression_and_retention() -> None
         "CALL add_columnstore_policy('trades', after => INTERVAL '1 day', if_not_exists => true)",
         "SELECT add_retention_policy('trades', drop_after => INTERVAL '90 days', if_not_exists => true)",
     ]
+    assert (
+        "ALTER TABLE second_candles SET (timescaledb.enable_columnstore, "
+        "timescaledb.segmentby = 'market_id,timeframe_s', timescaledb.orderby = 'opened_at')"
+    ) in statements
     assert "SELECT add_retention_policy('second_candles', drop_after => INTERVAL '30 days', " in "".join(
         statements
     )
@@ -111,14 +119,24 @@ async def test_retention_deletes_what_is_older_and_keeps_the_rest(store_url: str
     reader.close()
 
 
+def policies(url: str) -> int:
+    with psycopg.connect(libpq_url(url)) as connection:
+        row = connection.execute(
+            "SELECT count(*) FROM timescaledb_information.jobs WHERE hypertable_schema = current_schema()"
+        ).fetchone()
+    assert row is not None
+    return int(row[0])
+
+
 @pytest.mark.integration
 async def test_timescaledb_runs_the_same_store() -> None:
     url = os.environ.get("TEST_TIMESCALE_URL")
     if not url:
         pytest.skip("TEST_TIMESCALE_URL names no TimescaleDB server (an empty database on one is needed)")
     migrate(url)
-    assert apply_timescale_features(url).hypertables
-    apply_timescale_features(url)
+    with ThreadPoolExecutor() as pool:
+        for features in pool.map(apply_timescale_features, [url] * 3):
+            assert features.hypertables
     market = Market("okx", "SCALE-USDT")
     writer, reader = MarketRepository(url), CandleRepository(url)
     batch = MarketBatch(
@@ -130,5 +148,43 @@ async def test_timescaledb_runs_the_same_store() -> None:
 
     assert reader.trades(market).trades(market) == batch.trades
     assert await writer.candles_between(market, Timeframe.M1, 0, 2**60) == batch.candles
+    assert policies(url) == (5 if features.policies else 0)
+    await writer.close()
+    reader.close()
+
+
+@pytest.mark.integration
+async def test_scattered_candles_replace_compressed_ones() -> None:
+    url = os.environ.get("TEST_TIMESCALE_URL")
+    if not url:
+        pytest.skip("TEST_TIMESCALE_URL names no TimescaleDB server (an empty database on one is needed)")
+    migrate(url)
+    if not apply_timescale_features(url).policies:
+        pytest.skip("the Apache edition compresses nothing")
+    market, minute_us, count = Market("okx", "PACKED-USDT"), 60_000_000, 150_000
+    writer, reader = MarketRepository(url), CandleRepository(url)
+    prices = np.full(count, 5.0)
+    opened_at_us = NOW_US + np.arange(count) * minute_us
+    await writer.import_candles(
+        market,
+        Ohlcv(
+            timeframe=Timeframe.M1,
+            opened_at_us=opened_at_us,
+            open=prices,
+            high=prices,
+            low=prices,
+            close=prices,
+            volume=prices,
+        ),
+    )
+    with psycopg.connect(libpq_url(url), autocommit=True) as connection:
+        for (chunk,) in connection.execute("SELECT show_chunks('candles')::text").fetchall():
+            connection.execute(f"CALL convert_to_columnstore('{chunk}', if_not_columnstore => true)")
+
+    candles = [candle_of(market, int(at_us), close=2.5) for at_us in opened_at_us[::1_000]]
+    await writer.save(MarketBatch(trades=[], candles=candles, runs=[]))
+
+    assert await writer.candles_between(market, Timeframe.M1, 0, 2**60) == candles
+    assert len(reader.candles(market, Timeframe.M1)) == count
     await writer.close()
     reader.close()
