@@ -25,6 +25,8 @@ pytestmark = pytest.mark.integration
 
 MIDNIGHT = datetime.now(UTC).replace(hour=0, minute=0, second=0, microsecond=0) - timedelta(days=1)
 MARKET = ("--exchange", "binance", "--symbol", "BTC-USDT")
+# Trades are withheld from this one for good, so no test after those may want them.
+OKX = ("--venue", "okx", "--symbol", "BTC-USDT")
 BINANCE = ("--venue", "binance", "--symbol", "BTC-USDT")
 
 
@@ -88,9 +90,6 @@ class Desk:
 
     def fault(self, **fault: object) -> None:
         self._ask(urllib.request.Request(f"{self.venue}/sim/faults", json.dumps([fault]).encode()))
-
-    def end_faults(self) -> None:
-        self._ask(urllib.request.Request(f"{self.venue}/sim/faults", method="DELETE"))
 
     @staticmethod
     def _ask(request: urllib.request.Request) -> None:
@@ -191,59 +190,48 @@ def test_a_hole_between_runs_is_repaired_and_its_candles_built(desk: Desk, excha
     assert hours == [(MIDNIGHT + timedelta(hours=10), False)]
 
 
-def test_what_the_venue_lacks_is_missing_asked_for_once_and_repaired_when_it_comes_back(desk: Desk) -> None:
-    fetch_trades(desk, "10:00", "10:20", "--timeframes", "1h")
-    fetch_trades(desk, "10:40", "11:05", "--timeframes", "1h")
+def test_what_the_venue_lacks_is_missing_and_asked_for_once(desk: Desk) -> None:
+    fetch_trades(desk, "10:00", "10:20", "--timeframes", "1h", market=OKX)
+    fetch_trades(desk, "10:40", "11:05", "--timeframes", "1h", market=OKX)
     ((first_id,),) = desk.rows("SELECT min(last_id) + 1 FROM trade_runs")
     desk.fault(
         fault="withhold",
-        exchange="binance",
+        exchange="okx",
         symbol="BTC-USDT",
         from_id=first_id + 100,
         to_id=first_id + 110,
         permanent=True,
     )
-    try:
-        (once,) = desk.told("repair")["markets"]
-        (twice,) = desk.told("repair")["markets"]
-        (row,) = desk.told("coverage")["markets"]
-        missing = desk.minutes()["missing"]
-    finally:
-        desk.end_faults()
-    (returned,) = desk.told("repair", "--again")["markets"]
+    (once,) = desk.told("repair")["markets"]
+    (twice,) = desk.told("repair")["markets"]
+    (row,) = desk.told("coverage")["markets"]
+    missing = desk.minutes()["missing"]
 
     assert once["absent_at_venue"] == 11
     assert twice["ids_missing"] == 0
     assert 1 <= missing <= 3
     assert {span["reason"] for span in row["spans"] if span["state"] == "missing"} == {"absent_at_venue"}
-    assert returned["trades_stored"] == 11
-    assert desk.minutes()["missing"] == 0
     assert desk.told("verify")["ok"]
 
 
 def test_deleted_trades_that_the_venue_lacks_make_their_minutes_missing(desk: Desk) -> None:
-    fetch_trades(desk, "10:00", "10:10", "--timeframes", "1h")
+    fetch_trades(desk, "10:00", "10:10", "--timeframes", "1h", market=OKX)
     ((middle,),) = desk.rows("SELECT (first_id + last_id) / 2 FROM trade_runs")
     desk.change("DELETE FROM trades WHERE trade_id BETWEEN %s AND %s", middle, middle + 4)
     desk.fault(
         fault="withhold",
-        exchange="binance",
+        exchange="okx",
         symbol="BTC-USDT",
         from_id=middle,
         to_id=middle + 4,
         permanent=True,
     )
-    try:
-        (repaired,) = desk.told("repair")["markets"]
-    finally:
-        desk.end_faults()
+    (repaired,) = desk.told("repair")["markets"]
 
     assert (repaired["ids_missing"], repaired["absent_at_venue"]) == (5, 5)
     minutes = desk.minutes()
     assert minutes["missing"] in (1, 2)
     assert minutes["missing"] + minutes["complete"] == 10
-    assert desk.told("repair", "--again")["markets"][0]["trades_stored"] == 5
-    assert desk.minutes()["missing"] == 0
 
 
 def test_an_altered_trade_or_candle_is_found_with_its_likely_cause(desk: Desk) -> None:

@@ -2,9 +2,17 @@ from __future__ import annotations
 
 import numpy as np
 
-from data.models import TradeRun
+from data.coverage import (
+    StateSpan,
+    TradeRepair,
+    VenueOutage,
+    coverage_of,
+    covered,
+    minute_counts,
+    minute_states,
+)
+from data.models import TradeGap, TradeRun
 from data.timeframes import Timeframe
-from data.coverage import coverage_of, covered
 
 MINUTE_US = Timeframe.M1.us
 
@@ -53,3 +61,81 @@ def test_a_candle_is_covered_when_its_whole_interval_lies_in_one_run() -> None:
     opened = np.arange(0, 30, 5) * MINUTE_US
 
     assert covered(opened, Timeframe.M5, runs).tolist() == [False, True, False, True, True, True]
+
+
+def hole_between(first: TradeRun, second: TradeRun, reason: str) -> TradeGap:
+    return TradeGap(first_id=first.last_id + 1, last_id=second.first_id - 1, reason=reason, found_at_us=0)
+
+
+def repair_of(start_us: int, end_us: int, *, repaired: bool = True, reason: str = "lost") -> TradeRepair:
+    return TradeRepair(
+        first_id=3,
+        last_id=4,
+        start_us=start_us,
+        end_us=end_us,
+        reason=reason,
+        repaired_at_us=1 if repaired else None,
+    )
+
+
+def told(spans: list[StateSpan]) -> list[tuple[int, int, str, str]]:
+    """Spans in minutes."""
+    return [
+        (span.start_us // MINUTE_US, span.end_us // MINUTE_US, span.state.value, span.reason)
+        for span in spans
+    ]
+
+
+def test_every_minute_is_in_one_state_and_the_hole_has_its_reason() -> None:
+    first, second = run_of(1, 3 * MINUTE_US + 5), run_of(5 * MINUTE_US + 7, 9 * MINUTE_US, first_id=50)
+
+    found = minute_states([first, second], [hole_between(first, second, "venue_unreachable")])
+
+    assert told(found) == [
+        (1, 3, "complete", ""),
+        (3, 6, "missing", "venue_unreachable"),
+        (6, 9, "complete", ""),
+    ]
+    assert minute_counts(found) == {"complete": 5, "repaired": 0, "venue_down": 0, "missing": 3}
+
+
+def test_repaired_minutes_are_those_the_fetched_trades_may_lie_in() -> None:
+    found = minute_states([run_of(1, 9 * MINUTE_US)], [], [repair_of(3 * MINUTE_US + 5, 4 * MINUTE_US + 1)])
+
+    assert told(found) == [(1, 3, "complete", ""), (3, 5, "repaired", "lost"), (5, 9, "complete", "")]
+
+
+def test_history_fetched_before_recording_began_is_complete() -> None:
+    found = minute_states([run_of(1, 9 * MINUTE_US)], [], [repair_of(0, 8 * MINUTE_US, reason="history")])
+
+    assert told(found) == [(1, 9, "complete", "")]
+
+
+def test_what_the_store_has_lost_for_good_is_missing_although_the_ledger_has_it() -> None:
+    repairs = [repair_of(3 * MINUTE_US, 3 * MINUTE_US + 9, repaired=False, reason="deleted_from_store")]
+
+    found = minute_states([run_of(1, 9 * MINUTE_US)], [], repairs)
+
+    assert (3, 4, "missing", "deleted_from_store") in told(found)
+
+
+def test_an_outage_explains_missing_minutes_and_never_those_proven_by_ids() -> None:
+    runs = [run_of(1, 3 * MINUTE_US + 5), run_of(6 * MINUTE_US, 9 * MINUTE_US, first_id=50)]
+    outage = VenueOutage(start_us=2 * MINUTE_US, end_us=5 * MINUTE_US + 9, reason="maintenance")
+
+    assert told(minute_states(runs, [], outages=[outage])) == [
+        (1, 3, "complete", ""),
+        (3, 5, "venue_down", "maintenance"),
+        (5, 7, "missing", "not_recorded"),
+        (7, 9, "complete", ""),
+    ]
+
+
+def test_asked_for_minutes_outside_of_the_recording_are_missing() -> None:
+    found = minute_states([run_of(1, 3 * MINUTE_US)], [], start_us=-5, end_us=4 * MINUTE_US + 1)
+
+    assert told(found) == [
+        (-1, 1, "missing", "before_recording"),
+        (1, 3, "complete", ""),
+        (3, 5, "missing", "not_yet_recorded"),
+    ]
