@@ -77,7 +77,7 @@ class Request:
 @click.command()
 @click.option("--strategy", metavar="FILE", help="Strategy file, or the name of a template.")
 @click.option("--candles", metavar="FILE", help="Candle file: CSV (also .gz) or Parquet.")
-@click.option("--venue", help="Read the store instead: binance or okx.")
+@click.option("--venue", type=click.Choice(("binance", "okx")), help="Read the store instead.")
 @click.option("--symbol", help="BASE-QUOTE, such as BTC-USDT.")
 @click.option("--from", "start", type=Moment(), help="First candle to run, ISO 8601, UTC.")
 @click.option("--to", "end", type=Moment(), help="Run candles that open before this time.")
@@ -252,10 +252,10 @@ def _run(request: Request) -> BacktestResult:
         click.echo(
             "no instrument is known: prices and quantities are not rounded (see --tick-size)", err=True
         )
-    read = _between(read, source.start, source.end)
+    read = _between(read, source)
     ohlcv, finer = _of_timeframe(read, strategy, source.candles or f"{source.venue}:{source.symbol}")
     if source.finer is not None:
-        finer = read_candles(Path(source.finer))
+        finer = read_candles(Path(source.finer), tell=_note)
     elif stored_finer is not None:
         finer = stored_finer
     return run_backtest(
@@ -280,13 +280,17 @@ def _strategy_path(name_or_path: str) -> Path:
     return find_strategy_file(name_or_path, Settings().candlewick_strategies)
 
 
+def _note(sentence: str) -> None:
+    click.echo(sentence, err=True)
+
+
 def _read_file(path: Path, strategy: Strategy) -> Ohlcv:
     try:
-        return read_candles(path)
+        return read_candles(path, tell=_note)
     except InvalidInput as first:
         # A file of several time frames, or of one candle, can be read once the time frame is named.
         try:
-            return read_candles(path, strategy.timeframe)
+            return read_candles(path, strategy.timeframe, tell=_note)
         except InvalidInput:
             raise first from None
 
@@ -343,19 +347,25 @@ def _us(moment: str | None) -> int | None:
     return None if moment is None else to_us(datetime.fromisoformat(moment))
 
 
-def _between(ohlcv: Ohlcv, start: str | None, end: str | None) -> Ohlcv:
-    first_us, last_us = _us(start), _us(end)
+def _between(ohlcv: Ohlcv, source: Source) -> Ohlcv:
+    """The candles that open in the span. Raises InvalidInput where there are none."""
+    first_us, last_us = _us(source.start), _us(source.end)
     first = 0 if first_us is None else int(ohlcv.opened_at_us.searchsorted(first_us))
     last = len(ohlcv) if last_us is None else int(ohlcv.opened_at_us.searchsorted(last_us))
-    return ohlcv.rows(first, max(first, last))
+    if first >= last:
+        oldest, newest = iso_time(int(ohlcv.opened_at_us[0])), iso_time(int(ohlcv.opened_at_us[-1]))
+        span = f"{source.start or 'the beginning'} to {source.end or 'the end'}"
+        expected = f"there are no candles in it: they open from {oldest} to {newest}"
+        raise InvalidInput(Problem(where="--from, --to", field="", value=span, expected=expected))
+    return ohlcv.rows(first, last)
 
 
 def _of_timeframe(ohlcv: Ohlcv, strategy: Strategy, where: str) -> tuple[Ohlcv, Ohlcv | None]:
     """Candles of the strategy's time frame, and those they were folded from."""
     if ohlcv.timeframe is strategy.timeframe:
         return ohlcv, None
-    if ohlcv.timeframe.us > strategy.timeframe.us:
-        expected = f"the strategy needs candles of {strategy.timeframe} or of a smaller time frame"
+    if strategy.timeframe.us % ohlcv.timeframe.us:
+        expected = f"the strategy needs candles of {strategy.timeframe}, or of a time frame that divides it"
         raise InvalidInput(
             Problem(where=where, field="timeframe", value=str(ohlcv.timeframe), expected=expected)
         )

@@ -79,7 +79,8 @@ def import_(
         raise click.UsageError("give either --candles FILE or --trades FILE")
     market = Market(exchange, symbol)
     if candle_file is not None:
-        ohlcv = read_candles(candle_file, None if timeframe is None else Timeframe(timeframe))
+        wanted = None if timeframe is None else Timeframe(timeframe)
+        ohlcv = read_candles(candle_file, wanted, tell=lambda sentence: click.echo(sentence, err=True))
         with open_store(Settings()) as store:
             stored = asyncio.run(_closing(store, store.market_repository.import_candles(market, ohlcv)))
         summary: dict[str, Any] = {

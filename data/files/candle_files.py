@@ -8,7 +8,7 @@ rows of several time frames apart is understood, too. Other columns are left alo
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -30,9 +30,12 @@ _NAMES: Mapping[str, Sequence[str]] = {
 }
 
 
-def read_candles(path: Path, timeframe: Timeframe | None = None) -> Ohlcv:
+def read_candles(
+    path: Path, timeframe: Timeframe | None = None, *, tell: Callable[[str], None] | None = None
+) -> Ohlcv:
     """The file's candles, ascending in time; of equal rows one is kept.
 
+    `tell` hears what was put in order or left out, a sentence each.
     Without `timeframe` the file's own column of that name tells it, else the smallest step between two
     candles. Raises InvalidInput, naming the line and the column, for prices that are not finite and above 0,
     volumes below 0, a high that is not the highest or a low that is not the lowest, times off the time
@@ -49,12 +52,21 @@ def read_candles(path: Path, timeframe: Timeframe | None = None) -> Ohlcv:
     _check_values(source, values)
     rows = _ascending(source, opened_at_us, values)
     if rows is not None:
+        if tell is not None:
+            _tell_changes(path, len(source), rows, tell)
         opened_at_us = opened_at_us[rows]
         values = {name: column[rows] for name, column in values.items()}
     if timeframe is None:
         timeframe = _inferred(source, opened_at_us)
     _check_grid(source, opened_at_us, timeframe, rows)
     return Ohlcv(timeframe=timeframe, opened_at_us=opened_at_us, **values)
+
+
+def _tell_changes(path: Path, read: int, kept: IntArray, tell: Callable[[str], None]) -> None:
+    if len(kept) < read:
+        tell(f"{path}: {read - len(kept)} rows stand there twice and count once")
+    if np.any(np.diff(kept) < 0):
+        tell(f"{path}: the rows were not in order of time and were sorted")
 
 
 def write_candles(path: Path, ohlcv: Ohlcv) -> None:

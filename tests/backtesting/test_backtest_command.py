@@ -119,7 +119,19 @@ def test_candles_of_a_larger_time_frame_are_refused(strategy: Path, shared_data:
         shared_data / "candles" / "binance_spot" / "BTCUSDT_1d_2024.csv.gz",
     )
     assert isinstance(result.exception, InvalidInput)
-    assert "1d; the strategy needs candles of 1h or of a smaller time frame" in str(result.exception)
+    assert "1d; the strategy needs candles of 1h, or of a time frame that divides it" in str(result.exception)
+
+
+def test_candles_of_a_time_frame_that_does_not_divide_the_strategys_are_refused(
+    strategy: Path, tmp_path: Path
+) -> None:
+    path = tmp_path / "six.csv"
+    rows = [f"2024-01-0{1 + row // 4}T{6 * (row % 4):02}:00:00Z,1,1,1,1,1" for row in range(8)]
+    path.write_text("\n".join(["opened_at,open,high,low,close,volume", *rows, ""]))
+    result = run("--strategy", strategy, "--candles", path, "--timeframe", "4h")
+    assert isinstance(result.exception, InvalidInput)
+    assert result.exception.problems[0].value == "6h"
+    assert run("--strategy", strategy, "--candles", path, "--timeframe", "1d").exit_code == 0
 
 
 def test_the_folder_holds_the_result_and_its_manifest_repeats_it(
@@ -177,7 +189,9 @@ def test_wrong_use_ends_with_status_2(arguments: list[str]) -> None:
 def test_a_span_without_candles_is_refused(strategy: Path, hours: Path) -> None:
     result = run("--strategy", strategy, "--candles", hours, "--from", "2030-01-01")
     assert isinstance(result.exception, InvalidInput)
-    assert "there are none in this span" in str(result.exception)
+    problem = result.exception.problems[0]
+    assert problem.value == "2030-01-01T00:00:00Z to the end"
+    assert "they open from 2024-01-01T00:00:00Z" in problem.expected
 
 
 def test_a_folder_that_can_not_be_written_is_refused_and_nothing_is_left(

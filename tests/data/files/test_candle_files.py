@@ -353,3 +353,16 @@ def test_a_million_candles_read_fast(tmp_path: Path) -> None:
 
     # CPU time, because a test shares its machine; alone it takes 0.1 to 0.2 s of wall time.
     assert min(seconds) < 0.6
+
+
+def test_rows_out_of_order_and_rows_that_stand_twice_are_told(tmp_path: Path) -> None:
+    path = tmp_path / "candles.csv"
+    times = (1_723_075_260_000, 1_723_075_200_000, 1_723_075_260_000, 1_723_075_320_000)
+    rows = [f"{at},{close},{close},{close},{close},1" for at, close in zip(times, (2, 1, 2, 3), strict=True)]
+    path.write_text("\n".join(["opened_at,open,high,low,close,volume", *rows, ""]))
+    told: list[str] = []
+    assert read_candles(path, tell=told.append).close.tolist() == [1, 2, 3]
+    assert told == [
+        f"{path}: 1 rows stand there twice and count once",
+        f"{path}: the rows were not in order of time and were sorted",
+    ]
