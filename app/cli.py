@@ -21,7 +21,7 @@ COMMANDS = {
     "doctor": ("app.commands.doctor", "Say what is wrong with this installation and how to mend it."),
     "candles": ("app.commands.candles", "Build candles from a trade or frame file, without a database."),
     "indicators": ("app.commands.indicators", "Compute one indicator over a candle file."),
-    "data": ("app.commands.data", "Look into, load and dump the store."),
+    "data": ("app.commands.data", "Look into, load, dump, backfill, repair and verify the store."),
     "strategy": ("app.commands.strategy", "Check strategy files, list templates, explain decisions."),
     "backtest": ("app.commands.backtest", "Run a strategy over candles of a file or the store."),
 }

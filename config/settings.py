@@ -5,8 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Literal
 
-from pydantic import Field, SecretStr, field_validator
+from pydantic import Field, SecretStr, ValidationError, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from data.errors import InvalidInput, Problem
 
 PROJECT = Path(__file__).resolve().parent.parent
 
@@ -23,7 +25,7 @@ class Settings(BaseSettings):
     candlewick_port: int = Field(default=8050, ge=1, le=65535)
     # Names under which a browser may open the page beside this machine's own, separated by commas.
     candlewick_allowed_hosts: str = ""
-    candlewick_log_level: str = "INFO"
+    candlewick_log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"] = "INFO"
 
     # Folders of files that people write; the project's own by default.
     candlewick_strategies: Path = PROJECT / "config" / "strategies"
@@ -43,7 +45,32 @@ class Settings(BaseSettings):
     def allowed_hosts(self) -> tuple[str, ...]:
         return tuple(name.strip() for name in self.candlewick_allowed_hosts.split(",") if name.strip())
 
+    @field_validator("candlewick_log_level", mode="before")
+    @classmethod
+    def _in_capitals(cls, level: object) -> object:
+        return level.upper() if isinstance(level, str) else level
+
     @field_validator("candlewick_home", "candlewick_strategies", "candlewick_bots", "candlewick_collectors")
     @classmethod
     def _absolute(cls, path: Path) -> Path:
         return path.expanduser().absolute()
+
+
+def load_settings() -> Settings:
+    """The settings of this process. Raises InvalidInput that names each variable which cannot be used."""
+    try:
+        return Settings()
+    except ValidationError as error:
+        raise InvalidInput(
+            *(_problem(str(one["loc"][0]), one["msg"], one["input"]) for one in error.errors())
+        ) from None
+
+
+def _problem(name: str, message: str, value: object) -> Problem:
+    secret = "SecretStr" in str(Settings.model_fields[name].annotation)
+    return Problem(
+        where="the environment or .env",
+        field=name.upper(),
+        value="" if secret else repr(value),
+        expected=message[:1].lower() + message[1:],
+    )

@@ -96,7 +96,10 @@ class Gate:
         headers = Headers(scope=scope)
         host = headers.get("host", "")
         if host_name(host) not in self._allowed_hosts:
-            return "This name is not allowed here: open the page as 127.0.0.1 or localhost.\n"
+            return (
+                "This name is not allowed here: open the page as 127.0.0.1 or localhost, "
+                "or set CANDLEWICK_ALLOWED_HOSTS to the name.\n"
+            )
         changes = scope["type"] == "websocket" or scope["method"] not in _SAFE_METHODS
         if changes and not same_origin(headers.get("origin"), host):
             return "Refused: the request does not come from this page.\n"

@@ -274,10 +274,10 @@ def _strategy_path(name_or_path: str) -> Path:
     if path.is_file():
         return path
     # Settings are slow to import, and a plain file needs none.
-    from config.settings import Settings
+    from config.settings import load_settings
     from strategies.templates import find_strategy_file
 
-    return find_strategy_file(name_or_path, Settings().candlewick_strategies)
+    return find_strategy_file(name_or_path, load_settings().candlewick_strategies)
 
 
 def _note(sentence: str) -> None:
@@ -299,10 +299,10 @@ def _read_store(source: Source, strategy: Strategy) -> tuple[Ohlcv, Ohlcv | None
     """Candles of the strategy's time frame or the next smaller one, finer ones, the instrument's rules."""
     # The database's libraries take longer to import than a run over a file lasts.
     from app.composition import open_store
-    from config.settings import Settings
+    from config.settings import load_settings
 
     market = Market(source.venue or "", source.symbol or "")
-    with open_store(Settings()) as store:
+    with open_store(load_settings()) as store:
         repository = store.candle_repository
         start_us, end_us = _us(source.start), _us(source.end)
         smaller = [frame for frame in Timeframe if strategy.timeframe.us % frame.us == 0]

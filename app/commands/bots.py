@@ -26,7 +26,7 @@ from bots.lifecycle import BotState
 from bots.service import BotService
 from bots.views import BotView
 from config.logging import configure_logging
-from config.settings import Settings
+from config.settings import Settings, load_settings
 from data.timeframes import to_datetime
 
 _WAIT_S = 3.0  # for the runner to obey, which takes a second at most
@@ -50,7 +50,7 @@ def run() -> None:
     after a change, stop the bot and start it. A second runner stands by until the first one ends.
     """
     supervised = watch_parent()
-    settings = Settings()
+    settings = load_settings()
     configure_logging(settings.candlewick_log_level, process="bots")
     installation = Installation(settings.candlewick_home)
     with services_in_reach(settings, installation, prepared=supervised) as services:
@@ -69,7 +69,7 @@ async def _until_told_to_stop(settings: Settings, services: RunningServices) -> 
 @_as_json
 def list_bots(as_json: bool) -> None:
     """List every bot with its state, equity and position."""
-    with open_store(Settings()) as store:
+    with open_store(load_settings()) as store:
         views = store.bots.list_bots()
     if as_json:
         _print_json({"bots": [bot_document(view) for view in views]})
@@ -87,7 +87,7 @@ def list_bots(as_json: bool) -> None:
 @_as_json
 def create(file: Path, start: bool, why: str, as_json: bool) -> None:
     """Make a bot from FILE. Its strategy is read and checked; nothing is made if anything is wrong."""
-    settings = Settings()
+    settings = load_settings()
     path = file.expanduser().absolute()
     config = load_bot(path)
     strategies_in(settings.candlewick_strategies, python_strategies())(config, str(path))
@@ -107,7 +107,7 @@ def start(name: str, why: str, as_json: bool) -> None:
 
     It trades from the first candle that closes after its start, with the account it has.
     """
-    with open_store(Settings()) as store:
+    with open_store(load_settings()) as store:
         store.bots.start(name, who=_who(), why=why)
         settled = (BotState.RUNNING, BotState.FAILED)
         # A failed bot that is asked to start leaves its old state only once the runner has looked.
@@ -121,7 +121,7 @@ def start(name: str, why: str, as_json: bool) -> None:
 @_as_json
 def pause(name: str, why: str, as_json: bool) -> None:
     """Let a bot open nothing new. Its stops, targets and exit signals go on working."""
-    with open_store(Settings()) as store:
+    with open_store(load_settings()) as store:
         store.bots.pause(name, who=_who(), why=why)
         view = _once(store.bots, name, lambda bot: bot.state is not BotState.RUNNING)
     _report(view, as_json, wanted=BotState.PAUSED)
@@ -135,7 +135,7 @@ def pause(name: str, why: str, as_json: bool) -> None:
 def stop(name: str, flatten: bool, why: str, as_json: bool) -> None:
     """Stop a bot. Without --flatten an open position stays as it is, and UNPROTECTED, until it is started."""
     done = (BotState.STOPPED, BotState.FAILED, BotState.STOPPING)
-    with open_store(Settings()) as store:
+    with open_store(load_settings()) as store:
         store.bots.stop(name, who=_who(), why=why, flatten=flatten)
         view = _once(store.bots, name, lambda bot: bot.state in done)
     _report(view, as_json, wanted=BotState.STOPPED)
@@ -150,7 +150,7 @@ def delete(name: str, why: str, as_json: bool) -> None:
 
     A bot that a file in config/bots describes is made anew when the bots run the next time.
     """
-    with open_store(Settings()) as store:
+    with open_store(load_settings()) as store:
         store.bots.delete(name, who=_who(), why=why)
     if as_json:
         _print_json({"deleted": name})
@@ -164,7 +164,7 @@ def delete(name: str, why: str, as_json: bool) -> None:
 @_as_json
 def show(name: str, limit: int, as_json: bool) -> None:
     """Show a bot: its account, its newest orders, fills, trades and decisions, and its audit."""
-    with open_store(Settings()) as store:
+    with open_store(load_settings()) as store:
         bots = store.bots
         view = bots.bot(name)
         parts: dict[str, Sequence[msgspec.Struct]] = {

@@ -16,7 +16,7 @@ from app.processes.collector import collect
 from app.services import services_in_reach
 from app.supervisor import ChildSpec, Supervisor
 from config.logging import configure_logging
-from config.settings import Settings
+from config.settings import Settings, load_settings
 from data.collectors.collector_manager import CollectorPlan, plan_collectors
 from data.collectors.settings import VenueSettings, load_collector_settings
 
@@ -26,7 +26,7 @@ from data.collectors.settings import VenueSettings, load_collector_settings
 def command(venue: str | None) -> None:
     """Run the collectors alone: a manager with one process per venue of config/collectors.json."""
     supervised = watch_parent()
-    settings = Settings()
+    settings = load_settings()
     configure_logging(settings.candlewick_log_level, process=f"collect {venue}" if venue else "collect")
     venues = load_collector_settings(settings.candlewick_collectors)
     plans = plan_collectors(venues, (venue,) if venue else ())

@@ -25,7 +25,7 @@ from app.commands.data_options import (
 )
 from app.commands.data_verify import verify
 from app.composition import Store, now_us, open_store
-from config.settings import Settings
+from config.settings import load_settings
 from data.coverage import MinuteState, minute_counts, minute_states
 from data.errors import InvalidInput, Problem
 from data.files.candle_files import opened_at_text, read_candles, write_candles
@@ -81,7 +81,7 @@ def import_(
     if candle_file is not None:
         wanted = None if timeframe is None else Timeframe(timeframe)
         ohlcv = read_candles(candle_file, wanted, tell=lambda sentence: click.echo(sentence, err=True))
-        with open_store(Settings()) as store:
+        with open_store(load_settings()) as store:
             stored = asyncio.run(_closing(store, store.market_repository.import_candles(market, ohlcv)))
         summary: dict[str, Any] = {
             "market": str(market),
@@ -94,7 +94,7 @@ def import_(
     else:
         assert trade_file is not None
         found = trades_of_file(trade_file, market, contract_size)
-        with open_store(Settings()) as store:
+        with open_store(load_settings()) as store:
             built = asyncio.run(_closing(store, _import_trades(store, market, found.columns)))
         summary = {
             "market": str(market),
@@ -137,7 +137,7 @@ def export(
     if (timeframe is None) != trades:
         raise click.UsageError("give either --timeframe or --trades")
     market = Market(exchange, symbol)
-    with open_store(Settings()) as store:
+    with open_store(load_settings()) as store:
         if timeframe is None:
             columns = store.candle_repository.trades(market, start_us=start_us, end_us=end_us)
             rows = len(columns)
@@ -160,7 +160,7 @@ def export(
 @json_option
 def markets(as_json: bool) -> None:
     """List the markets in the store, with what is stored of each."""
-    with open_store(Settings()) as store:
+    with open_store(load_settings()) as store:
         reader = store.candle_repository
         found = sorted({*reader.markets(), *reader.recorded_markets()})
         rows = [_market_row(reader, market) for market in found]
@@ -190,7 +190,7 @@ def coverage(
     Minutes that are missing may have the venue's own candle all the same; they are counted beside.
     """
     refuse_backwards(start_us, end_us)
-    with open_store(Settings()) as store:
+    with open_store(load_settings()) as store:
         reader = store.candle_repository
         rows = [
             _coverage_row(reader, market, start_us, end_us)

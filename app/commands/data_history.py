@@ -27,7 +27,7 @@ from app.composition import now_us, open_store
 from app.parent_watch import watch_parent
 from app.processes.maintenance import MarketRepair, maintain, market_backfill, repair_markets
 from config.logging import configure_logging
-from config.settings import Settings
+from config.settings import Settings, load_settings
 from data.collectors.backfill import Fetched, OnProgress
 from data.errors import InvalidInput, Problem
 from data.exchanges.registry import EXCHANGES
@@ -87,7 +87,7 @@ def backfill(
         raise click.UsageError("say with --from since when")
     end_us = now_us() if end_us is None else min(end_us, now_us())
     refuse_backwards(start_us, end_us)
-    settings, market = Settings(), Market(exchange, symbol)
+    settings, market = load_settings(), Market(exchange, symbol)
     configure_logging(settings.candlewick_log_level, process="data backfill")
     with open_store(settings) as store:
         summary = asyncio.run(
@@ -121,7 +121,7 @@ def repair(ctx: click.Context, exchange: str | None, symbol: str | None, again: 
     Missing are ids between recorded runs, and those that were deleted behind the ledger. Exit status 1 where
     a venue could not be asked.
     """
-    settings = Settings()
+    settings = load_settings()
     configure_logging(settings.candlewick_log_level, process="data repair")
     with open_store(settings) as store, ExitStack() as stack:
         markets = chosen_markets(store.candle_repository, exchange, symbol)
@@ -147,7 +147,7 @@ def repair(ctx: click.Context, exchange: str | None, symbol: str | None, again: 
 def maintain_command() -> None:
     """Keep the store whole until ended: repair at once and hourly, delete daily what is past its time."""
     watch_parent()
-    settings = Settings()
+    settings = load_settings()
     configure_logging(settings.candlewick_log_level, process="maintain")
     with open_store(settings) as store:
         asyncio.run(_until_told_to_stop(settings, store.url))

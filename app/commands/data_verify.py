@@ -24,7 +24,7 @@ from app.commands.data_options import (
 )
 from app.composition import now_us, open_store
 from app.processes.maintenance import venue_history
-from config.settings import Settings
+from config.settings import Settings, load_settings
 from data.collectors.venue_check import VenueCheck, check_against_venue
 from data.errors import InvalidInput, Problem
 from data.files.candle_files import opened_at_text
@@ -74,7 +74,7 @@ def verify(
     a taker was on is in no candle: only --against-venue proves it. Exit status 1 where anything differs.
     """
     refuse_backwards(start_us, end_us)
-    settings = Settings()
+    settings = load_settings()
     with open_store(settings) as store:
         reader = store.candle_repository
         rows = []

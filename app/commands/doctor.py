@@ -20,13 +20,12 @@ from urllib.parse import SplitResult, quote, unquote, urlsplit
 
 import click
 import redis
-from pydantic import ValidationError
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 
 from app.installation import Installation
 from bots.config import load_bot
-from config.settings import Settings
+from config.settings import Settings, load_settings
 from data.collectors.settings import load_collector_settings
 from data.errors import InstallationError, InvalidInput, TransientError
 from database.features import ServerFeatures, find_features
@@ -72,8 +71,8 @@ def command(as_json: bool) -> None:
     are one.
     """
     try:
-        settings = Settings()
-    except ValidationError as error:
+        settings = load_settings()
+    except InvalidInput as error:
         findings = settings_findings(error)
     else:
         findings = without_passwords(examine(settings), settings)
@@ -105,16 +104,16 @@ def examine(settings: Settings) -> list[Finding]:
         return [finding for findings in pool.map(lambda check: check(), checks) for finding in findings]
 
 
-def settings_findings(error: ValidationError) -> list[Finding]:
-    """A finding per setting that cannot be used. Values stay untold: some hold passwords."""
+def settings_findings(error: InvalidInput) -> list[Finding]:
+    """A finding per setting that cannot be used."""
     return [
         Finding(
             name="settings",
             verdict=Verdict.PROBLEM,
-            what=f"{'.'.join(map(str, one['loc'])).upper()}: {one['msg']}",
+            what=str(problem),
             mend="correct it in the environment or in .env",
         )
-        for one in error.errors(include_input=False, include_url=False)
+        for problem in error.problems
     ]
 
 

@@ -12,7 +12,7 @@ import msgspec
 from app.composition import bus_at
 from app.installation import Installation, RunningServices
 from app.supervisor import SupervisorReport, read_report
-from config.settings import Settings
+from config.settings import load_settings
 from data.exchanges.registry import EXCHANGES
 from data.messages import CollectorHealth
 from data.timeframes import to_datetime
@@ -23,7 +23,7 @@ from messaging.health_board import HealthBoard
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
 def command(as_json: bool) -> None:
     """Show what runs in this installation and how it is. Exit status 1 when nothing runs."""
-    installation = Installation(Settings().candlewick_home)
+    installation = Installation(load_settings().candlewick_home)
     services = installation.running()
     report = read_report(installation.processes_file)
     if report is not None and not report.is_current():

@@ -14,7 +14,7 @@ import msgspec
 from app.commands import strategy_decisions, strategy_versions
 from app.processes.strategy_check import strategy_checker
 from app.strategy_desk import prove_rules
-from config.settings import Settings
+from config.settings import load_settings
 from data.errors import InvalidInput
 from strategies.explain import condition_text
 from strategies.loader import load_strategy
@@ -156,7 +156,7 @@ def list_strategies(saved: bool, archived: bool, folder: Path | None, as_json: b
     if saved:
         strategy_versions.list_saved(archived=archived, as_json=as_json)
         return
-    folder = Settings().candlewick_strategies if folder is None else folder
+    folder = load_settings().candlewick_strategies if folder is None else folder
     found, scripts = templates(folder), python_files(folder)
     if as_json:
         rows = [
@@ -202,7 +202,7 @@ def show(strategy: str, as_json: bool) -> None:
     if "@" in strategy:
         strategy_versions.show_saved(strategy, as_json=as_json)
         return
-    found = load_strategy(find_strategy_file(strategy, Settings().candlewick_strategies))
+    found = load_strategy(find_strategy_file(strategy, load_settings().candlewick_strategies))
     definition = found.definition
     rules = {name: condition_text(rule) for name, rule in found.rules.items()}
     if as_json:

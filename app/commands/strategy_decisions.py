@@ -11,7 +11,7 @@ import click
 from app.composition import open_store
 from bots.service import BotService
 from bots.views import DecisionView
-from config.settings import Settings
+from config.settings import load_settings
 from data.errors import InvalidInput, Problem
 from data.timeframes import floor_to, to_datetime, to_us
 from strategies.explain import explain
@@ -29,7 +29,7 @@ _FIRST_LOOK = 1_000  # newest decisions to look through for the nearest; more if
 def explain_decision(bot: str, at: str, as_json: bool) -> None:
     """Say why a bot did or did not trade on a candle, from the decision it stored then."""
     at_us = moment(at)
-    with open_store(Settings()) as store:
+    with open_store(load_settings()) as store:
         decision = find_decision(store.bots, bot, at_us)
     document = decision_document(decision)
     if as_json:

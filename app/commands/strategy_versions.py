@@ -12,7 +12,7 @@ import click
 import msgspec
 
 from app.strategy_desk import open_strategies
-from config.settings import Settings
+from config.settings import load_settings
 from data.timeframes import to_datetime
 from strategies.service import badge_text
 from strategies.versions import ProofStatus, StrategyVersion
@@ -31,7 +31,7 @@ def save(file: Path, why: str, as_json: bool) -> None:
 
     Python that is refused, or looks ahead, is not saved.
     """
-    with open_strategies(Settings()) as strategies:
+    with open_strategies(load_settings()) as strategies:
         saved = strategies.save_file(file, who=_who(), why=why)
     _report(saved, as_json)
 
@@ -41,7 +41,7 @@ def save(file: Path, why: str, as_json: bool) -> None:
 @_as_json
 def versions(name: str, as_json: bool) -> None:
     """List every version of the saved strategy NAME, the one in front first."""
-    with open_strategies(Settings()) as strategies:
+    with open_strategies(load_settings()) as strategies:
         history = strategies.history(name)
     if as_json:
         _print_json({"name": name, "versions": [_document(one) for one in history]})
@@ -59,7 +59,7 @@ def diff(before: str, after: str, as_json: bool) -> None:
 
     A version is "name" for the one in front, "name@2" for the second, "name@4be1c0" by its hash.
     """
-    with open_strategies(Settings()) as strategies:
+    with open_strategies(load_settings()) as strategies:
         differences = strategies.diff(before, after)
     if as_json:
         found = [msgspec.to_builtins(one) for one in differences]
@@ -83,7 +83,7 @@ def diff(before: str, after: str, as_json: bool) -> None:
 @_as_json
 def clone(strategy: str, to: str, why: str, as_json: bool) -> None:
     """Save STRATEGY ("name" or "name@version") again as the first version of TO."""
-    with open_strategies(Settings()) as strategies:
+    with open_strategies(load_settings()) as strategies:
         saved = strategies.clone(strategy, to, who=_who(), why=why)
     _report(saved, as_json)
 
@@ -95,7 +95,7 @@ def clone(strategy: str, to: str, why: str, as_json: bool) -> None:
 @_as_json
 def rename(name: str, to: str, why: str, as_json: bool) -> None:
     """Call the saved strategy NAME from now on TO. Its versions go along."""
-    with open_strategies(Settings()) as strategies:
+    with open_strategies(load_settings()) as strategies:
         saved = strategies.rename(name, to, who=_who(), why=why)
     _report(saved, as_json)
 
@@ -105,7 +105,7 @@ def rename(name: str, to: str, why: str, as_json: bool) -> None:
 @_as_json
 def delete(name: str, as_json: bool) -> None:
     """Archive the saved strategy NAME: it leaves the list, its versions stay."""
-    with open_strategies(Settings()) as strategies:
+    with open_strategies(load_settings()) as strategies:
         strategies.delete(name)
     if as_json:
         _print_json({"archived": name})
@@ -118,7 +118,7 @@ COMMANDS = (save, versions, diff, clone, rename, delete)
 
 def list_saved(*, archived: bool, as_json: bool) -> None:
     """`strategy list --saved`."""
-    with open_strategies(Settings()) as strategies:
+    with open_strategies(load_settings()) as strategies:
         found = strategies.list_strategies(archived=archived)
     if as_json:
         rows = [{**msgspec.to_builtins(one), "saved_at": _iso(one.saved_at_us)} for one in found]
@@ -137,7 +137,7 @@ def list_saved(*, archived: bool, as_json: bool) -> None:
 
 def show_saved(reference: str, *, as_json: bool) -> None:
     """`strategy show name@version`."""
-    with open_strategies(Settings()) as strategies:
+    with open_strategies(load_settings()) as strategies:
         found = strategies.show(reference)
     if as_json:
         _print_json({**_document(found), "content": found.content})

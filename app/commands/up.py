@@ -18,7 +18,7 @@ from app.installation import Installation, Mode, RunningServices
 from app.services import own_services
 from app.supervisor import ChildSpec, Supervisor
 from config.logging import configure_logging
-from config.settings import Settings
+from config.settings import load_settings
 from data.errors import InstallationError
 from data.messages import CollectorHealth
 from data.topics import ALL_HEALTH
@@ -36,7 +36,7 @@ def command(demo: bool, host: str | None, port: int | None, verbose: bool) -> No
 
     PostgreSQL and Redis are started here unless DATABASE_URL and REDIS_URL name others. Ctrl-C stops all.
     """
-    settings = Settings()
+    settings = load_settings()
     # The supervisor's own events matter to a person only when something dies.
     configure_logging("INFO" if verbose else "WARNING", process="up")
     host = host or settings.candlewick_host

@@ -10,7 +10,7 @@ from app.parent_watch import watch_parent
 from app.processes.web import web_page
 from app.services import services_in_reach
 from config.logging import configure_logging
-from config.settings import Settings
+from config.settings import load_settings
 from data.errors import InstallationError
 from embedded.service_files import port_is_free
 
@@ -21,7 +21,7 @@ from embedded.service_files import port_is_free
 def command(host: str | None, port: int | None) -> None:
     """Run the web server alone, against the services that are configured or run already."""
     supervised = watch_parent()
-    settings = Settings()
+    settings = load_settings()
     configure_logging(settings.candlewick_log_level, process="web")
     host = host or settings.candlewick_host
     port = port or settings.candlewick_port

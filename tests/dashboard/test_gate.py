@@ -34,6 +34,7 @@ async def test_a_name_that_was_pointed_at_us_may_not(host: str) -> None:
     answer = await request(GATE, "GET", "/market", host=host)
     assert answer.status == 403
     assert "inside" not in answer.text
+    assert "CANDLEWICK_ALLOWED_HOSTS" in answer.text
 
 
 @pytest.mark.parametrize("method", ["POST", "PUT", "PATCH", "DELETE"])

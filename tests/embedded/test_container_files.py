@@ -77,3 +77,9 @@ def test_the_image_runs_as_a_user_and_installs_only_what_is_locked() -> None:
 def test_secrets_and_state_stay_out_of_the_image() -> None:
     ignored = (PROJECT / ".dockerignore").read_text(encoding="utf-8").splitlines()
     assert {".env", ".candlewick", ".git", ".venv"} <= set(ignored)
+
+
+def test_the_names_a_browser_may_use_reach_the_app(compose: dict[str, Any]) -> None:
+    environment = compose["services"]["app"]["environment"]
+    assert environment["CANDLEWICK_ALLOWED_HOSTS"] == "${CANDLEWICK_ALLOWED_HOSTS:-}"
+    assert "#CANDLEWICK_ALLOWED_HOSTS=" in (PROJECT / ".env.example").read_text(encoding="utf-8")
