@@ -146,3 +146,28 @@ def test_a_lock_without_setuptools_is_refused_before_anything_is_installed(proje
 
 def test_the_script_is_executable() -> None:
     assert os.access(PROJECT / "scripts" / "start", os.X_OK)
+
+
+def test_uv_comes_by_its_own_lock_and_pip_takes_over_where_uv_fails(project: Path) -> None:
+    (project / "requirements-uv.lock").write_text("uv==0.13.8\n")
+    notes = working_python(project)
+    uv = project / ".venv" / "bin" / "uv"
+    inside = (project.parent / "inside" / "python").read_text()
+    fails = (
+        f'mkdir -p "{uv.parent}"; printf "#!/bin/sh\\necho uv >> {notes}; exit 1" > "{uv}"; chmod +x "{uv}"'
+    )
+    program(
+        project.parent / "inside" / "python",
+        f'case "$*" in *requirements-uv.lock*) {fails} ;; esac\n' + inside.split("\n", 1)[1],
+    )
+    for name in ("mkdir", "chmod"):
+        found = shutil.which(name)
+        assert found is not None
+        (project.parent / "bin" / name).symlink_to(found)
+    answer = start(project, "--install-only")
+    assert answer.returncode == 0, answer.stderr
+    asked = notes.read_text().splitlines()
+    assert asked[0].endswith("requirements-uv.lock")
+    assert asked[1] == "uv"
+    assert "--require-hashes" in asked[2]
+    assert asked[2].endswith("requirements.lock")
