@@ -14,6 +14,7 @@ from contextlib import asynccontextmanager, suppress
 import msgspec
 import structlog
 
+from dashboard.forming_candles import BegunIntervals, Completed, step_of
 from dashboard.live_views import (
     BOTS,
     BUS_PATTERNS,
@@ -33,9 +34,12 @@ from dashboard.live_views import (
 from dashboard.market_day import MarketDay
 from dashboard.readers import HealthReader, LiveBus
 from dashboard.theme import theme_named
-from data.errors import TradingError, TransientError
+from data.errors import BadDataError, TradingError, TransientError
 from data.messages import CandleUpdate, CollectorHealth
 from data.models import Market
+from data.stores import CandleReader
+from data.timeframes import Timeframe
+from data.topics import candles_topic
 
 BATCH_S = 0.02
 TAB_INTERVAL_S = 0.1  # a tab gets ten messages a second at most
@@ -90,12 +94,13 @@ class LiveHub:
         bus: LiveBus,
         health: HealthReader,
         *,
+        candles: CandleReader,
         day: Callable[[Market], MarketDay | None],
         overlay_ticks: OverlaySource,
         known_overlay: Callable[[str], bool],
     ) -> None:
         """`day` answers from memory; `overlay_ticks` gives a chart's newest so many rows of every
-        overlay; it reads the store and is called in a thread."""
+        overlay; it and `candles` read the store and are called in a thread."""
         self._bus = bus
         self._health_reader = health
         self._day = day
@@ -113,6 +118,7 @@ class LiveHub:
         self._shown: dict[Market, float] = {}
         self._closed: Counter[str] = Counter()  # candles that closed since a chart's overlays were computed
         self._overlay_tasks: dict[str, asyncio.Task[None]] = {}
+        self._begun = BegunIntervals(candles, known=self._show_completed)
         self.refused = 0  # messages that did not parse
 
     def health(self) -> Mapping[str, CollectorHealth]:
@@ -128,7 +134,7 @@ class LiveHub:
         try:
             for health in await self._health_reader.last_health():
                 self._health.setdefault(health.exchange, health)
-        except TransientError as error:
+        except (TransientError, BadDataError) as error:
             # Collectors speak every second or two; the pages say "unknown" until then.
             log.warning("last_health_unknown", why=str(error))
         try:
@@ -140,6 +146,7 @@ class LiveHub:
             for task in computing:
                 task.cancel()
             await asyncio.gather(*computing, return_exceptions=True)
+            await self._begun.close()
 
     @asynccontextmanager
     async def tab(self) -> AsyncIterator[Tab]:
@@ -220,7 +227,7 @@ class LiveHub:
                     self._tell(QUOTES, self._quote(topic))
         for view_topic, view in self._charts.items():
             for update in self._decoded(view.candle_topic, pending.get(view.candle_topic, ())):
-                self._tell(view_topic, candle_patches(update, view, theme_named(view.scheme)))
+                self._tell(view_topic, self._drawn(update, view))
                 if update.closed:
                     self._extend_overlays(view_topic, view)
 
@@ -273,8 +280,23 @@ class LiveHub:
         return [
             patch
             for update in self._decoded(view.candle_topic, self._candles.get(view.candle_topic, ()))
-            for patch in candle_patches(update, view, theme_named(view.scheme))
+            for patch in self._drawn(update, view)
         ]
+
+    def _drawn(self, update: CandleUpdate, view: ChartView) -> list[Patch]:
+        """The ticks of a candle; none of a begun one before it is known what of it is stored."""
+        drawn: Completed | None = Completed(update.candle)
+        if not update.closed and not update.covered:
+            step = step_of(view.timeframe)
+            topic = candles_topic(view.market, step) if step else ""
+            newest = self._decoded(topic, list(self._candles.get(topic, ()))[-1:])
+            drawn = self._begun.completed(update.candle, newest[0] if newest else None)
+        return candle_patches(drawn, view, theme_named(view.scheme)) if drawn else []
+
+    def _show_completed(self, market: Market, timeframe: Timeframe) -> None:
+        for topic, view in self._charts.items():
+            if (view.market, view.timeframe) == (market, timeframe):
+                self._tell(topic, self._snapshot(topic))
 
     def _decoded(self, topic: str, payloads: Iterable[bytes]) -> list[CandleUpdate]:
         updates = []

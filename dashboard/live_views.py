@@ -9,10 +9,11 @@ import msgspec
 
 from bots.messages import ALL_BOTS, ALL_SIGNALS
 from dashboard.figures.price_chart import candle_ticks
+from dashboard.forming_candles import Completed
 from dashboard.market_day import MarketDay
 from dashboard.number_formats import direction, percent, price
 from dashboard.theme import Theme
-from data.messages import CandleUpdate, CollectorHealth, TradeBatch
+from data.messages import CollectorHealth, TradeBatch
 from data.models import Market
 from data.timeframes import Timeframe
 from data.topics import ALL_CANDLES, ALL_HEALTH, ALL_TRADES, candles_topic
@@ -110,9 +111,10 @@ def quote_patch(payload: bytes, day: MarketDay | None, before: float | None) -> 
     return Patch(("quote", str(market)), body), trade.price
 
 
-def candle_patches(update: CandleUpdate, view: ChartView, theme: Theme) -> list[Patch]:
-    """The ticks of a candle for one chart."""
-    return tick_patches(candle_ticks(update.candle, theme), view)
+def candle_patches(drawn: Completed, view: ChartView, theme: Theme) -> list[Patch]:
+    """The ticks of a candle for one chart; what it lacks goes with them."""
+    ticks = candle_ticks(drawn.candle, theme)
+    return tick_patches([{**tick, "note": drawn.note} for tick in ticks] if drawn.note else ticks, view)
 
 
 def tick_patches(ticks: list[Body], view: ChartView) -> list[Patch]:

@@ -49,6 +49,7 @@ def build_web(
     hub = LiveHub(
         bus,
         health,
+        candles=market,
         day=days.remembered,
         overlay_ticks=chart.overlay_ticks,
         known_overlay=chart.knows_overlay,
@@ -59,7 +60,7 @@ def build_web(
         # Dash would set itself up at the first request to `/`, and a first visitor of another page would get
         # one without scripts. It has no public name for this.
         dash_app._setup_server()  # type: ignore[no-untyped-call]
-        listening = asyncio.create_task(hub.run())
+        server.state.listening = listening = asyncio.create_task(hub.run())
         listening.add_done_callback(_report)
         yield
         listening.cancel()
@@ -69,6 +70,8 @@ def build_web(
 
     @server.get("/healthz")
     async def healthz() -> Response:
+        if server.state.listening.done():
+            return JSONResponse({"status": "live updates ended"}, 503)
         return JSONResponse({"status": "ok"})
 
     @server.websocket("/ws/ui")

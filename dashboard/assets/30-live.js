@@ -31,6 +31,7 @@
     quotes: {}, // market to its last quote
     view: null, // the chart on the page, as the server described it
     lastTick: {}, // series id to a map of bars that came since its data were set, by time
+    notes: {}, // what a candle lacks, by time
     serverNow: () => Date.now() + live.offsetMs,
     subscribe: (wanted) => {
       topics = wanted;
@@ -159,6 +160,7 @@
     const accepted = [];
     for (const tick of ticks) {
       if (tick.key !== live.view.key || !known.has(tick.id)) continue;
+      if (tick.id === "price") live.notes[tick.bar.time] = tick.note;
       const { id, bar } = tick;
       const newest = live.newestBar(id);
       const seen = (live.lastTick[id] = live.lastTick[id] || new Map());
@@ -185,7 +187,7 @@
   function confirm(key, id, time) {
     setTimeout(() => {
       const bar = live.lastTick[id] && live.lastTick[id].get(time);
-      if (bar) applyTicks([{ key, id, bar }]);
+      if (bar) applyTicks([{ key, id, bar, note: live.notes[time] }]);
     }, CONFIRM_MS);
   }
 

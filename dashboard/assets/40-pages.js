@@ -55,8 +55,10 @@
     figures.append(name);
     if (bar && bar.close !== undefined) {
       const change = bar.close / bar.open - 1;
-      const way = change > 0 ? "up" : change < 0 ? "down" : "flat";
-      const percent = (change > 0 ? "+" : change < 0 ? "−" : "") + Math.abs(change * 100).toFixed(2) + "%";
+      // By what is shown: 0.00% has neither colour nor sign.
+      const size = Math.abs(change * 100).toFixed(2);
+      const way = Number(size) === 0 ? "flat" : change > 0 ? "up" : "down";
+      const percent = { up: "+", down: "−", flat: "" }[way] + size + "%";
       figures.append(
         pair("O", format(bar.open), way, "ohl"),
         pair("H", format(bar.high), way, "ohl"),
@@ -64,6 +66,7 @@
         pair("C", format(bar.close), way),
         span(`num ${way}`, percent)
       );
+      if (live.notes[bar.time]) figures.append(span("stale", live.notes[bar.time]));
       const volume = hovered ? hovered.volume : live.newestBar("volume");
       if (volume && volume.value !== undefined) {
         figures.append(pair("Vol", window.dashTvlwcFunctions.compact(volume.value), "flat", "ohl"));
@@ -157,6 +160,7 @@
       // The same chart with more history keeps what came live.
       if (!view || !live.view || live.view.at !== view.at) {
         live.lastTick = {};
+        live.notes = {};
         asked = null;
         hovered = null;
       }

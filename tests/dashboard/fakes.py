@@ -197,8 +197,8 @@ class FakeBus:
         )
         self.say(f"trades.{market.exchange}.{market.symbol}", TradeBatch(trades=[trade]))
 
-    def candle(self, candle: Candle, *, closed: bool) -> None:
-        update = CandleUpdate(candle=candle, closed=closed, covered=True)
+    def candle(self, candle: Candle, *, closed: bool, covered: bool = True) -> None:
+        update = CandleUpdate(candle=candle, closed=closed, covered=covered)
         self.say(f"candles.{candle.exchange}.{candle.symbol}.{candle.timeframe}", update)
 
 

@@ -6,12 +6,15 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
 
+import msgspec
+import pytest
+
 from dashboard.live_hub import MAX_PATCHES, LiveHub, Tab
 from dashboard.live_views import ChartView, Patch
 from dashboard.market_day import MarketDays
-from data.errors import TransientError
+from data.errors import BadDataError, TransientError
 from data.messages import CollectorHealth
-from data.timeframes import Timeframe
+from data.timeframes import Timeframe, floor_to
 from tests.dashboard.fakes import BTC, ETH, NOW_US, FakeBus, FakeHealth, FakeMarket, forming, health, walk
 
 CHART = ChartView(BTC, Timeframe.M1, "ema", "dark")
@@ -33,6 +36,7 @@ class Bench:
         self.hub = LiveHub(
             self.bus,
             FakeHealth(*known),
+            candles=self.market,
             day=days.remembered,
             overlay_ticks=self.overlay_ticks,
             known_overlay=lambda name: name == "ema",
@@ -143,6 +147,54 @@ async def test_a_forming_candle_does_not() -> None:
         assert bench.extended == []
 
 
+async def test_a_candle_that_began_before_the_collector_is_drawn_whole() -> None:
+    bench = Bench()
+    minutes = bench.market.series[BTC, Timeframe.M1]
+    minute = forming(BTC, minutes, 65_000.0)
+    begin_us = floor_to(minute.opened_at_us, Timeframe.D1)
+    seen = msgspec.structs.replace(minute, timeframe=Timeframe.D1, opened_at_us=begin_us)
+    of_day = minutes.rows(int((minutes.opened_at_us < begin_us).sum()), len(minutes))
+    assert of_day.opened_at_us[0] == begin_us
+    daily = ChartView(BTC, Timeframe.D1, "ema", "dark")
+    async with running(bench) as hub, hub.tab() as tab:
+        bench.bus.candle(minute, closed=False)
+        bench.bus.candle(seen, closed=False, covered=False)
+        await asyncio.sleep(0.08)
+        hub.watch(tab, [daily.topic])
+        assert tab.drain() == []  # nothing rather than something wrong
+        ticks = {body["id"]: body["bar"] for body in await heard(tab, "tick")}
+        assert ticks["price"]["open"] == of_day.open[0]
+        assert ticks["price"]["high"] == max(of_day.high.max(), minute.high)
+        assert ticks["price"]["close"] == 65_000.0
+        assert ticks["volume"]["value"] == pytest.approx(of_day.volume.sum() + minute.volume)
+        reads = bench.market.reads
+        bench.bus.candle(msgspec.structs.replace(seen, close=65_001.0), closed=False, covered=False)
+        again = {body["id"]: body for body in await heard(tab, "tick")}
+        assert again["price"]["bar"]["open"] == of_day.open[0]
+        assert again["price"]["bar"]["close"] == 65_001.0
+        assert "note" not in again["price"]
+        assert bench.market.reads == reads  # not more often than once a minute
+
+
+async def test_a_store_that_fails_is_asked_again_with_the_next_minute() -> None:
+    bench = Bench()
+    minutes = bench.market.series[BTC, Timeframe.M1]
+    minute = forming(BTC, minutes, 65_000.0)
+    begin_us = floor_to(minute.opened_at_us, Timeframe.D1)
+    seen = msgspec.structs.replace(minute, timeframe=Timeframe.D1, opened_at_us=begin_us)
+    bench.market.failure = TransientError("the store cannot be reached")
+    async with running(bench) as hub, hub.tab() as tab:
+        hub.watch(tab, [ChartView(BTC, Timeframe.D1, "ema", "dark").topic])
+        bench.bus.candle(minute, closed=False)
+        bench.bus.candle(seen, closed=False, covered=False)
+        await asyncio.sleep(0.1)
+        assert tab.drain() == []
+        bench.market.failure = None
+        bench.bus.candle(forming(BTC, minutes, 65_000.0, steps=2), closed=False)
+        bench.bus.candle(seen, closed=False, covered=False)
+        assert await heard(tab, "tick")
+
+
 async def test_news_of_bots_and_signals_ask_pages_to_read_again() -> None:
     bench = Bench()
     async with running(bench) as hub, hub.tab() as tab:
@@ -197,10 +249,15 @@ async def test_a_tab_that_left_is_forgotten() -> None:
         assert tab.drain() == []
 
 
-async def test_unknown_health_at_the_start_does_not_keep_the_hub_from_running() -> None:
+class UnreadableHealth(BadDataError):
+    pass
+
+
+@pytest.mark.parametrize("error", [TransientError("the bus cannot be reached"), UnreadableHealth("no JSON")])
+async def test_unknown_health_at_the_start_does_not_keep_the_hub_from_running(error: Exception) -> None:
     class Down(FakeHealth):
         async def last_health(self) -> list[CollectorHealth]:
-            raise TransientError("the bus cannot be reached")
+            raise error
 
     bench = Bench()
     bench.hub._health_reader = Down()

@@ -3,10 +3,11 @@ from __future__ import annotations
 import msgspec
 import pytest
 
+from dashboard.forming_candles import Completed
 from dashboard.live_views import ChartView, candle_patches, health_patch, parse_chart_view, quote_patch
 from dashboard.market_day import MarketDay, read_market_day
 from dashboard.theme import DARK
-from data.messages import CandleUpdate, TradeBatch
+from data.messages import TradeBatch
 from data.models import Side, Trade
 from data.timeframes import Timeframe
 from tests.dashboard.fakes import BTC, NOW_US, FakeMarket, forming, health, walk
@@ -82,7 +83,7 @@ def test_revisions_of_one_bar_share_a_key_and_the_next_bar_has_its_own() -> None
         [
             patch.key
             for patch in candle_patches(
-                CandleUpdate(candle=forming(BTC, series, close, steps=steps), closed=False, covered=True),
+                Completed(forming(BTC, series, close, steps=steps)),
                 view,
                 DARK,
             )

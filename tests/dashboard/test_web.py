@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import asyncio
 import inspect
 import json
 import re
@@ -56,6 +57,14 @@ async def test_health_is_answered_without_a_page() -> None:
     app = build_desk(empty=True).app
     async with started(app):
         assert json.loads((await request(app, "GET", "/healthz")).text) == {"status": "ok"}
+
+
+async def test_health_is_bad_once_the_live_updates_ended() -> None:
+    app = build_desk(empty=True).app
+    async with started(app):
+        app.state.listening.cancel()
+        await asyncio.gather(app.state.listening, return_exceptions=True)
+        assert (await request(app, "GET", "/healthz")).status == 503
 
 
 async def test_no_documentation_that_loads_from_elsewhere_is_served() -> None:
