@@ -72,38 +72,33 @@ class Installation:
         return self.run / "processes.json"
 
     @property
-    def _note(self) -> Path:
-        return self.run / "services.json"
+    def collectors_file(self) -> Path:
+        """Where the manager of the collectors writes what it runs."""
+        return self.run / "collectors.json"
 
     @property
     def mode(self) -> Mode:
         """The mode of the last `up`; commands that come after it look into the same database."""
-        try:
-            return Mode((self.run / "mode").read_text().strip())
-        except (FileNotFoundError, ValueError):
-            return Mode.REAL
+        return mode_of(self.home)
 
     def remember_mode(self, mode: Mode) -> None:
         (self.run / "mode").write_text(mode.value)
 
     def running(self) -> RunningServices | None:
         """The services another process of this installation runs, or None."""
-        try:
-            services = msgspec.json.decode(self._note.read_bytes(), type=RunningServices)
-        except (FileNotFoundError, msgspec.DecodeError):
-            return None
-        return services if services.alive else None
+        return running_in(self.home)
 
     def announce(self, services: RunningServices) -> None:
         """Tell other commands of this installation where the services are."""
-        partial = self._note.with_suffix(".partial")
+        note = _note_of(self.home)
+        partial = note.with_suffix(".partial")
         descriptor = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
         with os.fdopen(descriptor, "wb") as file:
             file.write(msgspec.json.encode(services))
-        partial.replace(self._note)
+        partial.replace(note)
 
     def withdraw(self) -> None:
-        self._note.unlink(missing_ok=True)
+        _note_of(self.home).unlink(missing_ok=True)
 
     @contextmanager
     def services_lock(self, *, timeout_s: float) -> Iterator[None]:
@@ -132,6 +127,27 @@ class Installation:
             f"Candlewick already runs in {self.home} (process {services.pid}){place}; "
             "stop it first, or set CANDLEWICK_HOME to another folder"
         )
+
+
+def mode_of(home: Path) -> Mode:
+    """The mode of the last `up` in that folder, looked up without making anything."""
+    try:
+        return Mode((home / "run" / "mode").read_text().strip())
+    except (OSError, ValueError):
+        return Mode.REAL
+
+
+def running_in(home: Path) -> RunningServices | None:
+    """What runs in that folder, as far as this user can tell, looked up without making anything."""
+    try:
+        services = msgspec.json.decode(_note_of(home).read_bytes(), type=RunningServices)
+    except (OSError, msgspec.DecodeError):
+        return None
+    return services if services.alive else None
+
+
+def _note_of(home: Path) -> Path:
+    return home / "run" / "services.json"
 
 
 def this_process() -> tuple[int, float]:

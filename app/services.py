@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
@@ -20,6 +21,7 @@ from embedded.valkey import EmbeddedValkey
 _DATABASES = {Mode.REAL: "candlewick", Mode.SIMULATED: "candlewick_demo"}
 # A short command waits this long for another one that uses the embedded database at the moment.
 _TURN_S = 60.0
+_LOOK_S = 0.1
 
 Tell = Callable[[str], None]
 
@@ -96,15 +98,35 @@ def database_in_reach(settings: Settings, installation: Installation) -> Iterato
         migrate(url)
         yield url
         return
-    running = installation.running()
-    if running is not None:
-        yield running.database_url
-        return
-    with (
-        installation.services_lock(timeout_s=_TURN_S),
-        own_services(settings, installation, installation.mode, redis=False, tell=_silent) as services,
-    ):
+    with ExitStack() as stack:
+        running = _running_or_our_turn(installation, stack)
+        if running is not None:
+            yield running.database_url
+            return
+        services = stack.enter_context(
+            own_services(settings, installation, installation.mode, redis=False, tell=_silent)
+        )
         yield services.urls.database_url
+
+
+def _running_or_our_turn(installation: Installation, stack: ExitStack) -> RunningServices | None:
+    """The services as soon as they are announced, or None with the services lock held by `stack`.
+
+    Raises InstallationError when neither came in time.
+    """
+    give_up_at = time.monotonic() + _TURN_S
+    while True:
+        running = installation.running()
+        if running is not None:
+            return running
+        try:
+            stack.enter_context(installation.services_lock(timeout_s=0))
+        except InstallationError:
+            if time.monotonic() >= give_up_at:
+                raise
+        else:
+            return None
+        time.sleep(_LOOK_S)
 
 
 @contextmanager
@@ -113,8 +135,8 @@ def services_in_reach(
 ) -> Iterator[RunningServices]:
     """Database and bus for one part of `up`: configured, running, or our own.
 
-    The first part that finds none starts them, and others that come later use them while it runs. `prepared`:
-    whoever started us has migrated the configured database already.
+    The first part that finds none starts what is not configured, and others that come later use that while it
+    runs. `prepared`: whoever started us has migrated the configured database already.
     """
     mode = Mode(settings.candlewick_venue_source)
     if prepared and settings.database_url is not None and settings.redis_url is not None:
@@ -128,7 +150,7 @@ def services_in_reach(
         )
         return
     running = installation.running()
-    if settings.database_url is None and settings.redis_url is None and running is not None:
+    if running is not None and _agrees(running, settings):
         if running.mode is not mode:
             raise InstallationError(
                 f"what runs in {installation.home} serves {running.mode} market data; "
@@ -146,6 +168,12 @@ def services_in_reach(
             stack.callback(installation.withdraw)
             installation.announce(services.urls)
         yield services.urls
+
+
+def _agrees(running: RunningServices, settings: Settings) -> bool:
+    """Whether what runs is what is configured, as far as anything is."""
+    pairs = ((settings.database_url, running.database_url), (settings.redis_url, running.redis_url))
+    return all(wanted is None or wanted.get_secret_value() == found for wanted, found in pairs)
 
 
 def _silent(_line: str) -> None:

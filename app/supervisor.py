@@ -464,12 +464,13 @@ class Supervisor:
     ) -> None:
         """Start all, call `started`, wait for SIGINT, SIGTERM or `ask_to_stop`, call `stopping`, stop all.
 
-        A second signal stops waiting for children that take their time. Raises what a service raises that
-        cannot start at all; by then everything is stopped again.
+        SIGINT while stopping (Ctrl-C again) stops waiting for children that take their time. Raises what a
+        service raises that cannot start at all; by then everything is stopped again.
         """
         loop = asyncio.get_running_loop()
-        for number in (signal.SIGINT, signal.SIGTERM):
-            loop.add_signal_handler(number, self.ask_to_stop)
+        loop.add_signal_handler(signal.SIGINT, self.ask_to_stop)
+        # An orphan gets SIGTERM twice, from the kernel and by its lifeline: that is no impatience.
+        loop.add_signal_handler(signal.SIGTERM, self._stop_asked.set)
         starting = asyncio.create_task(self.start())
         stop_asked = asyncio.create_task(self._stop_asked.wait())
         try:
@@ -503,17 +504,21 @@ class Supervisor:
     async def stop(self) -> None:
         """Stop all in reverse order and return when no process is left. Harmless when called again.
 
-        Raises, at the end, the fault of ours that ended a keeping task, if there was one.
+        Raises, at the end, what kept one from being stopped, or the fault of ours that ended a keeping task.
         """
-        for kept in reversed(self._kept):
-            await kept.stop(self._hurry)
+        async with contextlib.AsyncExitStack() as stack:
+            stack.callback(self._close_lifeline)
+            for kept in self._kept:
+                stack.push_async_callback(kept.stop, self._hurry)
+        if self._fault is not None:
+            fault, self._fault = self._fault, None
+            raise fault
+
+    def _close_lifeline(self) -> None:
         for end in (self._lifeline, self._lifeline_held):
             if end >= 0:
                 os.close(end)
         self._lifeline = self._lifeline_held = -1
-        if self._fault is not None:
-            fault, self._fault = self._fault, None
-            raise fault
 
     async def restart(self, name: str) -> None:
         """Stop the child `name` and start it afresh, forgiving what it did before. Raises KeyError."""
@@ -552,7 +557,7 @@ class Supervisor:
         if not task.cancelled() and (fault := task.exception()) is not None:
             log.error("supervisor_fault", task=task.get_name(), exc_info=fault)
             self._fault = self._fault or fault
-            self.ask_to_stop()
+            self._stop_asked.set()
 
     def changed(self) -> None:
         """Write the report anew. A disk that takes it not costs the report, never a process."""

@@ -64,8 +64,16 @@ def new_password(path: Path) -> str:
 
 def port_is_free(port: int, host: str = LOOPBACK) -> bool:
     """Whether a server could listen on `port` now; lingering connections of an earlier one do not count."""
-    with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as probe:
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    try:
+        probe = socket.socket(family, socket.SOCK_STREAM)
+    except OSError:
+        return False  # this machine has no such addresses
+    with probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        if family == socket.AF_INET6:
+            # As asyncio's servers do: "::" is every address of IPv6 and none of IPv4.
+            probe.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
         try:
             probe.bind((host, port))
             # Linux lets two sockets bind with SO_REUSEADDR while neither listens, so listening is the proof.

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
-import signal
 import sys
 
 import click
@@ -14,11 +12,12 @@ from app.installation import Installation, RunningServices
 from app.parent_watch import watch_parent
 from app.processes.collector import collect
 from app.services import services_in_reach
+from app.stop_signals import run_until_signalled
 from app.supervisor import ChildSpec, Supervisor
 from config.logging import configure_logging
-from config.settings import Settings, load_settings
+from config.settings import load_settings
 from data.collectors.collector_manager import CollectorPlan, plan_collectors
-from data.collectors.settings import VenueSettings, load_collector_settings
+from data.collectors.settings import load_collector_settings
 
 
 @click.command("collect")
@@ -33,18 +32,9 @@ def command(venue: str | None) -> None:
     installation = Installation(settings.candlewick_home)
     with services_in_reach(settings, installation, prepared=supervised) as services:
         if venue:
-            uvloop.run(_until_told_to_stop(settings, services, plans[0].settings))
+            uvloop.run(run_until_signalled(collect(settings, services, plans[0].settings)))
         else:
             asyncio.run(_manager(installation, services, plans).run())
-
-
-async def _until_told_to_stop(settings: Settings, services: RunningServices, venue: VenueSettings) -> None:
-    task = asyncio.create_task(collect(settings, services, venue))
-    loop = asyncio.get_running_loop()
-    for number in (signal.SIGINT, signal.SIGTERM):
-        loop.add_signal_handler(number, task.cancel)
-    with contextlib.suppress(asyncio.CancelledError):
-        await task
 
 
 def _manager(installation: Installation, services: RunningServices, plans: list[CollectorPlan]) -> Supervisor:
@@ -57,4 +47,4 @@ def _manager(installation: Installation, services: RunningServices, plans: list[
         )
         for plan in plans
     ]
-    return Supervisor(children, logs=installation.logs, report_file=installation.run / "collectors.json")
+    return Supervisor(children, logs=installation.logs, report_file=installation.collectors_file)

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import json
-import signal
 import sys
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
@@ -26,6 +24,7 @@ from app.commands.data_options import (
 from app.composition import now_us, open_store
 from app.parent_watch import watch_parent
 from app.processes.maintenance import MarketRepair, maintain, market_backfill, repair_markets
+from app.stop_signals import run_until_signalled
 from config.logging import configure_logging
 from config.settings import Settings, load_settings
 from data.collectors.backfill import Fetched, OnProgress
@@ -150,16 +149,7 @@ def maintain_command() -> None:
     settings = load_settings()
     configure_logging(settings.candlewick_log_level, process="maintain")
     with open_store(settings) as store:
-        asyncio.run(_until_told_to_stop(settings, store.url))
-
-
-async def _until_told_to_stop(settings: Settings, url: str) -> None:
-    task = asyncio.create_task(maintain(settings, url))
-    loop = asyncio.get_running_loop()
-    for number in (signal.SIGINT, signal.SIGTERM):
-        loop.add_signal_handler(number, task.cancel)
-    with contextlib.suppress(asyncio.CancelledError):
-        await task
+        asyncio.run(run_until_signalled(maintain(settings, store.url)))
 
 
 async def _backfilled(

@@ -23,7 +23,7 @@ import redis
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 
-from app.installation import Installation
+from app.installation import Mode, RunningServices, mode_of, running_in
 from bots.config import load_bot
 from config.settings import Settings, load_settings
 from data.collectors.settings import load_collector_settings
@@ -85,20 +85,26 @@ def command(as_json: bool) -> None:
 
 
 def examine(settings: Settings) -> list[Finding]:
-    """Run every check, side by side: those that ask the network wait the longest."""
+    """Run every check, side by side: those that ask the network wait the longest.
+
+    A demo needs no venue but its own, so no other one is asked.
+    """
     venues = {
         "okx": (settings.okx_rest_url, settings.okx_ws_url),
         "binance": (settings.binance_rest_url, settings.binance_ws_url),
     }
+    running = running_in(settings.candlewick_home)
+    mode = mode_of(settings.candlewick_home) if running is None else running.mode
+    needed = {} if mode is Mode.SIMULATED else venues
     checks: list[Callable[[], list[Finding]]] = [
         lambda: [check_python(sys.version_info[:3])],
         lambda: check_home(settings.candlewick_home),
         lambda: [check_database(settings)],
         lambda: [check_bus(settings)],
-        lambda: [check_port(settings)],
+        lambda: [check_port(settings, running)],
         lambda: list(check_files(settings)),
-        lambda: [check_venue(name, urls) for name, urls in venues.items()],
-        lambda: [check_clock([rest for rest, _ in venues.values()])],
+        lambda: [check_venue(name, urls) for name, urls in needed.items()],
+        lambda: [check_clock([rest for rest, _ in needed.values()])],
     ]
     with ThreadPoolExecutor(max_workers=len(checks)) as pool:
         return [finding for findings in pool.map(lambda check: check(), checks) for finding in findings]
@@ -132,8 +138,9 @@ def check_python(version: Sequence[int]) -> Finding:
 
 def check_home(home: Path) -> list[Finding]:
     """Whether the folder of the state can be written, or made, and has room."""
-    place = next(folder for folder in (home, *home.parents) if folder.exists())
+    place = home
     try:
+        place = next(folder for folder in (home, *home.parents) if folder.exists())
         with tempfile.TemporaryFile(dir=place):
             pass
     except OSError as error:
@@ -284,17 +291,15 @@ def judge_valkey(binary: ValkeyBinary | None) -> Finding:
     )
 
 
-def check_port(settings: Settings) -> Finding:
-    """Whether the web page's port is free, or held by this very installation."""
-    host, port = settings.candlewick_host, settings.candlewick_port
-    if port_is_free(port, host):
-        return Finding(name="web port", verdict=Verdict.OK, what=f"{host}:{port} is free")
-    # Asking a home that is not there would make it.
-    running = Installation(settings.candlewick_home).running() if settings.candlewick_home.exists() else None
-    if running is not None and running.web_url is not None and urlsplit(running.web_url).port == port:
+def check_port(settings: Settings, running: RunningServices | None) -> Finding:
+    """Where this installation's page is while it runs, else whether the configured port is free."""
+    if running is not None and running.web_url is not None:
         return Finding(
             name="web port", verdict=Verdict.OK, what=f"this Candlewick runs there: {running.web_url}"
         )
+    host, port = settings.candlewick_host, settings.candlewick_port
+    if port_is_free(port, host):
+        return Finding(name="web port", verdict=Verdict.OK, what=f"{host}:{port} is free")
     return Finding(
         name="web port",
         verdict=Verdict.PROBLEM,

@@ -15,14 +15,14 @@ import msgspec
 
 from app.composition import bus_at
 from app.installation import Installation, Mode, RunningServices
+from app.page_address import page_url, require_free_port
 from app.services import own_services
 from app.supervisor import ChildSpec, Supervisor
 from config.logging import configure_logging
 from config.settings import load_settings
-from data.errors import InstallationError
 from data.messages import CollectorHealth
 from data.topics import ALL_HEALTH
-from embedded.service_files import free_port, port_is_free, remembered_port
+from embedded.service_files import free_port, remembered_port
 from messaging.redis_bus import RedisBus
 
 
@@ -44,13 +44,13 @@ def command(demo: bool, host: str | None, port: int | None, verbose: bool) -> No
     mode = Mode.SIMULATED if demo else Mode.REAL
     installation = Installation(settings.candlewick_home)
     with installation.services_lock(timeout_s=0):
-        _check_port(host, port)
+        require_free_port(host, port)
         click.echo(
             f"Candlewick, {'demo with a simulated venue' if demo else 'live market data, paper trading'}"
         )
         with own_services(settings, installation, mode, tell=_tell) as services:
             installation.remember_mode(mode)
-            urls = msgspec.structs.replace(services.urls, web_url=f"http://{_shown_host(host)}:{port}")
+            urls = msgspec.structs.replace(services.urls, web_url=page_url(host, port))
             installation.announce(urls)
             try:
                 supervisor = Supervisor(
@@ -64,17 +64,6 @@ def command(demo: bool, host: str | None, port: int | None, verbose: bool) -> No
             finally:
                 installation.withdraw()
     click.echo("stopped; the data stays in " + str(installation.home))
-
-
-def _check_port(host: str, port: int) -> None:
-    if not port_is_free(port, host):
-        raise InstallationError(
-            f"port {port} on {host} is taken by another program; stop that one or choose another with --port"
-        )
-
-
-def _shown_host(host: str) -> str:
-    return "127.0.0.1" if host in ("0.0.0.0", "::") else host
 
 
 def _tell(line: str) -> None:

@@ -6,13 +6,12 @@ import click
 import uvicorn
 
 from app.installation import Installation
+from app.page_address import require_free_port
 from app.parent_watch import watch_parent
 from app.processes.web import web_page
 from app.services import services_in_reach
 from config.logging import configure_logging
 from config.settings import load_settings
-from data.errors import InstallationError
-from embedded.service_files import port_is_free
 
 
 @click.command("web")
@@ -25,10 +24,7 @@ def command(host: str | None, port: int | None) -> None:
     configure_logging(settings.candlewick_log_level, process="web")
     host = host or settings.candlewick_host
     port = port or settings.candlewick_port
-    if not port_is_free(port, host):
-        raise InstallationError(
-            f"port {port} on {host} is taken by another program; stop that one or choose another with --port"
-        )
+    require_free_port(host, port)
     installation = Installation(settings.candlewick_home)
     with (
         services_in_reach(settings, installation, prepared=supervised) as services,

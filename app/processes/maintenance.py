@@ -26,7 +26,7 @@ from database.repositories.history_repository import HistoryRepository
 
 log = structlog.get_logger()
 
-# A collector fetches from the same address, and comes first.
+# Of a collector's budget: it fetches from the same address, comes first, and leaves a third of the limits.
 _SHARE = 0.5
 
 
@@ -55,7 +55,7 @@ class MarketRepair:
 async def venue_history(
     settings: Settings, exchange: str
 ) -> AsyncIterator[tuple[ExchangeAdapter, VenueRest]]:
-    """A venue's REST interface at half the pace that collectors may go."""
+    """A venue's REST interface at half the pace that collectors may go: with theirs it keeps the limits."""
     adapter = EXCHANGES[exchange]()
     adapter.limits = _slower(adapter.limits)
     rest = VenueRest(adapter, venue_at(settings, exchange)[0])
@@ -191,4 +191,4 @@ def _slower(limits: VenueLimits) -> VenueLimits:
 
 
 def _shared(budget: RestBudget) -> RestBudget:
-    return RestBudget(per_s=budget.per_s * _SHARE, burst=max(1.0, budget.burst * _SHARE))
+    return RestBudget(per_s=budget.per_s * _SHARE, burst=budget.burst * _SHARE)

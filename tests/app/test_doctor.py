@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import socket
 import threading
 from collections.abc import Iterator
@@ -35,7 +36,7 @@ from app.commands.doctor import (
     judge_valkey,
     without_passwords,
 )
-from app.installation import Installation, Mode, RunningServices, this_process
+from app.installation import Installation, Mode, RunningServices, running_in, this_process
 from config.settings import Settings
 from database.features import ServerFeatures
 from embedded.postgres import EmbeddedPostgres
@@ -94,6 +95,20 @@ def test_a_home_below_a_file_is_a_problem(tmp_path: Path) -> None:
     [finding] = check_home(tmp_path / "file" / "home")
     assert finding.verdict is Verdict.PROBLEM
     assert "CANDLEWICK_HOME" in finding.mend
+
+
+def test_a_home_in_a_folder_that_may_not_be_entered_is_a_problem(tmp_path: Path) -> None:
+    closed = tmp_path / "closed"
+    closed.mkdir(mode=0o000)
+    was = os.geteuid()
+    if was == 0:
+        os.seteuid(65534)  # nobody: root may enter every folder
+    try:
+        [finding] = check_home(closed / "home")
+    finally:
+        os.seteuid(was)
+    assert finding.verdict is Verdict.PROBLEM
+    assert "Permission denied" in finding.what
 
 
 def test_little_space_is_a_warning_and_almost_none_a_problem(tmp_path: Path) -> None:
@@ -167,7 +182,7 @@ def test_passwords_are_struck_out_in_each_of_their_spellings(settings: Settings)
 
 def test_a_taken_web_port_is_a_problem_unless_it_is_ours(settings: Settings, taken_port: int) -> None:
     desk = settings.model_copy(update={"candlewick_port": taken_port})
-    assert check_port(desk).verdict is Verdict.PROBLEM
+    assert check_port(desk, running_in(desk.candlewick_home)).verdict is Verdict.PROBLEM
     assert not settings.candlewick_home.exists()
     pid, started_at = this_process()
     Installation(settings.candlewick_home).announce(
@@ -180,7 +195,23 @@ def test_a_taken_web_port_is_a_problem_unless_it_is_ours(settings: Settings, tak
             web_url=f"http://127.0.0.1:{taken_port}",
         )
     )
-    assert check_port(desk).verdict is Verdict.OK
+    for port in (taken_port, 8050):  # wherever `up --port` has put it
+        here = desk.model_copy(update={"candlewick_port": port})
+        finding = check_port(here, running_in(here.candlewick_home))
+        assert finding.verdict is Verdict.OK
+        assert str(taken_port) in finding.what
+
+
+def test_a_demo_needs_no_venue_but_its_own(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, closed_port: int
+) -> None:
+    Installation(tmp_path / "home").remember_mode(Mode.SIMULATED)
+    result = run_doctor(
+        monkeypatch, tmp_path, CANDLEWICK_PORT=str(closed_port), CANDLEWICK_HOME=str(tmp_path / "home")
+    )
+    names = [check["name"] for check in json.loads(result.stdout)["checks"]]
+    assert "clock" in names
+    assert not [name for name in names if name.startswith("venue")]
 
 
 def test_every_file_that_cannot_be_used_is_named(settings: Settings, tmp_path: Path) -> None:

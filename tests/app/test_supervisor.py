@@ -336,6 +336,26 @@ async def test_when_a_service_cannot_start_the_reason_comes_out_and_nothing_stay
     assert fine.pid is None
 
 
+class StuckService(ChildService):
+    """A service that says it cannot be stopped."""
+
+    def stop(self) -> None:
+        super().stop()
+        raise InstallationError(f"{self.name} is stuck")
+
+
+@pytest.mark.integration
+async def test_what_cannot_be_stopped_keeps_nothing_else_running(tmp_path: Path) -> None:
+    first, stuck = ChildService("postgres"), StuckService("valkey")
+    supervisor = Supervisor(
+        [], logs=tmp_path / "logs", report_file=tmp_path / "processes.json", services=[first, stuck]
+    )
+    await supervisor.start()
+    with pytest.raises(InstallationError, match="valkey is stuck"):
+        await supervisor.stop()
+    assert first.pid is None
+
+
 # The supervisor as a process of its own
 
 DESK = """
@@ -386,12 +406,24 @@ def test_a_signal_stops_everything(tmp_path: Path, number: signal.Signals) -> No
 
 
 @pytest.mark.integration
-def test_a_second_signal_ends_the_patience(tmp_path: Path) -> None:
+def test_ctrl_c_again_ends_the_patience(tmp_path: Path) -> None:
     desk, children = start_desk(tmp_path, grace_s=60.0)
+    desk.send_signal(signal.SIGINT)
+    time.sleep(0.3)
+    desk.send_signal(signal.SIGINT)
+    assert desk.wait(timeout=5) == 0
+    assert not any(process_is_alive(child) for child in children)
+
+
+@pytest.mark.integration
+def test_an_orphan_that_is_told_twice_to_end_still_gives_its_children_their_time(tmp_path: Path) -> None:
+    desk, children = start_desk(tmp_path, grace_s=2.0)
     desk.send_signal(signal.SIGTERM)
     time.sleep(0.3)
     desk.send_signal(signal.SIGTERM)
-    assert desk.wait(timeout=5) == 0
+    time.sleep(0.7)
+    assert process_is_alive(children[1])  # the one that is deaf
+    assert desk.wait(timeout=10) == 0
     assert not any(process_is_alive(child) for child in children)
 
 

@@ -61,6 +61,19 @@ def test_a_remembered_port_is_kept_while_free_and_given_up_when_taken() -> None:
     assert free_port(port) == port
 
 
+def test_an_address_of_ipv6_is_tried_as_one() -> None:
+    try:
+        other = socket.create_server(("::1", 0), family=socket.AF_INET6)
+    except OSError:
+        pytest.skip("this machine has no IPv6")
+    with other:
+        port = other.getsockname()[1]
+        assert not port_is_free(port, "::1")
+        assert not port_is_free(port, "::")
+    assert port_is_free(port, "::1")
+    assert port_is_free(port, "::")
+
+
 def test_a_log_that_has_grown_too_large_is_set_aside(tmp_path: Path) -> None:
     path = tmp_path / "logs" / "postgres.log"
     with open_log(path) as log:

@@ -172,9 +172,8 @@ def test_status_names_every_process_and_both_venues(demo: Demo) -> None:
     assert document["running"]
     assert document["market_data"] == "simulated"
     states = {process["name"]: process["state"] for process in document["processes"]}
-    assert states == dict.fromkeys(
-        ("postgres", "valkey", "simulate", "collect", "maintain", "bots", "web"), "running"
-    )
+    parts = ("postgres", "valkey", "simulate", "collect", "maintain", "bots", "web")
+    assert states == dict.fromkeys((*parts, "collector-binance", "collector-okx"), "running")
     assert {health["exchange"] for health in document["collectors"]} == {"binance", "okx"}
 
 
