@@ -49,8 +49,9 @@ class BatchFlusher:
         """One round: store, tell what is stored and what is forming, mend."""
         if asyncio.get_running_loop().time() >= self._again_s:
             await self._store_waiting()
-        await self._tell_forming()
         if not self.trouble:
+            # Who hears of a forming candle may rely on it that all candles before it are stored.
+            await self._tell_forming()
             for recorder in self._recorders.values():
                 if recorder.late_us and recorder.stored_run is not None:
                     await self._mend(recorder)

@@ -59,6 +59,30 @@ async def test_trades_and_closed_candles_are_told_only_once_they_are_stored() ->
     assert (desk.flusher.trouble, desk.flusher.stored, desk.unsaved.trades) == ("", 3, 0)
 
 
+async def test_no_candle_forms_in_public_while_those_before_it_cannot_be_stored() -> None:
+    desk = Desk()
+    desk.recorder.accept([at(-1.0, 1), at(0.0, 2)])
+    await desk.flusher.flush()
+    told = len(desk.bus.updates)
+    assert told > 0
+
+    desk.store.fails = True
+    for number, second in enumerate((61.0, 121.0, 122.0), start=3):
+        desk.recorder.accept([at(second, number)])
+        await desk.flusher.flush()
+    assert len(desk.bus.updates) == told
+
+    desk.store.fails = False
+    await desk.flusher.flush()
+    minutes = [update for update in desk.bus.updates[told:] if update.candle.timeframe is Timeframe.M1]
+    # The two that closed are stored and told before the third is told to be forming.
+    assert [(update.closed, update.candle.opened_at_us) for update in minutes] == [
+        (True, START_US),
+        (True, START_US + 60 * SECOND_US),
+        (False, START_US + 120 * SECOND_US),
+    ]
+
+
 async def test_what_comes_while_the_store_is_away_is_kept_in_order() -> None:
     desk = Desk()
     desk.store.fails = True
