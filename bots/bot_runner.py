@@ -62,7 +62,7 @@ class BotRunner:
         self._worker = ThreadPoolExecutor(1, "bots")
         self._writer = StepWriter(store, work=self._work, clock=clock, bus=bus)
         self._bots: dict[int, PaperBot] = {}
-        self._met: set[int] = set()  # bots that were loaded since they became ours
+        self._met: set[int] = set()  # bots that were seen since they became ours
         self._forming: dict[Series, Candle] = {}
         self._dirty: set[Series] = set()
         self._asked = False
@@ -190,7 +190,9 @@ class BotRunner:
             bot = None
         if bot is None and wish.state in ACTIVE:
             record = await self._record(wish)
-            again = wish.bot_id in self._met
+            # A claim that was lost for a moment is no restart, unless another runner moved the bot meanwhile:
+            # that one is gone too, and where it left the bot, `on_restart` says how to go on.
+            again = wish.bot_id in self._met or self._writer.made(wish.bot_id, wish.step)
             bot = await self._work(
                 partial(self._loader.restore, record)
                 if again

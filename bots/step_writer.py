@@ -37,19 +37,28 @@ class StepWriter:
         self._clock = clock
         self._bus = bus
         self._waiting: dict[int, tuple[str, BotStep]] = {}
+        self._made: dict[int, int] = {}  # the newest step of each bot that was ever handed in here
 
     def __contains__(self, bot_id: int) -> bool:
         """Whether a step of that bot is not stored yet."""
         return bot_id in self._waiting
 
     def clear(self) -> None:
-        """Forget what waits: another process has the bots now."""
+        """Forget what waits: another process may have the bots now."""
         self._waiting.clear()
+
+    def made(self, bot_id: int, stored_step: int) -> bool:
+        """Whether a bot's last stored step came from here, so that no other process moved it since.
+
+        The newest step handed in need not be stored: then the one before it is.
+        """
+        newest = self._made.get(bot_id)
+        return newest is not None and newest - 1 <= stored_step <= newest
 
     def add(self, bot: PaperBot) -> None:
         """Take the bot's next step, if there is anything new."""
         if bot.has_news:
-            self._waiting[bot.bot_id] = (bot.name, bot.step(self._clock()))
+            self._wait(bot.name, bot.step(self._clock()))
 
     async def fail(self, bot_id: int, health: str) -> None:
         """Mark one bot as failed, on top of its last stored step: what it began since is forgotten."""
@@ -68,7 +77,11 @@ class StepWriter:
             settle=(record.desired, BotState.FAILED),
             events=[BotEvent(at_us=now, who="runner", what="failed", why=health)],
         )
-        self._waiting[bot_id] = (record.name, step)
+        self._wait(record.name, step)
+
+    def _wait(self, name: str, step: BotStep) -> None:
+        self._waiting[step.bot_id] = (name, step)
+        self._made[step.bot_id] = step.step
 
     async def flush(self) -> frozenset[int]:
         """Store and tell all that waits; the bots that must be loaded again, because their step did not fit.

@@ -172,6 +172,9 @@ class MemoryBotStore:
     def __init__(self) -> None:
         self._rows: dict[str, _Row] = {}
         self._claimed = False
+        self.claims = 0
+        self.claim_breaks = False  # the next look finds the claim lost
+        self.elsewhere = False  # another process has the claim
         self.events: list[AuditView] = []
         self.away = 0  # so many calls of `commit` fail
         self.lose_answers = 0  # so many commits are stored, and then fail
@@ -190,9 +193,10 @@ class MemoryBotStore:
     # BotStore
 
     def claim(self) -> RunnerClaim | None:
-        if self._claimed:
+        if self._claimed or self.elsewhere:
             return None
         self._claimed = True
+        self.claims += 1
         return _Claim(self)
 
     def wishes(self) -> list[Wish]:
@@ -377,7 +381,9 @@ class _Claim:
         self._store = store
 
     def held(self) -> bool:
-        return True
+        held = not self._store.claim_breaks
+        self._store.claim_breaks = False
+        return held
 
     def release(self) -> None:
         self._store._claimed = False

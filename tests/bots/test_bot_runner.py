@@ -17,6 +17,7 @@ from bots.messages import CONTROL_TOPIC, BotAsked, BotUpdate, SignalsSaid
 from bots.orders import OrderReason
 from bots.paper_bot import candles_of
 from bots.service import BotService
+from bots.stores import BotStep
 from data.errors import InvalidInput, Problem
 from data.messages import CandleUpdate
 from data.models import Instrument, InstrumentKind
@@ -433,6 +434,62 @@ async def test_of_two_runners_one_works_and_the_other_takes_over() -> None:
     await second
 
     assert desk.fills() == [(OrderReason.ENTRY, 6), (OrderReason.EXIT_SIGNAL, 9)]
+
+
+@pytest.mark.parametrize("policy", ["resume", "freeze", "flatten"])
+async def test_a_claim_lost_for_a_moment_changes_nothing(policy: str) -> None:
+    desk = Desk()
+    desk.store.add(bot_config(on_restart=policy))
+    async with desk.running():
+        await until(desk.taken(5))
+        desk.extend(7)
+        await until(desk.taken(7))
+        desk.store.claim_breaks = True
+        await until(lambda: desk.store.claims == 2)
+        desk.extend(16)
+        await until(desk.taken(16))
+        assert desk.state() is BotState.RUNNING
+
+    assert desk.fills() == [(OrderReason.ENTRY, 6), (OrderReason.EXIT_SIGNAL, 9)]
+    assert "restarted" not in [event.what for event in desk.store.events]
+    records = [made.decision.record["seen"] for step in desk.store.steps("trend") for made in step.decisions]
+    assert records == list(range(6, 17))
+
+
+async def test_a_step_that_could_not_be_stored_before_the_claim_was_lost_is_made_anew() -> None:
+    desk = Desk()
+    desk.store.add(bot_config(on_restart="freeze"))
+    async with desk.running():
+        await until(desk.taken(5))
+        desk.store.away, desk.store.claim_breaks = 1, True
+        desk.extend(7)
+        await until(lambda: desk.store.claims == 2)
+        await until(desk.taken(7))
+
+    assert desk.fills() == [(OrderReason.ENTRY, 6)]
+    assert "restarted" not in [event.what for event in desk.store.events]
+
+
+async def test_a_bot_that_another_runner_moved_meanwhile_is_restarted() -> None:
+    desk = Desk()
+    desk.store.add(bot_config(on_restart="freeze"))
+    async with desk.running():
+        await until(desk.taken(5))
+        desk.extend(7)
+        await until(desk.taken(7))
+        desk.store.elsewhere = desk.store.claim_breaks = True
+        await until(lambda: not desk.store.claim_breaks)
+        wish = desk.store.wish("trend")
+        assert wish is not None
+        for number in (1, 2):
+            step = BotStep(
+                bot_id=wish.bot_id, step=wish.step + number, at_us=NOW, state=BotState.RUNNING, health=""
+            )
+            assert desk.store.commit([step])
+        desk.store.elsewhere = False
+        await until(lambda: desk.state() is BotState.STOPPED)
+
+    assert desk.store.events[0].why == "on_restart is freeze"
 
 
 async def test_many_bots_of_one_market_share_its_candles() -> None:
