@@ -9,8 +9,10 @@ from pathlib import Path
 from typing import Protocol
 
 import msgspec
+import numpy as np
 
 from bots.config import BotConfig, OnRestart, load_bot, parse_bot
+from bots.finer_candles import finer_candles
 from bots.lifecycle import BotState
 from bots.paper_bot import MOST_HISTORY, PaperBot, SavedAccount, history_wanted, rules_of
 from bots.stores import BotRecord
@@ -104,17 +106,17 @@ class BotLoader:
         return self._candles.candles(market, timeframe, start_us=opened_at_us + 1)
 
     def finer(self, candle: Candle) -> Ohlcv | None:
-        """Stored candles inside this one, of the smallest time frame that has any."""
-        market = Market(candle.exchange, candle.symbol)
-        for timeframe in Timeframe:
-            if timeframe.us >= candle.timeframe.us:
-                break
-            found = self._candles.candles(
-                market, timeframe, start_us=candle.opened_at_us, end_us=candle.closes_at_us
-            )
-            if len(found):
-                return found
-        return None
+        """Stored candles inside this one, of the smallest time frame that covers it wholly; None without."""
+        alone = Ohlcv(
+            timeframe=candle.timeframe,
+            opened_at_us=np.array([candle.opened_at_us], dtype=np.int64),
+            open=np.array([candle.open]),
+            high=np.array([candle.high]),
+            low=np.array([candle.low]),
+            close=np.array([candle.close]),
+            volume=np.array([candle.volume]),
+        )
+        return finer_candles(self._candles, Market(candle.exchange, candle.symbol), alone)
 
 
 def find_strategy(name: str, folder: Path, source: str) -> Path:
