@@ -17,12 +17,11 @@ def merge_runs(runs: Iterable[TradeRun]) -> list[TradeRun]:
         if before is None or run.first_id > before.last_id + 1:
             merged.append(run)
             continue
-        longer = run if run.last_id > before.last_id else before
         merged[-1] = TradeRun(
             first_id=before.first_id,
-            last_id=longer.last_id,
+            last_id=max(before.last_id, run.last_id),
             first_at_us=before.first_at_us,
-            last_at_us=longer.last_at_us,
+            last_at_us=max(before.last_at_us, run.last_at_us),
         )
     return merged
 
@@ -44,7 +43,10 @@ def open_gaps(gaps: Iterable[TradeGap], runs: Sequence[TradeRun]) -> list[TradeG
 
 
 def runs_of(trade_ids: IntArray, traded_at_us: IntArray) -> list[TradeRun]:
-    """The runs that trades form, given in id order without duplicates, both of shape (n,)."""
+    """The runs that trades form, given in id order without duplicates, both of shape (n,).
+
+    A run's `last_at_us` is the newest time in it: a venue's times need not follow its ids.
+    """
     if len(trade_ids) == 0:
         return []
     breaks = np.flatnonzero(np.diff(trade_ids) != 1)
@@ -55,9 +57,9 @@ def runs_of(trade_ids: IntArray, traded_at_us: IntArray) -> list[TradeRun]:
             first_id=int(trade_ids[start]),
             last_id=int(trade_ids[end]),
             first_at_us=int(traded_at_us[start]),
-            last_at_us=int(traded_at_us[end]),
+            last_at_us=int(newest),
         )
-        for start, end in zip(starts, ends, strict=True)
+        for start, end, newest in zip(starts, ends, np.maximum.reduceat(traded_at_us, starts), strict=True)
     ]
 
 

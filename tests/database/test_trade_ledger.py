@@ -65,3 +65,15 @@ def test_runs_begin_anew_where_an_id_is_absent() -> None:
 
     assert runs_of(ids, ids * 10) == [run_of(5, 7), run_of(10, 10), run_of(12, 13)]
     assert runs_of(ids[:0], ids[:0]) == []
+
+
+def test_a_runs_last_time_is_its_newest_whatever_its_last_id_has() -> None:
+    found = runs_of(np.array([5, 6, 7, 9, 10]), np.array([50, 90, 70, 100, 95]))
+
+    assert [(run.first_id, run.last_id, run.first_at_us, run.last_at_us) for run in found] == [
+        (5, 7, 50, 90),
+        (9, 10, 100, 100),
+    ]
+    later = TradeRun(first_id=8, last_id=8, first_at_us=80, last_at_us=80)
+    assert [(run.first_id, run.last_at_us) for run in merge_runs([*found, later])] == [(5, 100)]
+    assert merge_runs([found[0], later])[0].last_at_us == 90
