@@ -160,5 +160,7 @@ class TradeGap(msgspec.Struct, frozen=True, kw_only=True):
 
     first_id: int
     last_id: int
-    reason: str  # "history_unavailable", "venue_unreachable"
+    # "history_unavailable", "venue_unreachable", "too_long_for_collector", or "too_many_waiting": before the
+    # venue brought them, as many later trades waited for these ids as may.
+    reason: str
     found_at_us: int

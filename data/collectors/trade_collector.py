@@ -220,7 +220,7 @@ class TradeCollector:
         if missing is None:
             recorder.verified = stream.live
         elif recorder.sequencer.full:
-            self._filler.give_up(recorder, missing, "venue_unreachable")
+            self._filler.give_up(recorder, missing, "too_many_waiting")
         elif not self._filler.is_filling(recorder):
             self._start(self._filler.fill(recorder))
 
