@@ -149,14 +149,15 @@ class OkxAdapter(ExchangeAdapter):
         keepalive_s=17.0,
         history_page=100,
         kline_page=300,
-        # The venue counts any two seconds: a burst and two seconds' worth after it stay within its limit.
-        rest=RestBudget(per_s=2.5, burst=4.0),  # 10, the tightest of the other paths
+        # The venue counts any two seconds: a burst and two seconds' worth after it stay within two thirds of
+        # its limit. The last third is left for others.
+        rest=RestBudget(per_s=2.0, burst=2.0),  # of 10, the tightest of the other paths
         rest_by_path={
-            _HISTORY_PATH: RestBudget(per_s=6.0, burst=8.0),
-            _NEWEST_PATH: RestBudget(per_s=25.0, burst=40.0),
-            _CANDLES_PATH: RestBudget(per_s=12.0, burst=14.0),
-            _OLD_CANDLES_PATH: RestBudget(per_s=6.0, burst=8.0),
-            _INSTRUMENTS_PATH: RestBudget(per_s=5.0, burst=8.0),
+            _HISTORY_PATH: RestBudget(per_s=4.0, burst=5.0),  # of 20
+            _NEWEST_PATH: RestBudget(per_s=17.0, burst=32.0),  # of 100
+            _CANDLES_PATH: RestBudget(per_s=8.0, burst=10.0),  # of 40
+            _OLD_CANDLES_PATH: RestBudget(per_s=4.0, burst=5.0),  # of 20
+            _INSTRUMENTS_PATH: RestBudget(per_s=4.0, burst=5.0),  # of 20
         },
     )
 
