@@ -6,15 +6,17 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from dashboard.figures.moving_averages import DEFAULT_PERIODS, default_overlays
-from dashboard.figures.price_chart import overlay_ticks
+from dashboard.figures.price_chart import PRICE, VOLUME, candle_rows, overlay_ticks, volume_rows
 from dashboard.live_views import DEFAULT_OVERLAY, Body, ChartView
 from dashboard.readers import MarketReader, StrategyShelf
+from dashboard.theme import theme_named
 from data.models import Market, Ohlcv
 from data.timeframes import Timeframe
 from strategies.base import Overlay
 
 FIRST_BARS = 1_500
 HISTORY_BARS = 3_000
+RECENT_BARS = 60  # a minute of the shortest time frame to read a chart and begin to watch it
 MAX_BARS = 20_000
 # An exponential average that began this many periods earlier differs by less than a millionth of the price.
 _SETTLED_PERIODS = 8
@@ -68,6 +70,17 @@ class ChartData:
             ],
             more=start > 0,
         )
+
+    def recent_ticks(self, view: ChartView) -> list[Body]:
+        """The newest closed candles of a chart with their overlays, in order of time."""
+        rows = self.rows(view.market, view.timeframe, view.overlay, bars=RECENT_BARS)
+        theme = theme_named(view.scheme)
+        candles = [
+            {"id": name, "bar": bar}
+            for name, bars in ((PRICE, candle_rows(rows.ohlcv)), (VOLUME, volume_rows(rows.ohlcv, theme)))
+            for bar in bars
+        ]
+        return candles + overlay_ticks(rows.ohlcv, rows.overlays, RECENT_BARS)
 
     def overlay_ticks(self, view: ChartView, bars: int) -> list[Body]:
         """The overlays' values on a chart's newest `bars` candles."""

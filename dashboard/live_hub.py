@@ -52,6 +52,7 @@ RECENT_CANDLES = 6  # kept per topic for tabs that come later
 log = structlog.get_logger(__name__)
 
 OverlaySource = Callable[[ChartView, int], list[Body]]
+RecentSource = Callable[[ChartView], list[Body]]
 
 
 class Tab:
@@ -97,14 +98,19 @@ class LiveHub:
         candles: CandleReader,
         day: Callable[[Market], MarketDay | None],
         overlay_ticks: OverlaySource,
+        recent_ticks: RecentSource,
         known_overlay: Callable[[str], bool],
     ) -> None:
-        """`day` answers from memory; `overlay_ticks` gives a chart's newest so many rows of every
-        overlay; it and `candles` read the store and are called in a thread."""
+        """`day` answers from memory; the others read the store and are called in a thread.
+
+        `overlay_ticks` gives a chart's newest so many rows of every overlay, `recent_ticks` its newest closed
+        candles with theirs; both raise TradingError.
+        """
         self._bus = bus
         self._health_reader = health
         self._day = day
         self._overlay_ticks = overlay_ticks
+        self._recent_ticks = recent_ticks
         self._known_overlay = known_overlay
         self._tabs: set[Tab] = set()
         self._watched: Counter[str] = Counter()
@@ -118,6 +124,7 @@ class LiveHub:
         self._shown: dict[Market, float] = {}
         self._closed: Counter[str] = Counter()  # candles that closed since a chart's overlays were computed
         self._overlay_tasks: dict[str, asyncio.Task[None]] = {}
+        self._catching_up: set[asyncio.Task[None]] = set()
         self._begun = BegunIntervals(candles, known=self._show_completed)
         self.refused = 0  # messages that did not parse
 
@@ -145,7 +152,9 @@ class LiveHub:
             computing = list(self._overlay_tasks.values())
             for task in computing:
                 task.cancel()
-            await asyncio.gather(*computing, return_exceptions=True)
+            for task in self._catching_up:
+                task.cancel()
+            await asyncio.gather(*computing, *self._catching_up, return_exceptions=True)
             await self._begun.close()
 
     @asynccontextmanager
@@ -181,6 +190,10 @@ class LiveHub:
                 self._charts.pop(topic, None)
         for topic in sorted(wanted):
             tab.offer(self._snapshot(topic))
+            if topic in self._charts:
+                task = asyncio.create_task(self._catch_up(tab, topic, self._charts[topic]))
+                self._catching_up.add(task)
+                task.add_done_callback(self._catching_up.discard)
 
     async def _listen(self) -> None:
         async for topic, payload in self._bus.subscribe(BUS_PATTERNS):
@@ -243,6 +256,16 @@ class LiveHub:
             return []
         patch, self._shown[market] = made
         return [patch]
+
+    async def _catch_up(self, tab: Tab, view_topic: str, view: ChartView) -> None:
+        """Tell a tab the candles that closed between reading its chart and watching it."""
+        try:
+            ticks = await asyncio.to_thread(self._recent_ticks, view)
+        except TradingError as error:
+            log.warning("chart_not_caught_up", view=view_topic, why=str(error))
+            return
+        if view_topic in tab.topics:
+            tab.offer(tick_patches(ticks, view))
 
     def _extend_overlays(self, view_topic: str, view: ChartView) -> None:
         """Compute the overlays' newest values in a thread, for every candle closed since the last time."""

@@ -52,6 +52,7 @@ def build_web(
         candles=market,
         day=days.remembered,
         overlay_ticks=chart.overlay_ticks,
+        recent_ticks=chart.recent_ticks,
         known_overlay=chart.knows_overlay,
     )
 

@@ -28,6 +28,7 @@ FLAGS = ("--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-backgroun
 DEMO_TRADES_FOR_S = 240
 START_LIMIT_S = 120
 SETTLE_MS = 6_000
+PAGE_LIMIT_MS = 120_000  # on a busy machine
 
 # name, path, width, height, colour scheme, tab to open
 PICTURES = (
@@ -114,7 +115,7 @@ def _picture(
     page = context.new_page()
     page.goto(address)
     ready = "#legend-figures b" if "/market" in address else "#kpis .kpi strong"
-    page.wait_for_selector(ready, state="attached")
+    page.wait_for_selector(ready, state="attached", timeout=PAGE_LIMIT_MS)
     page.wait_for_timeout(SETTLE_MS)
     if tab is not None:
         page.get_by_role("tab", name=tab).click()

@@ -18,7 +18,7 @@
     for (const [limit, suffix] of [[1e12, "T"], [1e9, "B"], [1e6, "M"], [1e3, "K"]]) {
       if (size >= limit * 0.9995) return (value / limit).toPrecision(3) + suffix;
     }
-    if (size === 0) return "0";
+    if (size < 1e-9) return "0"; // the axis computes its ticks and misses zero by a hair
     return size >= 100 ? value.toFixed(0) : String(Number(value.toPrecision(3)));
   };
 

@@ -144,6 +144,11 @@
     return rows[low] && rows[low].time === time ? rows[low] : undefined;
   }
 
+  function firstTime(chart, id) {
+    const series = (chart.series || []).find((one) => one.id === id);
+    return series && series.data.length ? series.data[0].time : Infinity;
+  }
+
   live.newestBar = (id) => {
     const layout = layoutOf("chart");
     const bars = live.liveBars(id);
@@ -158,6 +163,7 @@
     if (!layout || !live.view) return;
     const known = new Set((layout.props.series || []).map((one) => one.id));
     const accepted = [];
+    let mend = false;
     for (const tick of ticks) {
       if (tick.key !== live.view.key || !known.has(tick.id)) continue;
       if (tick.id === "price") live.notes[tick.bar.time] = tick.note;
@@ -165,16 +171,23 @@
       const newest = live.newestBar(id);
       const seen = (live.lastTick[id] = live.lastTick[id] || new Map());
       const late = newest !== null && bar.time < newest.time;
-      // The chart can revise an older bar, but not put a new one before the last.
-      if (late && !seen.has(bar.time) && !storedBar(layout.props, id, bar.time)) continue;
+      const stored = late && !seen.has(bar.time) ? storedBar(layout.props, id, bar.time) : undefined;
+      if (stored && Object.keys(bar).every((name) => stored[name] === bar[name])) continue;
+      if (late && !seen.has(bar.time) && !stored) {
+        // The chart can revise an older bar, but not put a new one before the last: the series is set anew.
+        if (bar.time > firstTime(layout.props, id)) {
+          seen.set(bar.time, { ...bar });
+          mend = true;
+        }
+        continue;
+      }
       if (newest !== null && bar.time > newest.time) confirm(tick.key, id, newest.time);
       seen.set(bar.time, { ...bar });
       accepted.push({ id, bar: { ...bar }, historicalUpdate: late });
     }
-    if (!accepted.length) return;
-    set("chart", { tick: accepted });
-    const most = Math.max(...Object.values(live.lastTick).map((seen) => seen.size));
-    if (most > FOLD_BARS) {
+    if (accepted.length) set("chart", { tick: accepted });
+    const most = Math.max(0, ...Object.values(live.lastTick).map((seen) => seen.size));
+    if (mend || most > FOLD_BARS) {
       const series = live.withLiveBars(layoutOf("chart").props.series);
       live.lastTick = {};
       set("chart", { series });

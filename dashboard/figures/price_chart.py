@@ -219,7 +219,7 @@ def chart_options(theme: Theme, timeframe: Timeframe) -> Row:
             "borderColor": theme.line,
             "timeVisible": True,
             "secondsVisible": timeframe in _WITH_SECONDS,
-            "rightOffset": 9,
+            "rightOffset": 13,
             "barSpacing": 7,
             "minBarSpacing": 0.4,
         },

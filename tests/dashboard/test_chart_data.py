@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from dashboard.chart_data import ChartData
+from dashboard.chart_data import RECENT_BARS, ChartData
 from dashboard.figures.price_chart import price_chart_series
 from dashboard.live_views import ChartView
 from dashboard.theme import DARK
@@ -56,6 +56,14 @@ def test_live_values_continue_the_lines_on_the_chart() -> None:
     ticks = chart.overlay_ticks(ChartView(BTC, Timeframe.M1, "ema", "dark"), 3)
     assert ticks[2]["bar"]["value"] == pytest.approx(rows.overlays[0].values[-1], rel=1e-6)
     assert [tick["bar"]["time"] for tick in ticks[:3]] == (rows.ohlcv.opened_at_us[-3:] // 1_000_000).tolist()
+
+
+def test_recent_candles_come_with_their_overlays_in_order() -> None:
+    ticks = _chart(2_000).recent_ticks(ChartView(BTC, Timeframe.M1, "ema", "dark"))
+    assert {tick["id"] for tick in ticks} == {"price", "volume", "overlay-ema-12", "overlay-ema-26"}
+    times = [tick["bar"]["time"] for tick in ticks if tick["id"] == "price"]
+    assert times == sorted(times)
+    assert len(times) == RECENT_BARS
 
 
 @pytest.mark.parametrize("template", TEMPLATES, ids=lambda template: template.name)

@@ -31,6 +31,7 @@ class Bench:
         days = MarketDays(self.market, seconds=lambda: 0.0)
         days.all()
         self.extended: list[tuple[str, int]] = []
+        self.recent: list[dict[str, Any]] = []
         self.may_answer = threading.Event()
         self.may_answer.set()
         self.hub = LiveHub(
@@ -39,6 +40,7 @@ class Bench:
             candles=self.market,
             day=days.remembered,
             overlay_ticks=self.overlay_ticks,
+            recent_ticks=lambda view: self.recent,
             known_overlay=lambda name: name == "ema",
         )
 
@@ -136,6 +138,14 @@ async def test_candles_that_close_while_overlays_are_computed_are_made_up_for() 
         bench.may_answer.set()
         await asyncio.sleep(0.1)
         assert bench.extended == [(CHART.topic, 3), (CHART.topic, 6)]
+
+
+async def test_a_tab_hears_of_the_candles_that_closed_before_it_watched_the_chart() -> None:
+    bench = Bench()
+    bench.recent = [{"id": "price", "bar": {"time": time, "close": 1.0}} for time in (60, 120)]
+    async with running(bench) as hub, hub.tab() as tab:
+        hub.watch(tab, [CHART.topic])
+        assert [body["bar"]["time"] for body in await heard(tab, "tick")] == [60, 120]
 
 
 async def test_a_forming_candle_does_not() -> None:
