@@ -231,8 +231,19 @@ def test_instruments_are_asked_for_by_the_kinds_that_the_symbols_need() -> None:
 
 
 def test_a_contract_is_understood_if_it_is_worth_so_much_base_currency() -> None:
-    row = {"instId": "BTC-USD-220514-22000-C", "instType": "OPTION", "ctVal": "1", "ctMult": "0.1", "uly": "BTC-USD",
-           "ctValCcy": "BTC", "ctType": "", "tickSz": "0.0005", "lotSz": "1", "minSz": "1", "state": "live"}  # fmt: skip
+    row = {
+        "instId": "BTC-USD-220514-22000-C",
+        "instType": "OPTION",
+        "ctVal": "1",
+        "ctMult": "0.1",
+        "ctValCcy": "BTC",
+        "ctType": "",
+        "uly": "BTC-USD",
+        "tickSz": "0.0005",
+        "lotSz": "1",
+        "minSz": "1",
+        "state": "live",
+    }
     inverse = {
         **row,
         "instId": "BTC-USD-220520",
