@@ -195,9 +195,27 @@ def test_a_forming_candle_moves_the_last_bar_and_a_later_one_appends(
         expect(page.locator("#legend-figures")).to_contain_text(f"C{close:,.1f}")
     desk.bus.candle(forming(market, stored, price + 20, steps=2), closed=False)
     expect(page.locator("#legend-figures")).to_contain_text(f"C{price + 20:,.1f}")
-    times = page.evaluate("() => [...window.candlewick.lastTick.price.keys()]")
+    times = page.evaluate("() => window.candlewick.liveBars('price').map(bar => bar.time)")
     last = int(stored.opened_at_us[-1]) // SECOND_US
-    assert times == [last + 60, last + 120]
+    assert times[-2:] == [last + 60, last + 120]
+
+
+def test_a_candle_that_was_missed_is_put_where_it_belongs(page: Page, served: tuple[Desk, str]) -> None:
+    desk, _ = served
+    page.goto("/market?venue=okx&symbol=ETH-USDT&tf=5m")
+    _await_chart(page, "ETH-USDT · 5m")
+    market = Market("okx", "ETH-USDT")
+    stored = desk.market.series[market, Timeframe.M5]
+    price = float(stored.close[-1])
+    desk.bus.candle(forming(market, stored, price + 3, steps=3), closed=False)
+    expect(page.locator("#legend-figures")).to_contain_text(f"C{price + 3:,.2f}")
+    desk.bus.candle(forming(market, stored, price + 1, steps=1), closed=True)
+    desk.bus.candle(forming(market, stored, price + 2, steps=2), closed=True)
+    last = int(stored.opened_at_us[-1]) // SECOND_US
+    known = f"last => {CHART}.props.series[0].data.some(row => row.time === last + 600)"
+    page.wait_for_function(known, arg=last)
+    assert [row["time"] for row in _series(page)[-4:]] == [last, last + 300, last + 600, last + 900]
+    assert _series(page)[-2]["close"] == price + 2
 
 
 def test_a_tick_of_another_chart_is_not_drawn(page: Page, served: tuple[Desk, str]) -> None:
@@ -207,7 +225,8 @@ def test_a_tick_of_another_chart_is_not_drawn(page: Page, served: tuple[Desk, st
     desk.bus.candle(forming(BTC, desk.market.series[BTC, Timeframe.M1], 1.0), closed=False)
     desk.bus.trade(BTC, 71_234.0)
     expect(page.locator("#watch-last-binance\\:BTC-USDT")).to_have_text("71,234.00")
-    assert page.evaluate("() => Object.keys(window.candlewick.lastTick).length") == 0
+    prices = page.evaluate("() => window.candlewick.liveBars('price').map(bar => bar.close)")
+    assert 1.0 not in prices
 
 
 def test_scrolling_back_loads_history_and_the_view_stays_where_it_is(page: Page) -> None:
