@@ -1,4 +1,4 @@
-"""The one place that wires: it reads Settings, picks implementations and hands them over."""
+"""The wiring that commands and processes share; what one process is made of is in `app.processes`."""
 
 from __future__ import annotations
 

@@ -1,35 +1,15 @@
-"""How much an entry trades, in decimals: for showing it, and for the sentence that refuses it.
+"""Why an entry is refused, in words a person can check with a pocket calculator.
 
-The kernel in `bots.fills` decides by the same rule on whole numbers; this is the rule in words a person can
-check with a pocket calculator.
+The kernel in `bots.fills` decides by the same rule on whole numbers.
 """
 
 from __future__ import annotations
 
-from decimal import ROUND_DOWN, ROUND_FLOOR, Context, Decimal
+from decimal import ROUND_DOWN, Context, Decimal
 
-from bots.orders import Costs, TradingRules
-from strategies.base import Sizing
+from bots.orders import TradingRules
 
-_DIGITS = 15
 _WIDE = Context(prec=120, rounding=ROUND_DOWN)
-
-
-def affordable_quantity(
-    cash: Decimal, price: Decimal, *, costs: Costs, rules: TradingRules, sizing: Sizing
-) -> Decimal:
-    """Base currency that the sizing's share of the cash pays for at `price`, fee included.
-
-    Rounded down to the lot, or to 15 significant digits where there is none; 0 without cash.
-    """
-    if cash <= 0 or price <= 0:
-        return Decimal(0)
-    unit = _WIDE.multiply(price, 1 + _WIDE.multiply(costs.fee_bps, Decimal("0.0001")))
-    quantity = _WIDE.divide(_WIDE.multiply(cash, sizing.value), unit)
-    if rules.lot_size is None:
-        return Context(prec=_DIGITS, rounding=ROUND_DOWN).plus(quantity)
-    lots = _WIDE.divide(quantity, rules.lot_size).to_integral_value(ROUND_FLOOR)
-    return _WIDE.multiply(lots, rules.lot_size)
 
 
 def refusal_of(quantity: Decimal, price: Decimal, cash: Decimal, rules: TradingRules) -> str:

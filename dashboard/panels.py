@@ -69,11 +69,6 @@ def amount(value: Any, decimals: int = 2) -> html.Span:
     return html.Span(signed(value, decimals), className=f"num {direction(value, decimals)}")
 
 
-def legend_dot(colour: str, label: str) -> html.Span:
-    """A line of the colour, and what it stands for."""
-    return html.Span([html.I(style={"background": colour}), label], className="key")
-
-
 @dataclass(frozen=True, slots=True)
 class Column:
     """A column of a table; numbers stand right, words left."""

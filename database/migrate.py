@@ -6,7 +6,6 @@ from pathlib import Path
 
 from alembic import command
 from alembic.config import Config
-from alembic.script import ScriptDirectory
 from alembic.util import CommandError
 from sqlalchemy import Connection
 
@@ -44,13 +43,6 @@ def migrate(url: str, *, revision: str = "head") -> str:
     finally:
         engine.dispose()
     return str(found)
-
-
-def newest_revision() -> str:
-    """The revision this program needs."""
-    head = ScriptDirectory.from_config(alembic_config()).get_current_head()
-    assert head is not None
-    return head
 
 
 def alembic_config(connection: Connection | None = None) -> Config:

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from decimal import Decimal, InvalidOperation
 from pathlib import Path
 from typing import Any
@@ -12,6 +12,8 @@ from typing import Any
 import click
 import msgspec
 
+from app.commands.assignments import parameters_of
+from app.commands.moments import Moment, moment_us
 from backtesting.document import document_of, encoded, equity_csv, metrics_document, trades_csv
 from backtesting.engine import BacktestResult, run_backtest
 from backtesting.manifest import Manifest, Source, differences, iso_time, manifest_of
@@ -20,7 +22,7 @@ from data.errors import InvalidInput, Problem
 from data.files.candle_files import read_candles
 from data.models import Market, Ohlcv
 from data.stores import CandleReader
-from data.timeframes import Timeframe, to_us
+from data.timeframes import Timeframe
 from strategies.base import Strategy
 from strategies.higher_timeframe import fold
 from strategies.loader import load_strategy
@@ -44,27 +46,12 @@ class DecimalNumber(click.ParamType[Any]):
         return number
 
 
-class Moment(click.ParamType[Any]):
-    """An ISO 8601 date or time; UTC where it names no zone."""
-
-    name = "date"
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> datetime:
-        if isinstance(value, datetime):
-            return value
-        try:
-            moment = datetime.fromisoformat(value)
-        except ValueError:
-            self.fail(f"{value!r} is not an ISO 8601 date such as 2024-08-01 or 2024-08-01T12:00", param, ctx)
-        return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Request:
     """One run as asked for."""
 
     source: Source
-    parameters: dict[str, float | str]
+    parameters: Mapping[str, float | str]
     timeframe: Timeframe | None
     capital: Decimal
     costs: Costs
@@ -125,8 +112,8 @@ def command(
     candles: str | None,
     venue: str | None,
     symbol: str | None,
-    start: datetime | None,
-    end: datetime | None,
+    start: int | None,
+    end: int | None,
     timeframe: str | None,
     params: tuple[str, ...],
     capital: Decimal,
@@ -177,11 +164,11 @@ def command(
                 candles=candles,
                 venue=venue,
                 symbol=symbol,
-                start=None if start is None else iso_time(to_us(start)),
-                end=None if end is None else iso_time(to_us(end)),
+                start=None if start is None else iso_time(start),
+                end=None if end is None else iso_time(end),
                 finer=finer,
             ),
-            parameters=dict(_assignment(text) for text in params),
+            parameters=parameters_of(params),
             timeframe=None if timeframe is None else Timeframe(timeframe),
             capital=capital,
             costs=Costs(fee_bps=fee_bps, maker_fee_bps=maker_fee_bps, slippage_bps=slippage_bps),
@@ -214,13 +201,6 @@ def _check_usage(strategy: str | None, candles: str | None, venue: str | None, s
         raise click.UsageError("Give either '--candles FILE' or '--venue' and '--symbol'.")
     if candles is None and (venue is None or symbol is None):
         raise click.UsageError("The store's candles need both '--venue' and '--symbol'.")
-
-
-def _assignment(text: str) -> tuple[str, str]:
-    name, equals, value = text.partition("=")
-    if not equals or not name or not value:
-        raise click.BadParameter(f"{text!r} is not NAME=VALUE", param_hint="--param")
-    return name, value
 
 
 def _read_manifest(path: Path) -> Manifest:
@@ -299,6 +279,7 @@ def _read_store(source: Source, strategy: Strategy) -> tuple[Ohlcv, Ohlcv | None
     """Candles of the strategy's time frame or the next smaller one, finer ones, the instrument's rules."""
     # The database's libraries take longer to import than a run over a file lasts.
     from app.composition import open_store
+    from bots.paper_bot import rules_of
     from config.settings import load_settings
 
     market = Market(source.venue or "", source.symbol or "")
@@ -318,15 +299,7 @@ def _read_store(source: Source, strategy: Strategy) -> tuple[Ohlcv, Ohlcv | None
             f"no candles for {strategy.timeframe} are stored in this span; there are some of: {known or '-'}"
         )
         raise InvalidInput(Problem(where="--symbol", field="", value=str(market), expected=expected))
-    if instrument is None:
-        return ohlcv, finer, None
-    rules = TradingRules(
-        tick_size=instrument.tick_size,
-        lot_size=instrument.lot_size,
-        min_quantity=instrument.min_quantity,
-        min_notional=instrument.min_notional,
-    )
-    return ohlcv, finer, rules
+    return ohlcv, finer, None if instrument is None else rules_of(instrument)
 
 
 def _stored_finer(reader: CandleReader, market: Market, ohlcv: Ohlcv) -> Ohlcv | None:
@@ -344,7 +317,7 @@ def _stored_finer(reader: CandleReader, market: Market, ohlcv: Ohlcv) -> Ohlcv |
 
 
 def _us(moment: str | None) -> int | None:
-    return None if moment is None else to_us(datetime.fromisoformat(moment))
+    return None if moment is None else moment_us(moment)
 
 
 def _between(ohlcv: Ohlcv, source: Source) -> Ohlcv:

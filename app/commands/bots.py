@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import getpass
 import signal
+import sys
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -27,6 +28,7 @@ from bots.service import BotService
 from bots.views import BotView
 from config.logging import configure_logging
 from config.settings import Settings, load_settings
+from data.models import Market
 from data.timeframes import to_datetime
 
 _WAIT_S = 3.0  # for the runner to obey, which takes a second at most
@@ -86,16 +88,31 @@ def list_bots(as_json: bool) -> None:
 @_why
 @_as_json
 def create(file: Path, start: bool, why: str, as_json: bool) -> None:
-    """Make a bot from FILE. Its strategy is read and checked; nothing is made if anything is wrong."""
+    """Make a bot from FILE. Its strategy is read and checked; nothing is made if anything is wrong.
+
+    A market that is not recorded (yet) is pointed out: the bot waits for its candles.
+    """
     settings = load_settings()
     path = file.expanduser().absolute()
     config = load_bot(path)
     strategies_in(settings.candlewick_strategies, python_strategies())(config, str(path))
     with open_store(settings) as store:
+        warn_if_unrecorded(config.market, store.candle_repository.recorded_markets())
         view = store.bots.create(config, who=_who(), why=why, start=start, source=str(path))
         if start:
             view = _once(store.bots, config.name, lambda bot: bot.state is not BotState.CREATED)
     _report(view, as_json, wanted=BotState.RUNNING if start else BotState.CREATED)
+
+
+def warn_if_unrecorded(market: Market, recorded: Sequence[Market]) -> None:
+    """Say on standard error that no candle of the market will come, unless its trades are recorded."""
+    if market not in recorded:
+        names = ", ".join(str(one) for one in recorded) or "none yet"
+        click.echo(
+            f"warning: {market} is not recorded, so the bot waits for candles that may never come; "
+            f"recorded markets: {names}",
+            err=True,
+        )
 
 
 @command.command("start")
@@ -143,13 +160,19 @@ def stop(name: str, flatten: bool, why: str, as_json: bool) -> None:
 
 @command.command("delete")
 @_name
+@click.option("--yes", is_flag=True, help="Do not ask; needed where nobody can be asked.")
 @_why
 @_as_json
-def delete(name: str, why: str, as_json: bool) -> None:
+def delete(name: str, yes: bool, why: str, as_json: bool) -> None:
     """Remove a bot that does not run, with its orders, fills and decisions. Its audit stays.
 
-    A bot that a file in config/bots describes is made anew when the bots run the next time.
+    On a terminal it asks first. A bot that a file in config/bots describes is made anew when the bots run the
+    next time.
     """
+    if not yes:
+        if not sys.stdin.isatty():
+            raise click.UsageError("Nobody can be asked here: give '--yes' to delete the bot.")
+        click.confirm(f"Delete {name} with its orders, fills and decisions?", abort=True, err=True)
     with open_store(load_settings()) as store:
         store.bots.delete(name, who=_who(), why=why)
     if as_json:

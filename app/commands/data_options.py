@@ -2,42 +2,23 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
-from typing import Any
-
 import click
 
 from app.commands.candles import SymbolType
+from app.commands.moments import Moment
 from data.errors import InvalidInput, Problem
 from data.exchanges.registry import EXCHANGES
 from data.models import Market
-from data.timeframes import Timeframe, to_datetime, to_us
+from data.timeframes import Timeframe, to_datetime
 from database.repositories.candle_repository import CandleRepository
 
 SHOWN = 20  # differences and holes printed for people; --json has all
 
 
-class TimeType(click.ParamType[int]):
-    """ISO 8601, UTC where it names no zone; microseconds since the epoch."""
-
-    name = "time"
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
-        if isinstance(value, int):
-            return value
-        try:
-            at = datetime.fromisoformat(str(value))
-        except ValueError:
-            self.fail(
-                f"{value!r} is no time; expected one like 2024-08-08 or 2024-08-08T23:55:00Z", param, ctx
-            )
-        return to_us(at if at.tzinfo is not None else at.replace(tzinfo=UTC))
-
-
 timeframe_choice = click.Choice([timeframe.value for timeframe in Timeframe])
 json_option = click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
-from_option = click.option("--from", "start_us", type=TimeType(), help="From this time on (UTC).")
-to_option = click.option("--to", "end_us", type=TimeType(), help="Up to this time, itself left out (UTC).")
+from_option = click.option("--from", "start_us", type=Moment(), help="From this time on (UTC).")
+to_option = click.option("--to", "end_us", type=Moment(), help="Up to this time, itself left out (UTC).")
 some_exchange_option = click.option(
     "--exchange", type=click.Choice(sorted(EXCHANGES)), help="This venue alone."
 )

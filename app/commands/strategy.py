@@ -12,6 +12,7 @@ import click
 import msgspec
 
 from app.commands import strategy_decisions, strategy_versions
+from app.commands.assignments import parameters_of
 from app.processes.strategy_check import strategy_checker
 from app.strategy_desk import prove_rules
 from config.settings import load_settings
@@ -45,7 +46,7 @@ for _part in (*strategy_versions.COMMANDS, strategy_decisions.explain_decision):
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
 def validate(files: tuple[str, ...], params: tuple[str, ...], timeframe: str | None, as_json: bool) -> None:
     """Check strategy FILES: exit status 2 and every problem found, or 0 and a summary of each."""
-    parameters = dict(_assignment(text) for text in params)
+    parameters = parameters_of(params)
     results = [_checked(Path(file), parameters, timeframe) for file in files]
     if as_json:
         click.echo(json.dumps({"files": results}, indent=2))
@@ -54,13 +55,6 @@ def validate(files: tuple[str, ...], params: tuple[str, ...], timeframe: str | N
             _print_result(result)
     if not all(result["valid"] for result in results):
         sys.exit(2)
-
-
-def _assignment(text: str) -> tuple[str, str]:
-    name, equals, value = text.partition("=")
-    if not equals or not name or not value:
-        raise click.BadParameter(f"{text!r} is not NAME=VALUE", param_hint="--param")
-    return name, value
 
 
 def _checked(path: Path, parameters: dict[str, str], timeframe: str | None) -> dict[str, Any]:

@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import json
-from datetime import datetime
 from typing import Any
 
 import click
 
+from app.commands.moments import Moment
 from app.composition import open_store
 from bots.service import BotService
 from bots.views import DecisionView
 from config.settings import load_settings
 from data.errors import InvalidInput, Problem
-from data.timeframes import floor_to, to_datetime, to_us
+from data.timeframes import floor_to, to_datetime
 from strategies.explain import explain
 
 _SIGNALS = ("long_entry", "long_exit", "short_entry", "short_exit")
@@ -23,12 +23,15 @@ _FIRST_LOOK = 1_000  # newest decisions to look through for the nearest; more if
 @click.command("explain")
 @click.option("--bot", required=True, help="Name of the bot.")
 @click.option(
-    "--at", required=True, metavar="TIME", help="ISO 8601, any time inside the candle; UTC if it says none."
+    "--at",
+    "at_us",
+    required=True,
+    type=Moment(),
+    help="ISO 8601, any time inside the candle; UTC if it says none.",
 )
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
-def explain_decision(bot: str, at: str, as_json: bool) -> None:
+def explain_decision(bot: str, at_us: int, as_json: bool) -> None:
     """Say why a bot did or did not trade on a candle, from the decision it stored then."""
-    at_us = moment(at)
     with open_store(load_settings()) as store:
         decision = find_decision(store.bots, bot, at_us)
     document = decision_document(decision)
@@ -80,16 +83,6 @@ def decision_text(document: dict[str, Any]) -> str:
     said = ", ".join(name.replace("_", " ") for name in document["said"]) or "nothing"
     lines += [f"  said: {said}", f"  outcome: {document['outcome']}"]
     return "\n".join(lines)
-
-
-def moment(text: str) -> int:
-    """Microseconds of an ISO 8601 time; UTC if it names no zone. Raises InvalidInput."""
-    try:
-        at = datetime.fromisoformat(text)
-    except ValueError:
-        expected = "expected ISO 8601, such as 2024-08-08T12:30:00Z"
-        raise InvalidInput(Problem(where="--at", field="", value=f'"{text}"', expected=expected)) from None
-    return to_us(at if at.tzinfo is not None else at.replace(tzinfo=to_datetime(0).tzinfo))
 
 
 def _sentences(record: dict[str, Any]) -> dict[str, str]:

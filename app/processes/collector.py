@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from contextlib import AsyncExitStack
 
 from app.composition import bus_at, now_us
@@ -41,6 +42,9 @@ async def collect(settings: Settings, services: RunningServices, venue: VenueSet
 
 def venue_at(settings: Settings, exchange: str) -> tuple[RestTransport, str]:
     """How to reach a venue: its REST transport and the base of its streams."""
-    if exchange == "okx":
-        return OkxTransport(settings.okx_rest_url), settings.okx_ws_url
-    return BinanceTransport(settings.binance_rest_url), settings.binance_ws_url
+    venues: dict[str, tuple[Callable[[str], RestTransport], str, str]] = {
+        "okx": (OkxTransport, settings.okx_rest_url, settings.okx_ws_url),
+        "binance": (BinanceTransport, settings.binance_rest_url, settings.binance_ws_url),
+    }
+    transport, rest_url, ws_url = venues[exchange]
+    return transport(rest_url), ws_url

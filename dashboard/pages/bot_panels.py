@@ -51,7 +51,6 @@ from data.timeframes import Timeframe
 
 FILTERS = ("all", "running", "paused", "stopped", "failed")
 _STOPPED = frozenset({BotState.STOPPED, BotState.STOPPING, BotState.CREATED})
-_EXIT_SIDES = {PositionSide.LONG: Side.SELL, PositionSide.SHORT: Side.BUY}
 
 
 def matches(bot: BotView, wanted: str) -> bool:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from decimal import Decimal
+from decimal import ROUND_DOWN, ROUND_FLOOR, Context, Decimal
 
 import pytest
 from hypothesis import given, settings
@@ -12,9 +12,29 @@ from backtesting.engine import simulate
 from bots import fill_records
 from bots.booking import events_of
 from bots.orders import Costs, TradingRules
-from bots.sizing import affordable_quantity, refusal_of
+from bots.sizing import refusal_of
 from strategies.base import Protection, Sizing
 from tests.backtesting.series import ohlcv_of, signals_at
+
+_DIGITS = 15
+_WIDE = Context(prec=120, rounding=ROUND_DOWN)
+
+
+def affordable_quantity(
+    cash: Decimal, price: Decimal, *, costs: Costs, rules: TradingRules, sizing: Sizing
+) -> Decimal:
+    """Base currency that the sizing's share of the cash pays for at `price`, fee included.
+
+    Rounded down to the lot, or to 15 significant digits where there is none; 0 without cash.
+    """
+    if cash <= 0 or price <= 0:
+        return Decimal(0)
+    unit = _WIDE.multiply(price, 1 + _WIDE.multiply(costs.fee_bps, Decimal("0.0001")))
+    quantity = _WIDE.divide(_WIDE.multiply(cash, sizing.value), unit)
+    if rules.lot_size is None:
+        return Context(prec=_DIGITS, rounding=ROUND_DOWN).plus(quantity)
+    lots = _WIDE.divide(quantity, rules.lot_size).to_integral_value(ROUND_FLOOR)
+    return _WIDE.multiply(lots, rules.lot_size)
 
 
 @pytest.mark.parametrize(

@@ -7,11 +7,18 @@ import psycopg
 import pytest
 import sqlalchemy
 from alembic import command
+from alembic.script import ScriptDirectory
 
 from data.errors import InstallationError, TransientError
 from database.engine import explain_failure, libpq_url, normalise_url
-from database.migrate import alembic_config, migrate, newest_revision
+from database.migrate import alembic_config, migrate
 from database.repositories.installation_repository import InstallationRepository
+
+
+def newest_revision() -> str:
+    head = ScriptDirectory.from_config(alembic_config()).get_current_head()
+    assert head is not None
+    return head
 
 
 @pytest.mark.parametrize("scheme", ["postgres", "postgresql", "postgresql+psycopg"])

@@ -10,7 +10,7 @@ import pytest
 from click.testing import CliRunner, Result
 
 from app.cli import cli
-from app.commands.strategy_decisions import decision_document, decision_text, moment
+from app.commands.strategy_decisions import decision_document, decision_text
 from bots.config import as_document, parse_bot
 from bots.lifecycle import BotState
 from bots.stores import BotEvent, BotStep, DecisionMade
@@ -63,14 +63,6 @@ def test_a_decision_of_python_code_shows_what_it_had_seen() -> None:
     assert "decided in Python, having seen upper 61300.5" in text
     assert "said: nothing" in text
     assert "outcome: no signal, nothing to do" in text
-
-
-def test_a_time_is_utc_unless_it_says_otherwise() -> None:
-    at = to_us(datetime(2024, 8, 8, 12, 30, tzinfo=UTC))
-    for text in ("2024-08-08T12:30", "2024-08-08T12:30:00Z", "2024-08-08 14:30+02:00"):
-        assert moment(text) == at
-    with pytest.raises(InvalidInput, match="expected ISO 8601"):
-        moment("yesterday")
 
 
 @pytest.mark.integration
