@@ -136,7 +136,7 @@ def build(
         "trades": len(columns),
         "duplicates": found.duplicates,
         "malformed": found.malformed if isinstance(found, FrameTrades) else 0,
-        "refused": found.refused if isinstance(found, FrameTrades) else 0,
+        "refused": found.refused,
         "missing_ids": int(columns.trade_id[-1] - columns.trade_id[0]) + 1 - len(columns),
         "first_trade_id": int(columns.trade_id[0]),
         "last_trade_id": int(columns.trade_id[-1]),

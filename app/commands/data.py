@@ -101,7 +101,7 @@ def import_(
             "trades": len(found.columns),
             "duplicates": found.duplicates,
             "malformed": found.malformed if isinstance(found, FrameTrades) else 0,
-            "refused": found.refused if isinstance(found, FrameTrades) else 0,
+            "refused": found.refused,
             **built,
         }
         _warn_of_retention(found.columns)

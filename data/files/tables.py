@@ -12,6 +12,7 @@ import zlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from decimal import Decimal
 from pathlib import Path
 from typing import Any, TextIO
 
@@ -27,6 +28,7 @@ from data.models import BoolArray, FloatArray, IntArray
 from data.timeframes import to_us
 
 _SHOWN = 60  # characters of a bad value
+_SAFE_DIGITS = 15  # a double holds any decimal of so many
 # A number's unit follows from its size: below each bound it counts seconds, ms, us, and nanoseconds above.
 # Each bound is the year 5138 in its unit, and 1973 in the next one.
 _SECONDS_BELOW, _MILLISECONDS_BELOW, _MICROSECONDS_BELOW = 1e11, 1e14, 1e17
@@ -66,11 +68,29 @@ class SourceTable:
         values = self.table.column(column)
         if not pa.types.is_float64(values.type):
             try:
-                values = values.cast(pa.float64())
+                values = _numbers(values)
             except pa.ArrowException as error:
                 raise self._first_bad(column, _is_number, "a number") from error
         numbers: FloatArray = writable(values.to_numpy())
         return numbers
+
+    def exact(self, column: str) -> BoolArray:
+        """Whether a double holds each cell's number: false where it would not print back as the same decimal.
+
+        True for cells whose text is not known, as in Parquet files of doubles, and for those of no number.
+        """
+        found = np.ones(len(self), dtype=np.bool_)
+        values = self.table.column(column)
+        if pa.types.is_decimal(values.type):
+            values = values.cast(pa.string())
+        if pa.types.is_string(values.type) or pa.types.is_large_string(values.type):
+            # A sign or an exponent only makes a text longer, so short ones are safe unseen.
+            rows = np.flatnonzero(_lengths(values) > _SAFE_DIGITS)
+            digits = pa.compute.replace_substring(values.take(pa.array(rows)), ".", "")
+            digits = pa.compute.utf8_rtrim(pa.compute.utf8_ltrim(digits, characters="0"), characters="0")
+            rows = rows[_lengths(digits) > _SAFE_DIGITS]
+            found[rows] = [_prints_back(text) for text in values.take(pa.array(rows)).to_pylist()]
+        return found
 
     def ints(self, column: str) -> IntArray:
         """Whole numbers. Raises InvalidInput naming the first cell that holds none."""
@@ -171,20 +191,25 @@ _A_TIME = "a time: ISO 8601 like 2024-08-08T23:55:00Z, or a number since 1970"
 
 
 def read_table(
-    path: Path, names: Mapping[str, Sequence[str]], *, required: Sequence[str], floats: Sequence[str]
+    path: Path,
+    names: Mapping[str, Sequence[str]],
+    *,
+    required: Sequence[str],
+    floats: Sequence[str],
+    keep_texts: bool = False,
 ) -> SourceTable:
     """The columns of a file under our names.
 
     `names` has for each of ours the spellings to look for, best first, whatever their case; `floats` are
-    those of ours that hold numbers. Raises InvalidInput for a file that is absent, of another kind, damaged,
-    or without a required column.
+    those of ours that hold numbers; with `keep_texts` a CSV file's stay text, so that `exact` can tell.
+    Raises InvalidInput for a file that is absent, of another kind, damaged, or without a required column.
     """
     if not path.is_file():
         raise refusal(path, "", "", "an existing file")
     kind = _kind(path)
     try:
         if kind is _CSV_SUFFIXES:
-            return _read_csv(path, names, required, floats)
+            return _read_csv(path, names, required, floats, keep_texts)
         if kind is _JSON_SUFFIXES:
             return _read_json(path, names, required)
         spelled = _spelled(path, pa.parquet.read_schema(path).names, names, required)
@@ -282,19 +307,25 @@ def _picked(path: Path, table: pa.Table, spelled: Mapping[str, str]) -> SourceTa
 
 
 def _read_csv(
-    path: Path, names: Mapping[str, Sequence[str]], required: Sequence[str], floats: Sequence[str]
+    path: Path,
+    names: Mapping[str, Sequence[str]],
+    required: Sequence[str],
+    floats: Sequence[str],
+    keep_texts: bool,
 ) -> SourceTable:
     with _open_text(path) as lines:
         header = next((row for row in csv.reader(lines) if row), None)
     if header is None:
         raise refusal(path, "", "", f"a header line with {', '.join(names)}")
     spelled = _spelled(path, header, names, required)
+    kind = pa.string() if keep_texts else pa.float64()
     try:
         table = pa.csv.read_csv(
             path,
             convert_options=pa.csv.ConvertOptions(
                 include_columns=list(dict.fromkeys(spelled.values())),
-                column_types={spelled[ours]: pa.float64() for ours in floats if ours in spelled},
+                column_types={spelled[ours]: kind for ours in floats if ours in spelled},
+                strings_can_be_null=keep_texts,
             ),
         )
     except pa.ArrowException as error:
@@ -379,6 +410,28 @@ def _replacing(path: Path) -> Iterator[Path]:
         temporary.replace(path)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def _numbers(values: pa.ChunkedArray) -> pa.ChunkedArray:
+    """As doubles. Raises ArrowException where one is no number."""
+    try:
+        return values.cast(pa.float64())
+    except pa.ArrowInvalid:
+        if not pa.types.is_string(values.type):
+            raise
+        return pa.compute.utf8_trim_whitespace(values).cast(pa.float64())
+
+
+def _lengths(texts: pa.ChunkedArray) -> IntArray:
+    lengths: IntArray = pa.compute.binary_length(texts).fill_null(0).to_numpy()
+    return lengths
+
+
+def _prints_back(text: str) -> bool:
+    try:
+        return Decimal(text) == Decimal(repr(float(text)))
+    except (ValueError, ArithmeticError):
+        return True
 
 
 def _scaled(numbers: IntArray, unit_us: float | None) -> IntArray:

@@ -12,7 +12,7 @@ Columns, whatever their case; the first spelling found is taken:
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from decimal import Decimal
 from pathlib import Path
 
@@ -44,11 +44,13 @@ class TradeFile:
 
     columns: TradeColumns
     duplicates: int  # rows left out because an equal one stood before
+    refused: int  # rows left out because a double cannot hold their price or quantity exactly
 
 
 def read_trades(path: Path, *, contract_size: Decimal | None = None) -> TradeFile:
     """The file's trades in order of id; of equal rows one is kept and the others are counted.
 
+    Rows whose price or quantity would not print back as the same decimal are left out and counted, too.
     `contract_size` is how much base currency one unit of the file's quantity is; 1 if not given. Raises
     InvalidInput, naming the line and the column, for a price or quantity that is not finite and above 0, a
     side that is none, two different trades with one id, several symbols in one file, and a file that counts
@@ -59,10 +61,15 @@ def read_trades(path: Path, *, contract_size: Decimal | None = None) -> TradeFil
         _NAMES,
         required=("trade_id", "traded_at", "price", "quantity"),
         floats=("price", "quantity"),
+        keep_texts=True,
     )
     if len(source) == 0:
         raise refusal(path, "", "no rows", "at least one trade")
     _check_symbol(source, contract_size)
+    exact = source.exact("price") & source.exact("quantity")
+    refused = int(np.count_nonzero(~exact))
+    if refused:
+        source = source.where(exact)
     columns = TradeColumns(
         trade_id=source.ints("trade_id"),
         traded_at_us=source.times_us("traded_at"),
@@ -72,14 +79,15 @@ def read_trades(path: Path, *, contract_size: Decimal | None = None) -> TradeFil
     )
     columns, duplicates = _ascending(source, columns)
     if contract_size is not None and contract_size != 1:
-        columns = TradeColumns(
-            trade_id=columns.trade_id,
-            traded_at_us=columns.traded_at_us,
-            price=columns.price,
-            quantity=_times_exactly(columns.quantity, contract_size),
-            taker_side=columns.taker_side,
+        quantity, exact = _times_exactly(columns.quantity, contract_size)
+        columns = replace(columns, quantity=quantity).taken(np.flatnonzero(exact))
+        refused += int(np.count_nonzero(~exact))
+    if len(columns) == 0:
+        expected = (
+            "at least one trade with a price and a quantity that a double can hold (15 digits always can)"
         )
-    return TradeFile(columns=columns, duplicates=duplicates)
+        raise refusal(path, "", f"{refused} rows", expected)
+    return TradeFile(columns=columns, duplicates=duplicates, refused=refused)
 
 
 def write_trades(path: Path, columns: TradeColumns) -> None:
@@ -154,12 +162,16 @@ def _ascending(source: SourceTable, columns: TradeColumns) -> tuple[TradeColumns
         ) from error
 
 
-def _times_exactly(quantities: FloatArray, size: Decimal) -> FloatArray:
-    """Multiplied as decimals: 3 contracts of 0.1 are 0.3."""
+def _times_exactly(quantities: FloatArray, size: Decimal) -> tuple[FloatArray, BoolArray]:
+    """Multiplied as decimals (3 contracts of 0.1 are 0.3), and whether doubles hold the products."""
     distinct, index = np.unique(quantities, return_inverse=True)
-    products = np.array([float(Decimal(repr(float(value))) * size) for value in distinct])
-    exact: FloatArray = products[index]
-    return exact
+    products = [Decimal(repr(float(value))) * size for value in distinct]
+    rounded = np.array([float(product) for product in products])
+    exact = np.array(
+        [Decimal(repr(float(value))) == product for value, product in zip(rounded, products, strict=True)],
+        dtype=np.bool_,
+    )
+    return rounded[index], exact[index]
 
 
 def _refuse(source: SourceTable, column: str, bad: BoolArray, expected: str) -> None:

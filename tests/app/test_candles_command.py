@@ -70,6 +70,18 @@ def test_intervals_beside_absent_ids_are_possibly_partial_too(tmp_path: Path) ->
     assert minutes == ["00", "02", "04", "08"]
 
 
+def test_trades_that_a_double_cannot_hold_are_left_out_and_counted(tmp_path: Path) -> None:
+    source = trades_file(tmp_path, [0, 1, 3])
+    source.write_text(source.read_text() + "2,1723075202000,100.12345678901234567,0.5,buy\n")
+    arguments = ("--trades", source, "--exchange", "okx", "--symbol", "A-B", "--timeframes", "1m")
+
+    summary = json.loads(build(*arguments, "--out", tmp_path / "candles.csv", "--json").stdout)
+
+    assert (summary["trades"], summary["refused"], summary["missing_ids"]) == (3, 1, 1)
+    words = build(*arguments, "--out", tmp_path / "candles.csv").output
+    assert "1 trades a double cannot hold exactly, left out" in words
+
+
 def test_without_json_a_person_reads_the_same(tmp_path: Path) -> None:
     result = build(
         *("--trades", trades_file(tmp_path, [1, 2, 2, 4]), "--exchange", "okx", "--symbol", "A-B"),

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 from decimal import Decimal
 from pathlib import Path
 
@@ -93,6 +94,58 @@ def test_two_different_trades_with_one_id_are_refused_with_both_lines(tmp_path: 
 
     assert "line 4, column quantity is 2" in message
     assert "line 2" in message
+
+
+@pytest.mark.parametrize("name", ["trades.csv", "trades.json"])
+def test_values_that_a_double_cannot_hold_are_refused_and_counted(tmp_path: Path, name: str) -> None:
+    values = [
+        ("61000.1", "0.12345678"),
+        ("61000.123456789012", "1"),  # 17 digits
+        ("0.30000000000000004", "1"),  # 17 digits too, and the nearest double prints them all
+        ("61000.1", "9007199254740993"),
+        ("61000.1", "0.1000000000000000055"),
+        ("0.00000000012345678", "12345678.00000000"),
+        ("61000.1", "9007199254740993"),
+    ]
+    text = "\n".join([HEADER, *(f"{n},{n},{price},{size},buy" for n, (price, size) in enumerate(values)), ""])
+    if name.endswith(".json"):
+        rows = [
+            {"id": n, "ts": n, "px": price, "sz": size, "side": "buy"}
+            for n, (price, size) in enumerate(values)
+        ]
+        text = json.dumps(rows)
+
+    found = read_trades(written(tmp_path, text, name))
+
+    assert found.columns.trade_id.tolist() == [0, 2, 5]
+    assert found.columns.price.tolist() == [61000.1, 0.30000000000000004, 0.00000000012345678]
+    assert found.refused == 4
+
+
+def test_a_bad_cell_behind_refused_rows_is_named_by_its_own_line(tmp_path: Path) -> None:
+    path = written(tmp_path, f"{HEADER}\n1,0,61000.123456789012,1,buy\n2,0,5,-1,buy\n")
+
+    assert f"{path}: line 3, column quantity is -1; expected a finite number" in refusal_of(path)
+
+
+def test_a_file_of_nothing_but_refused_rows_is_refused(tmp_path: Path) -> None:
+    path = written(tmp_path, f"{HEADER}\n1,0,61000.123456789012,1,buy\n")
+
+    assert "is 1 rows; expected at least one trade" in refusal_of(path)
+
+
+def test_contracts_whose_base_currency_a_double_cannot_hold_are_refused_and_counted(tmp_path: Path) -> None:
+    path = written(tmp_path, f"{HEADER}\n1,0,5,123456789.12345,buy\n2,0,5,2,buy\n")
+
+    found = read_trades(path, contract_size=Decimal("0.1234567"))
+
+    assert (found.columns.quantity.tolist(), found.refused) == ([0.2469134], 1)
+
+
+def test_spaces_around_numbers_do_no_harm(tmp_path: Path) -> None:
+    found = read_trades(written(tmp_path, f"{HEADER}\n1,0,  61000.1         ,  0.5 ,buy\n"))
+
+    assert (found.columns.price.tolist(), found.columns.quantity.tolist()) == ([61000.1], [0.5])
 
 
 @pytest.mark.parametrize(
