@@ -17,7 +17,6 @@ from strategies.base import Overlay
 FIRST_BARS = 1_500
 HISTORY_BARS = 3_000
 RECENT_BARS = 60  # a minute of the shortest time frame to read a chart and begin to watch it
-MAX_BARS = 20_000
 # An exponential average that began this many periods earlier differs by less than a millionth of the price.
 _SETTLED_PERIODS = 8
 
