@@ -17,11 +17,11 @@ from app.commands.moments import Moment, moment_us
 from backtesting.document import document_of, encoded, equity_csv, metrics_document, trades_csv
 from backtesting.engine import BacktestResult, run_backtest
 from backtesting.manifest import Manifest, Source, differences, iso_time, manifest_of
+from bots.finer_candles import finer_candles
 from bots.orders import Costs, TradingRules
 from data.errors import InvalidInput, Problem
 from data.files.candle_files import read_candles
 from data.models import Market, Ohlcv
-from data.stores import CandleReader
 from data.timeframes import Timeframe
 from strategies.base import Strategy
 from strategies.higher_timeframe import fold
@@ -291,7 +291,8 @@ def _read_store(source: Source, strategy: Strategy) -> tuple[Ohlcv, Ohlcv | None
             ohlcv = repository.candles(market, timeframe, start_us=start_us, end_us=end_us)
             if len(ohlcv):
                 break
-        finer = _stored_finer(repository, market, ohlcv)
+        folded, _ = _of_timeframe(ohlcv, strategy, str(market))
+        finer = finer_candles(repository, market, folded, most=_MOST_FINER)
         instrument = repository.instrument(market)
         known = ", ".join(map(str, repository.markets()))
     if len(ohlcv) == 0:
@@ -300,20 +301,6 @@ def _read_store(source: Source, strategy: Strategy) -> tuple[Ohlcv, Ohlcv | None
         )
         raise InvalidInput(Problem(where="--symbol", field="", value=str(market), expected=expected))
     return ohlcv, finer, None if instrument is None else rules_of(instrument)
-
-
-def _stored_finer(reader: CandleReader, market: Market, ohlcv: Ohlcv) -> Ohlcv | None:
-    """The smallest stored time frame that reaches back as far, if it is not too much to read."""
-    if not len(ohlcv):
-        return None
-    start_us, end_us = int(ohlcv.opened_at_us[0]), int(ohlcv.opened_at_us[-1]) + ohlcv.timeframe.us
-    for timeframe in Timeframe:
-        if timeframe.us >= ohlcv.timeframe.us or (end_us - start_us) // timeframe.us > _MOST_FINER:
-            continue
-        within = {"start_us": start_us, "end_us": start_us + ohlcv.timeframe.us}
-        if len(reader.candles(market, timeframe, **within, limit=1)):
-            return reader.candles(market, timeframe, start_us=start_us, end_us=end_us)
-    return None
 
 
 def _us(moment: str | None) -> int | None:
