@@ -149,6 +149,7 @@ def _header(*, simulated: bool) -> Component:
                 rightSection=html.Span("Ctrl K", className="search-key"),
                 rightSectionWidth=58,
                 nothingFoundMessage="Nothing by that name",
+                selectFirstOptionOnChange=True,
                 maxDropdownHeight=360,
                 **aria(label="Search symbol or bot"),
             ),

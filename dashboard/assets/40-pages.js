@@ -270,6 +270,23 @@
 
   // ---- shortcuts
 
+  // Mantine marks the first hit, but does not always take it when Enter is pressed.
+  document.addEventListener(
+    "keydown",
+    (event) => {
+      const field = event.target;
+      if (event.key !== "Enter" || event.isComposing || field.id !== "search" || !field.value) return;
+      const list = document.getElementById(field.getAttribute("aria-controls"));
+      const hit =
+        list && (list.querySelector("[data-combobox-selected]") || list.querySelector("[data-combobox-option]"));
+      if (!hit) return;
+      event.preventDefault();
+      event.stopPropagation();
+      hit.click();
+    },
+    true
+  );
+
   let prefix = 0;
   document.addEventListener("keydown", (event) => {
     const target = event.target;

@@ -277,6 +277,11 @@ def test_the_symbol_can_be_searched_and_the_venue_changed(page: Page) -> None:
     page.keyboard.type("trend")
     page.get_by_role("option", name="trend_btc").click()
     expect(page.locator("#detail-head")).to_contain_text("trend_btc")
+    page.keyboard.press("Control+k")
+    page.keyboard.type("doge")
+    expect(page.get_by_role("option", name="DOGE-USDT")).to_be_visible()
+    page.keyboard.press("Enter")
+    _await_chart(page, "DOGE-USDT · 1m")
 
 
 def test_a_strategy_draws_its_lines_in_panes_of_their_own(page: Page) -> None:
