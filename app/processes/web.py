@@ -8,7 +8,7 @@ from contextlib import ExitStack, contextmanager
 from fastapi import FastAPI
 
 from app.composition import now_us
-from app.installation import RunningServices
+from app.installation import Mode, RunningServices
 from app.strategy_shelf import StrategyShelf
 from bots.service import BotService
 from config.settings import Settings
@@ -40,5 +40,6 @@ def web_page(settings: Settings, services: RunningServices, *, host: str) -> Ite
             health=HealthBoard(bus, tuple(EXCHANGES)),
             bus=bus,
             now_us=now_us,
+            simulated=services.mode is Mode.SIMULATED,
             allowed_hosts=(*LOOPBACK_HOSTS, host, *settings.allowed_hosts),
         )
