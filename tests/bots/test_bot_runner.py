@@ -105,7 +105,7 @@ def logs() -> Iterator[list[EventDict]]:
 
 
 async def until(look: Callable[[], bool]) -> None:
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(30):
         while not look():  # noqa: ASYNC110 what is looked at has no event to wait for
             await asyncio.sleep(0.005)
 
