@@ -5,6 +5,7 @@
   const FIRST_WAIT_MS = 500;
   const LONGEST_WAIT_MS = 15000;
   const SILENCE_MS = 12000; // the server says something every 5 s
+  const EMPTY_MS = 5000;
   const BUSY_MS = 100;
   const NUDGE_MS = 1000; // a panel is read again once a second at most
   const CONFIRM_MS = 1500;
@@ -328,7 +329,19 @@
     return show(venue.s === "unreachable" ? "bad" : "poor", venue.s[0].toUpperCase() + venue.s.slice(1));
   }
 
+  // A chart that has nothing to show yet, as on a desk that has just started, is asked for again until it has.
+  let emptySince = 0;
+  function askAgainForEmptyChart() {
+    if (!document.querySelector("#chart-cover .panel-state") || document.hidden) emptySince = 0;
+    else if (!emptySince) emptySince = Date.now();
+    else if (Date.now() - emptySince > EMPTY_MS && unanswered === 0) {
+      emptySince = Date.now();
+      bump("live-epoch");
+    }
+  }
+
   function eachSecond() {
+    askAgainForEmptyChart();
     const now = live.serverNow();
     const clock = document.getElementById("clock-text");
     if (clock) clock.textContent = new Date(now).toISOString().slice(11, 19);
