@@ -164,3 +164,88 @@ class TradeGap(msgspec.Struct, frozen=True, kw_only=True):
     # venue brought them, as many later trades waited for these ids as may.
     reason: str
     found_at_us: int
+
+
+class InstrumentVersion(msgspec.Struct, frozen=True, kw_only=True):
+    """An instrument's rules as they held from `valid_from_us` until the next version."""
+
+    instrument: Instrument
+    valid_from_us: int  # when it was first seen; 0 for what was known before anything was kept
+
+
+class Quote(msgspec.Struct, frozen=True, kw_only=True, gc=False):
+    """The best bid and ask at one moment; quantities are base currency."""
+
+    exchange: str
+    symbol: str
+    at_us: int  # the venue's clock, or ours where the venue tells no time
+    bid_price: float
+    bid_quantity: float
+    ask_price: float
+    ask_quantity: float
+
+
+class BookLevel(msgspec.Struct, frozen=True, array_like=True, gc=False):
+    """One price of an order book; `quantity` is base currency."""
+
+    price: float
+    quantity: float
+
+
+class BookSnapshot(msgspec.Struct, frozen=True, kw_only=True):
+    """The nearest levels of an order book at one moment, the best first on both sides."""
+
+    exchange: str
+    symbol: str
+    at_us: int
+    bids: tuple[BookLevel, ...]
+    asks: tuple[BookLevel, ...]
+
+
+class FundingRate(msgspec.Struct, frozen=True, kw_only=True, gc=False):
+    """What longs pay shorts of a perpetual at `funding_at_us`, as a fraction of the notional."""
+
+    exchange: str
+    symbol: str
+    funding_at_us: int  # when it is paid
+    rate: float
+    settled: bool  # False: as the venue expects it now
+    seen_at_us: int
+
+
+class MarkPrice(msgspec.Struct, frozen=True, kw_only=True, gc=False):
+    """The price by which a venue marks a derivative; `index_price` is NaN where the message has none."""
+
+    exchange: str
+    symbol: str
+    at_us: int
+    mark_price: float
+    index_price: float
+
+
+class MarketEventKind(StrEnum):
+    LISTED = "listed"
+    HALTED = "halted"
+    RESUMED = "resumed"
+    DELISTED = "delisted"
+    RULES_CHANGED = "rules_changed"
+
+
+class MarketEvent(msgspec.Struct, frozen=True, kw_only=True):
+    """Something that happened to a market as a whole; `detail` says it in words."""
+
+    market: Market
+    kind: MarketEventKind
+    at_us: int
+    detail: str = ""
+
+
+class FeedState(msgspec.Struct, frozen=True, kw_only=True):
+    """Whether a market's trades still come as they usually do."""
+
+    market: Market
+    stale: bool
+    since_us: int  # when this state began
+    last_trade_at_us: int  # the venue's clock; 0: none was ever seen
+    usual_pause_s: float  # between trades, by the market's own rhythm
+    detail: str = ""  # in words

@@ -7,8 +7,23 @@ from typing import Protocol
 
 import msgspec
 
-from data.messages import CandleUpdate, CollectorHealth
-from data.models import Candle, Instrument, Market, Ohlcv, Trade, TradeGap, TradeRun
+from data.messages import CandleUpdate, CollectorHealth, News
+from data.models import (
+    BookSnapshot,
+    Candle,
+    FeedState,
+    FundingRate,
+    Instrument,
+    InstrumentVersion,
+    Market,
+    MarketEvent,
+    MarkPrice,
+    Ohlcv,
+    Quote,
+    Trade,
+    TradeGap,
+    TradeRun,
+)
 from data.timeframes import Timeframe
 
 
@@ -19,6 +34,53 @@ class MarketBatch(msgspec.Struct, frozen=True, kw_only=True):
     candles: Sequence[Candle]  # closed and covered
     runs: Sequence[tuple[Market, TradeRun]]  # each market's current run as it stands after these trades
     gaps: Sequence[tuple[Market, TradeGap]] = ()
+
+
+class ChannelBatch(msgspec.Struct, frozen=True, kw_only=True):
+    """What the other channels brought. All of it is harmless to repeat."""
+
+    venue_candles: Sequence[Candle] = ()  # the venue's own, finished; for comparing with ours
+    quotes: Sequence[Quote] = ()
+    books: Sequence[BookSnapshot] = ()
+    funding: Sequence[FundingRate] = ()
+    marks: Sequence[MarkPrice] = ()
+
+
+class ChannelWriter(Protocol):
+    """Where collectors put what is not trades. Raises TransientError while the database cannot answer."""
+
+    async def save_channels(self, batch: ChannelBatch) -> None:
+        """Store the batch in one transaction; a row that stands already is replaced."""
+        ...
+
+    async def save_instrument_versions(self, versions: Sequence[InstrumentVersion]) -> list[MarketEvent]:
+        """Keep each version that differs from the newest kept one, and the events that makes.
+
+        Returns the events: a market's first version, another status, other rules.
+        """
+        ...
+
+    async def save_events(self, events: Sequence[MarketEvent]) -> None: ...
+
+    async def save_feeds(self, feeds: Sequence[FeedState]) -> None:
+        """Keep the newest state of each market's feed, and a history of its changes."""
+        ...
+
+    async def save_health(self, health: CollectorHealth) -> None:
+        """Keep the newest word of a shard, and its figures over time."""
+        ...
+
+
+class InstrumentHistory(Protocol):
+    """The rules of a market as they were. Synchronous."""
+
+    def instrument_at(self, market: Market, at_us: int) -> Instrument | None:
+        """The version in force at that time; the oldest known one for times before it; None if unknown."""
+        ...
+
+    def instrument_versions(self, market: Market) -> list[InstrumentVersion]:
+        """Every version, the oldest first."""
+        ...
 
 
 class MarketWriter(Protocol):
@@ -85,3 +147,7 @@ class MarketPublisher(Protocol):
     async def publish_candles(self, updates: Sequence[CandleUpdate]) -> None: ...
 
     async def publish_health(self, health: CollectorHealth) -> None: ...
+
+    async def publish(self, topic: str, news: News) -> None:
+        """One message of `data.messages` on a topic of `data.topics`."""
+        ...

@@ -8,6 +8,10 @@ from data.timeframes import Timeframe
 ALL_TRADES = "trades.*"
 ALL_CANDLES = "candles.*"
 ALL_HEALTH = "health.*"
+ALL_QUOTES = "quotes.*"
+ALL_MARKET_EVENTS = "events.*"
+ALL_FEEDS = "feeds.*"
+ALL_REPAIRS = "repairs.*"
 
 
 def trades_topic(market: Market) -> str:
@@ -20,3 +24,27 @@ def candles_topic(market: Market, timeframe: Timeframe) -> str:
 
 def health_topic(exchange: str) -> str:
     return f"health.{exchange}"
+
+
+def quotes_topic(market: Market) -> str:
+    return f"quotes.{market.exchange}.{market.symbol}"
+
+
+def books_topic(market: Market) -> str:
+    return f"books.{market.exchange}.{market.symbol}"
+
+
+def perpetuals_topic(market: Market) -> str:
+    return f"perpetuals.{market.exchange}.{market.symbol}"
+
+
+def events_topic(market: Market) -> str:
+    return f"events.{market.exchange}.{market.symbol}"
+
+
+def feeds_topic(market: Market) -> str:
+    return f"feeds.{market.exchange}.{market.symbol}"
+
+
+def repairs_topic(market: Market) -> str:
+    return f"repairs.{market.exchange}.{market.symbol}"

@@ -5,14 +5,31 @@ from __future__ import annotations
 import msgspec
 
 from data.errors import BadDataError
-from data.messages import CandleUpdate, CollectorHealth, TradeBatch
+from data.messages import (
+    BookUpdate,
+    CandleUpdate,
+    CollectorHealth,
+    FeedNews,
+    MarketEventNews,
+    News,
+    PerpetualUpdate,
+    QuoteUpdate,
+    RepairNews,
+    TradeBatch,
+)
 
-MarketNews = TradeBatch | CandleUpdate | CollectorHealth
+MarketNews = TradeBatch | CandleUpdate | CollectorHealth | News
 
 _DECODERS: dict[str, msgspec.json.Decoder[MarketNews]] = {
     "trades": msgspec.json.Decoder(TradeBatch),
     "candles": msgspec.json.Decoder(CandleUpdate),
     "health": msgspec.json.Decoder(CollectorHealth),
+    "quotes": msgspec.json.Decoder(QuoteUpdate),
+    "books": msgspec.json.Decoder(BookUpdate),
+    "perpetuals": msgspec.json.Decoder(PerpetualUpdate),
+    "events": msgspec.json.Decoder(MarketEventNews),
+    "feeds": msgspec.json.Decoder(FeedNews),
+    "repairs": msgspec.json.Decoder(RepairNews),
 }
 _ENCODER = msgspec.json.Encoder()
 
@@ -30,10 +47,10 @@ def encode(news: MarketNews) -> bytes:
 
 
 def decode(topic: str, payload: bytes) -> MarketNews:
-    """What was published under a `trades.`, `candles.` or `health.` topic. Raises UnreadableNews."""
+    """What was published under a topic of `data.topics`. Raises UnreadableNews."""
     kind = topic.partition(".")[0]
     if kind not in _DECODERS:
-        raise UnreadableNews(topic, "market news comes under trades, candles and health")
+        raise UnreadableNews(topic, f"market news comes under {', '.join(_DECODERS)}")
     try:
         return _DECODERS[kind].decode(payload)
     except msgspec.MsgspecError as error:

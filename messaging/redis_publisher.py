@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from data.messages import CandleUpdate, CollectorHealth, TradeBatch
+from data.messages import CandleUpdate, CollectorHealth, News, TradeBatch
 from data.models import Market, Trade
 from data.topics import candles_topic, health_topic, trades_topic
 from messaging.encoding import encode
@@ -50,3 +50,7 @@ class RedisPublisher:
         topic = health_topic(health.exchange)
         await self._bus.publish(topic, encode(health))
         await self._bus.remember(topic, encode(health), ttl_s=_REMEMBER_S)
+
+    async def publish(self, topic: str, news: News) -> None:
+        await self._bus.publish(topic, encode(news))
+        await self._bus.remember(topic, encode(news), ttl_s=_REMEMBER_S)

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from data.errors import TransientError
 from data.exchanges.base import RestRequest
-from data.messages import CandleUpdate, CollectorHealth
+from data.messages import CandleUpdate, CollectorHealth, News
 from data.models import Candle, Instrument, Market, Trade, TradeGap, TradeRun
 from data.stores import MarketBatch
 from data.timeframes import Timeframe
@@ -87,6 +87,7 @@ class MemoryPublisher:
         self.trades: list[Trade] = []
         self.updates: list[CandleUpdate] = []
         self.health: list[CollectorHealth] = []
+        self.news: list[tuple[str, News]] = []  # topic and message
 
     async def publish_trades(self, trades: Sequence[Trade]) -> None:
         assert len({market_of(trade) for trade in trades}) == 1
@@ -97,6 +98,9 @@ class MemoryPublisher:
 
     async def publish_health(self, health: CollectorHealth) -> None:
         self.health.append(health)
+
+    async def publish(self, topic: str, news: News) -> None:
+        self.news.append((topic, news))
 
 
 class BinanceHistory:
