@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import secrets
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -16,9 +18,9 @@ from fastapi import FastAPI
 from dashboard.live_hub import LiveHub
 from dashboard.market_request import bot_href, market_href, venue_name
 from dashboard.number_formats import MISSING, compact, duration, plain
-from dashboard.pages.bots import BotSources, bots_layout, register_bots
-from dashboard.pages.market import MarketSources, market_layout, register_market
+from dashboard.page import Page
 from dashboard.panels import Column, aria, empty_state, icon, link_button, table, tag, toast
+from dashboard.readers import BotDesk, MarketReader
 from dashboard.theme import MANTINE_THEME
 from data.errors import TradingError
 from data.timeframes import SECOND_US, Timeframe
@@ -46,10 +48,20 @@ INDEX = """<!DOCTYPE html>
 </body>
 </html>"""
 
-_NAVIGATION = (("/market", "Market", "chart-candle"), ("/bots", "Bots", "robot"))
+HOME = "/market"
 
 
-def build_dash(server: FastAPI, market: MarketSources, bots: BotSources, *, simulated: bool) -> Dash:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ShellSources:
+    """What the header reads."""
+
+    market: MarketReader
+    bots: BotDesk
+    hub: LiveHub
+    now_us: Callable[[], int]
+
+
+def build_dash(server: FastAPI, pages: Sequence[Page], sources: ShellSources, *, simulated: bool) -> Dash:
     """The application on that server, with every callback registered."""
     app = Dash(
         __name__,
@@ -71,10 +83,10 @@ def build_dash(server: FastAPI, market: MarketSources, bots: BotSources, *, simu
     )
     # No callback of ours runs over Dash's own WebSocket; the browser need not open one.
     app.backend.websocket_capability = False
-    app.layout = shell(simulated=simulated)
-    _register_shell(app, market)
-    register_market(app, market)
-    register_bots(app, bots)
+    app.layout = shell(pages, simulated=simulated)
+    _register_shell(app, pages, sources)
+    for page in pages:
+        page.register(app)
     return app
 
 
@@ -86,12 +98,14 @@ def _report(error: Exception) -> None:
     set_props("notifications", {"sendNotifications": toast("Not shown", message, good=False)})
 
 
-def shell(*, simulated: bool) -> Component:
+def shell(pages: Sequence[Page], *, simulated: bool) -> Component:
     """Header, navigation and the place where a page goes."""
+    known = {page.path: {"title": page.title, "topics": list(page.topics), "key": page.key} for page in pages}
     provider: Component = dmc.MantineProvider(
         [
             dcc.Location(id="url", refresh="callback-nav"),
             dcc.Store(id="scheme"),
+            dcc.Store(id="pages-known", data=known),
             dcc.Store(id="live-epoch", data=0),
             dcc.Store(id="nudge-bots", data=0),
             dcc.Store(id="nudge-signals", data=0),
@@ -102,15 +116,9 @@ def shell(*, simulated: bool) -> Component:
             html.Div(
                 [
                     _header(simulated=simulated),
-                    html.Nav(
-                        [_nav_link(*entry) for entry in _NAVIGATION], className="rail", **aria(label="Pages")
-                    ),
+                    html.Nav([_nav_link(page) for page in pages], className="rail", **aria(label="Pages")),
                     html.Main(id="page", className="main"),
-                    html.Nav(
-                        [_nav_link(*entry) for entry in _NAVIGATION],
-                        className="tabbar",
-                        **aria(label="Pages, at the bottom"),
-                    ),
+                    html.Nav(_phone_links(pages), className="tabbar", **aria(label="Pages, at the bottom")),
                 ],
                 className="shell",
             ),
@@ -121,8 +129,38 @@ def shell(*, simulated: bool) -> Component:
     return provider
 
 
-def _nav_link(href: str, title: str, icon_name: str) -> Component:
-    return dcc.Link([icon(icon_name), html.Span(title)], href=href, className="nav")
+def _nav_link(page: Page) -> Component:
+    return dcc.Link([icon(page.icon), html.Span(page.title)], href=page.path, className="nav")
+
+
+def _phone_links(pages: Sequence[Page]) -> list[Component]:
+    """The pages with a place of their own, and a menu of the others."""
+    links = [_nav_link(page) for page in pages if page.on_phone]
+    others = [page for page in pages if not page.on_phone]
+    if others:
+        links.append(
+            dmc.Menu(
+                [
+                    dmc.MenuTarget(
+                        html.Button(
+                            [icon("dots"), html.Span("More")],
+                            className="nav",
+                            type="button",
+                            **aria(label="More pages"),
+                        )
+                    ),
+                    dmc.MenuDropdown(
+                        [
+                            dmc.MenuItem(page.title, href=page.path, leftSection=icon(page.icon))
+                            for page in others
+                        ]
+                    ),
+                ],
+                position="top-end",
+                shadow="md",
+            )
+        )
+    return links
 
 
 def _header(*, simulated: bool) -> Component:
@@ -135,7 +173,7 @@ def _header(*, simulated: bool) -> Component:
         [
             dcc.Link(
                 [html.Img(src="/assets/brand.svg", alt=""), html.Span("Candlewick")],
-                href="/market",
+                href=HOME,
                 className="brand",
             ),
             dmc.Select(
@@ -197,9 +235,15 @@ def _header(*, simulated: bool) -> Component:
     )
 
 
-def _register_shell(app: Dash, sources: MarketSources) -> None:
+def _register_shell(app: Dash, pages: Sequence[Page], sources: ShellSources) -> None:
+    layouts = {page.path: page.layout for page in pages}
+    layouts["/"] = layouts[HOME]
+
     app.clientside_callback(  # type: ignore[no-untyped-call]  # Dash leaves it untyped
-        ClientsideFunction("candlewick", "page"), Input("page", "children"), State("url", "pathname")
+        ClientsideFunction("candlewick", "page"),
+        Input("page", "children"),
+        State("url", "pathname"),
+        State("pages-known", "data"),
     )
     app.clientside_callback(  # type: ignore[no-untyped-call]
         ClientsideFunction("candlewick", "search"),
@@ -211,12 +255,10 @@ def _register_shell(app: Dash, sources: MarketSources) -> None:
 
     @app.callback(Output("page", "children"), Input("url", "pathname"))
     async def show_page(pathname: str | None) -> Component:
-        if pathname in ("/", "/market"):
-            return market_layout()
-        if pathname == "/bots":
-            return bots_layout()
+        if pathname in layouts:
+            return layouts[pathname]()
         return empty_state(
-            "search", f"There is no page at {pathname}.", link_button("Go to the market", "/market")
+            "search", f"There is no page at {pathname}.", link_button("Go to the market", HOME)
         )
 
     @app.callback(Output("search", "data"), Input("url", "pathname"))

@@ -14,12 +14,12 @@ from fastapi import FastAPI, WebSocket, WebSocketDisconnect
 from fastapi.responses import JSONResponse, Response
 
 from dashboard.chart_data import ChartData
-from dashboard.dash_app import build_dash
+from dashboard.dash_app import ShellSources, build_dash
 from dashboard.gate import LOOPBACK_HOSTS, Gate, content_security_policy
 from dashboard.live_hub import HEARTBEAT_S, TAB_INTERVAL_S, LiveHub, Tab
 from dashboard.market_day import MarketDays
-from dashboard.pages.bots import BotSources
-from dashboard.pages.market import MarketSources
+from dashboard.pages.bots import BotSources, bots_page
+from dashboard.pages.market import MarketSources, market_page
 from dashboard.readers import BotDesk, HealthReader, LiveBus, MarketReader, StrategyShelf
 
 _METHODS = ["GET", "POST", "PUT", "PATCH", "DELETE"]
@@ -86,12 +86,12 @@ def build_web(
     async def no_such_api(rest: str) -> Response:
         return JSONResponse({"detail": f"there is no /api/{rest}"}, 404)
 
-    dash_app = build_dash(
-        server,
-        MarketSources(market=market, chart=chart, days=days, bots=bots, hub=hub, now_us=now_us),
-        BotSources(bots=bots, days=days, now_us=now_us, seconds=time.monotonic),
-        simulated=simulated,
+    pages = (
+        market_page(MarketSources(market=market, chart=chart, days=days, bots=bots, hub=hub, now_us=now_us)),
+        bots_page(BotSources(bots=bots, days=days, now_us=now_us, seconds=time.monotonic)),
     )
+    header = ShellSources(market=market, bots=bots, hub=hub, now_us=now_us)
+    dash_app = build_dash(server, pages, header, simulated=simulated)
     server.add_middleware(
         Gate, allowed_hosts=allowed_hosts, policy=content_security_policy(dash_app.csp_hashes())
     )

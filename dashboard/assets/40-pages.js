@@ -104,33 +104,43 @@
     }
   }).observe(document.documentElement, { subtree: true, childList: true, attributeFilter: ["class"] });
 
-  function subscribe(page) {
-    const wanted = ["health"];
-    if (page === "/bots") wanted.push("bots", "signals");
-    else if (page === "/market") {
-      wanted.push("quotes", "bots", "signals");
-      if (live.view) wanted.push(live.view.topic);
-    }
+  let pages = {}; // what the server says of each page, by its address
+
+  // The address of the page in the window: the first one stands for the bare address.
+  const current = () => (location.pathname === "/" ? "/market" : location.pathname);
+
+  // A page may watch more than its own topics, such as one job: it says so with `live.watchAlso`.
+  let also = { page: "", topics: [] };
+
+  function subscribe() {
+    const page = current();
+    const wanted = ["health", ...((pages[page] || {}).topics || [])];
+    if (also.page === page) wanted.push(...also.topics);
+    if (page === "/market" && live.view) wanted.push(live.view.topic);
     live.subscribe(wanted);
   }
 
-  const ROUTES = { "/": "/market", "/market": "/market", "/bots": "/bots" };
+  live.watchAlso = (topics) => {
+    also = { page: current(), topics: topics || [] };
+    subscribe();
+  };
 
   window.dash_clientside = window.dash_clientside || {};
   window.dash_clientside.candlewick = {
     // Marks the page in the navigation and watches what it shows.
-    page: (_children, pathname) => {
+    page: (_children, _pathname, known) => {
       live.ready = true;
-      const page = ROUTES[pathname] || pathname;
+      pages = known || {};
+      const page = current();
       for (const link of document.querySelectorAll("a.nav")) {
         if (link.getAttribute("href") === page) link.setAttribute("aria-current", "page");
         else link.removeAttribute("aria-current");
       }
       if (page !== "/market") {
         live.view = null;
-        document.title = page === "/bots" ? "Bots · Candlewick" : "Candlewick";
+        document.title = pages[page] ? `${pages[page].title} · Candlewick` : "Candlewick";
       }
-      subscribe(page);
+      subscribe();
       return NONE();
     },
 
@@ -167,7 +177,7 @@
       live.view = view || null;
       live.redrawLegend();
       live.describeChart();
-      subscribe(ROUTES[location.pathname] || location.pathname);
+      subscribe();
       const quote = view && live.quotes[view.market];
       if (view) document.title = `${quote ? quote.p + " " : ""}${view.symbol} · Candlewick`;
       return NONE();
@@ -302,7 +312,8 @@
       prefix = Date.now();
       return;
     }
-    const page = Date.now() - prefix < 1200 ? { m: "/market", b: "/bots" }[event.key] : undefined;
+    const asked = Date.now() - prefix < 1200;
+    const page = asked && Object.keys(pages).find((path) => pages[path].key === event.key);
     prefix = 0;
     if (page) {
       const link = document.querySelector(`a.nav[href="${page}"]`);

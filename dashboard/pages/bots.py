@@ -15,7 +15,9 @@ from dash.development.base_component import Component
 from bots.views import BotView
 from dashboard.figures.equity import equity_figure
 from dashboard.figures.sparkline import sparkline_image
+from dashboard.live_views import BOTS, SIGNALS
 from dashboard.market_day import SPARK_POINTS, MarketDays
+from dashboard.page import Page
 from dashboard.pages.bot_panels import (
     FILTERS,
     action_buttons,
@@ -271,6 +273,19 @@ def _confirmation() -> Component:
         transitionProps={"duration": 120},
     )
     return modal
+
+
+def bots_page(sources: BotSources) -> Page:
+    return Page(
+        path="/bots",
+        title="Bots",
+        icon="robot",
+        layout=bots_layout,
+        register=lambda app: register_bots(app, sources),
+        topics=(BOTS, SIGNALS),
+        key="b",
+        on_phone=True,
+    )
 
 
 def register_bots(app: Dash, sources: BotSources) -> None:

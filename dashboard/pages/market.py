@@ -27,9 +27,10 @@ from dashboard.figures.price_chart import (
     signal_markers,
 )
 from dashboard.live_hub import LiveHub
-from dashboard.live_views import DEFAULT_OVERLAY
+from dashboard.live_views import BOTS, DEFAULT_OVERLAY, QUOTES, SIGNALS
 from dashboard.market_day import MarketDays
 from dashboard.market_request import MarketRequest, market_href, resolve, venue_name
+from dashboard.page import Page
 from dashboard.pages.market_panels import (
     COMMON_TIMEFRAMES,
     bots_pill,
@@ -260,6 +261,19 @@ def _side_panel(title: str, icon_name: str, component: str) -> Component:
         ],
         className="panel",
         **aria(label=title),
+    )
+
+
+def market_page(sources: MarketSources) -> Page:
+    return Page(
+        path="/market",
+        title="Market",
+        icon="chart-candle",
+        layout=market_layout,
+        register=lambda app: register_market(app, sources),
+        topics=(QUOTES, BOTS, SIGNALS),
+        key="m",
+        on_phone=True,
     )
 
 
