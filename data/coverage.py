@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from bisect import bisect_right
+from bisect import bisect_left, bisect_right
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
@@ -22,6 +22,7 @@ DELETED = "deleted_from_store"
 # Why minutes are missing, beside the same.
 ABSENT_AT_VENUE = "absent_at_venue"  # asked for after the fact, and the venue has not got them
 NOT_RECORDED = "not_recorded"  # between two runs, and nothing tells why
+NEVER_RECORDED = "never_recorded"  # no trade of the market was ever stored
 BEFORE_RECORDING = "before_recording"
 NOT_YET_RECORDED = "not_yet_recorded"
 VENUE_SILENT = "no_trade_in_the_venues_candles"
@@ -145,7 +146,11 @@ def minute_states(
         for outage in outages
     ]
     inside = _Ranges((*span, "") for span in complete)
-    reasons = _Ranges((*span, _reason(runs, gaps, *span)) for span in coverage_of(runs).missing)
+    told = _GapReasons(runs, gaps)
+    reasons = _Ranges(
+        (before[1], after[0], told.between(before[1], after[0]))
+        for before, after in itertools.pairwise(complete)
+    )
     layers = (
         # What is told first stands: a loss inside a run overrules the run, a proof by ids all that follows.
         _Layer(MinuteState.MISSING, _Ranges(lost), within=None),
@@ -245,15 +250,34 @@ def _state_at(at_us: int, layers: Iterable[_Layer], recorded: Span) -> tuple[Min
     return MinuteState.MISSING, BEFORE_RECORDING if at_us < recorded[0] else NOT_YET_RECORDED
 
 
-def _reason(runs: Sequence[TradeRun], gaps: Sequence[TradeGap], start_us: int, end_us: int) -> str:
-    """Why the ids between the runs on both sides of a hole are absent, where the ledger says so."""
-    before = [run.last_id for run in runs if run.last_at_us < end_us and run.first_at_us < start_us]
-    after = [run.first_id for run in runs if run.last_at_us >= end_us]
-    if not before or not after:
-        return NOT_RECORDED
-    first_id, last_id = max(before) + 1, min(after) - 1
-    reasons = {gap.reason for gap in gaps if gap.first_id <= last_id and gap.last_id >= first_id}
-    return ", ".join(sorted(reasons)) or NOT_RECORDED
+class _GapReasons:
+    """Why ids between runs are absent, where the ledger says so; found by halving, for many holes."""
+
+    def __init__(self, runs: Sequence[TradeRun], gaps: Sequence[TradeGap]) -> None:
+        by_start = sorted(runs, key=lambda run: run.first_at_us)
+        self._starts = [run.first_at_us for run in by_start]
+        self._last_ids = list(itertools.accumulate((run.last_id for run in by_start), max))
+        by_end = sorted(runs, key=lambda run: run.last_at_us)
+        self._ends = [run.last_at_us for run in by_end]
+        self._first_ids = list(itertools.accumulate((run.first_id for run in reversed(by_end)), min))[::-1]
+        self._gaps = sorted(gaps, key=lambda gap: gap.first_id)
+        self._gap_first_ids = [gap.first_id for gap in self._gaps]
+        self._gap_last_ids = list(itertools.accumulate((gap.last_id for gap in self._gaps), max))
+
+    def between(self, start_us: int, end_us: int) -> str:
+        """The reasons for what is absent between the runs on both sides of a hole."""
+        before = bisect_left(self._starts, start_us)
+        after = bisect_left(self._ends, end_us)
+        if before == 0 or after == len(self._ends):
+            return NOT_RECORDED
+        first_id, last_id = self._last_ids[before - 1] + 1, self._first_ids[after] - 1
+        reasons = set()
+        number = bisect_right(self._gap_first_ids, last_id) - 1
+        while number >= 0 and self._gap_last_ids[number] >= first_id:
+            if self._gaps[number].last_id >= first_id:
+                reasons.add(self._gaps[number].reason)
+            number -= 1
+        return ", ".join(sorted(reasons)) or NOT_RECORDED
 
 
 def _whole_intervals(run: TradeRun, timeframe: Timeframe) -> Span:

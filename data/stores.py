@@ -7,6 +7,7 @@ from typing import Protocol
 
 import msgspec
 
+from data.coverage import Span, StateSpan
 from data.messages import CandleUpdate, CollectorHealth, News
 from data.models import (
     BookSnapshot,
@@ -80,6 +81,24 @@ class InstrumentHistory(Protocol):
 
     def instrument_versions(self, market: Market) -> list[InstrumentVersion]:
         """Every version, the oldest first."""
+        ...
+
+
+class CoverageReader(Protocol):
+    """Which minutes of a market the store can answer for. Synchronous; a year takes milliseconds."""
+
+    def minute_spans(self, market: Market, start_us: int, end_us: int) -> list[StateSpan]:
+        """The state of every minute of `[start_us, end_us)`, ascending, without a hole; equals are merged.
+
+        A market whose trades were never recorded is missing throughout. Bounds inside a minute widen to it.
+        """
+        ...
+
+    def missing_minutes(self, market: Market, start_us: int, end_us: int) -> list[Span]:
+        """Minutes of `[start_us, end_us)` that are `missing` and that the venue's own candles do not tell.
+
+        Ascending and apart. Nothing is known of them: not even that no trade happened.
+        """
         ...
 
 

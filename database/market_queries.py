@@ -18,6 +18,7 @@ from data.models import (
     Instrument,
     InstrumentKind,
     InstrumentStatus,
+    IntArray,
     Market,
     Ohlcv,
     TradeGap,
@@ -214,6 +215,15 @@ class MarketReads:
             f"AND timeframe_s = {timeframe.seconds:d} ORDER BY start_at"
         )
         return list(zip(ints(table, "start_at").tolist(), ints(table, "end_at").tolist(), strict=True))
+
+    def candle_times(self, market: Market, timeframe: Timeframe, start_us: int, end_us: int) -> IntArray:
+        """When the stored candles that open in `[start_us, end_us)` opened, ascending."""
+        where = [self._of(market), f"timeframe_s = {timeframe.seconds:d}"]
+        where += _within("opened_at", start_us, end_us)
+        table = self._reader.read(
+            f"SELECT opened_at FROM {candle_table(timeframe)} WHERE {' AND '.join(where)} ORDER BY opened_at"
+        )
+        return ints(table, "opened_at")
 
     def oldest_candle_us(self, market: Market, timeframe: Timeframe) -> int | None:
         """When the oldest stored candle of that length opened."""
