@@ -31,6 +31,7 @@ class Settings(BaseSettings):
     candlewick_strategies: Path = PROJECT / "config" / "strategies"
     candlewick_bots: Path = PROJECT / "config" / "bots"
     candlewick_collectors: Path = PROJECT / "config" / "collectors.json"
+    candlewick_notifications: Path = PROJECT / "config" / "notifications.json"
 
     # Whose trades the database holds, "real" or "simulated"; `up --demo` sets it for its processes.
     candlewick_venue_source: Literal["real", "simulated"] = "real"
@@ -40,6 +41,8 @@ class Settings(BaseSettings):
     okx_ws_url: str = "wss://ws.okx.com:8443"
     binance_rest_url: str = "https://data-api.binance.vision"
     binance_ws_url: str = "wss://data-stream.binance.vision"
+    binance_futures_rest_url: str = "https://fapi.binance.com"
+    binance_futures_ws_url: str = "wss://fstream.binance.com"
 
     @property
     def allowed_hosts(self) -> tuple[str, ...]:
@@ -50,7 +53,13 @@ class Settings(BaseSettings):
     def _in_capitals(cls, level: object) -> object:
         return level.upper() if isinstance(level, str) else level
 
-    @field_validator("candlewick_home", "candlewick_strategies", "candlewick_bots", "candlewick_collectors")
+    @field_validator(
+        "candlewick_home",
+        "candlewick_strategies",
+        "candlewick_bots",
+        "candlewick_collectors",
+        "candlewick_notifications",
+    )
     @classmethod
     def _absolute(cls, path: Path) -> Path:
         return path.expanduser().absolute()

@@ -6,16 +6,35 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
+from enum import StrEnum
 
 import msgspec
 
 from data.errors import BadDataError
-from data.models import Candle, Instrument, Trade
+from data.models import BookSnapshot, Candle, FundingRate, Instrument, MarkPrice, Quote, Trade
 from data.timeframes import Timeframe
 
 # Any decimal of this many significant digits comes back from its nearest double. Source: IEEE 754, DBL_DIG.
 _SAFE_DIGITS = 15
 _INFINITY = float("inf")
+
+# The time frame of `Channel.KLINES`.
+KLINE_TIMEFRAME = Timeframe.M1
+
+
+class Channel(StrEnum):
+    """What a venue streams of one market."""
+
+    TRADES = "trades"
+    KLINES = "klines"  # the venue's own candles of one minute, forming and closed
+    QUOTES = "quotes"  # best bid and ask
+    BOOK5 = "book5"  # the five best levels, whole each time
+    BOOK20 = "book20"
+    FUNDING = "funding"  # of perpetuals
+    MARK = "mark"  # of derivatives
+
+
+Subscription = tuple[str, Channel]  # our symbol and what to hear of it
 
 
 class InexactValue(BadDataError):
@@ -36,11 +55,63 @@ class TradesMessage(msgspec.Struct, frozen=True, gc=False):
     merged: tuple[str, int, int] | None = None  # symbol, first and last id
 
 
+class QuotesMessage(msgspec.Struct, frozen=True, gc=False):
+    """Best bids and asks of one message; none where a side of the book is empty."""
+
+    quotes: list[Quote]
+    sent_at_us: int  # the venue's clock; 0 where it tells no time
+    refused: int = 0  # quotes left out because a value cannot be held exactly
+
+
+class BookMessage(msgspec.Struct, frozen=True):
+    """The nearest levels of one market's book; None where a value cannot be held exactly."""
+
+    book: BookSnapshot | None
+    sent_at_us: int  # the venue's clock; 0 where it tells no time
+    refused: int = 0
+
+
+class Kline(msgspec.Struct, frozen=True):
+    """A candle as the venue itself has it, `closed` or still forming."""
+
+    candle: Candle
+    closed: bool
+
+
+class KlineMessage(msgspec.Struct, frozen=True):
+    """The venue's own candles of one market, ascending. Prices are exact, volume is the nearest double."""
+
+    klines: list[Kline]
+    sent_at_us: int  # the venue's clock; 0 where it tells no time
+    refused: int = 0  # candles left out because a price cannot be held exactly
+
+
+class FundingMessage(msgspec.Struct, frozen=True):
+    """Funding rates of one perpetual: the one to come, and the last settled where the venue repeats it."""
+
+    rates: list[FundingRate]
+    sent_at_us: int  # the venue's clock; 0 where it tells no time
+    refused: int = 0
+
+
+class MarkMessage(msgspec.Struct, frozen=True):
+    """A derivative's mark price, with its funding rate where the venue tells both in one message."""
+
+    mark: MarkPrice | None  # None where a value cannot be held exactly
+    sent_at_us: int
+    funding: FundingRate | None = None
+    refused: int = 0
+
+
 class AckMessage(msgspec.Struct, frozen=True):
-    """A subscription is accepted: the one of `topic`, or all of request `request_id`."""
+    """A subscription is accepted, or given up: the one of `topic`, or all of request `request_id`.
+
+    Only OKX tells which of the two; on Binance the request's id does.
+    """
 
     topic: str = ""
     request_id: str = ""
+    unsubscribed: bool = False
 
 
 class ErrorMessage(msgspec.Struct, frozen=True):
@@ -63,16 +134,28 @@ class OtherMessage(msgspec.Struct, frozen=True):
     sent_at_us: int = 0
 
 
-VenueMessage = TradesMessage | AckMessage | ErrorMessage | ReconnectNotice | OtherMessage
+VenueMessage = (
+    TradesMessage
+    | QuotesMessage
+    | BookMessage
+    | KlineMessage
+    | FundingMessage
+    | MarkMessage
+    | AckMessage
+    | ErrorMessage
+    | ReconnectNotice
+    | OtherMessage
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SubscribeRequest:
-    """One message that asks for `topics`; the venue's answers name the topics or the request."""
+    """One message that asks for `topics` or gives them up; answers name the topics or the request."""
 
     text: str
     request_id: str
     topics: tuple[str, ...]
+    endpoint: str = ""  # the path of the connection it must be sent on
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -106,12 +189,18 @@ class VenueLimits:
     kline_page: int  # candles
     rest: RestBudget  # all paths without a budget of their own
     rest_by_path: Mapping[str, RestBudget]
+    history_reach_s: float | None = None  # how old trades may be to be had over REST; None: any age
 
 
 class ExchangeAdapter(ABC):
-    """One venue's protocol. Symbols are ours outside and the venue's own inside."""
+    """The protocol of one product of a venue. Symbols are ours outside and the venue's own inside.
 
-    name: str
+    Hosts and limits are the product's: a venue may have one product or several. REST paths are written as
+    the product's transport takes them.
+    """
+
+    name: str  # the exchange
+    product: str
     channels: tuple[str, ...]  # kinds of trade stream it understands, the best first
     limits: VenueLimits
 
@@ -128,20 +217,81 @@ class ExchangeAdapter(ABC):
         return self._instruments[symbol]
 
     @abstractmethod
-    def connection_url(self, base_url: str) -> str:
-        """The address to connect to for trades, below `base_url`."""
+    def supports(self, symbol: str, channel: Channel) -> bool:
+        """Whether the product streams that of this symbol, told by the symbol's form alone."""
 
     @abstractmethod
-    def subscribe_requests(self, symbols: Sequence[str]) -> list[SubscribeRequest]:
-        """The messages that subscribe to the trades of `symbols`, each within the venue's size."""
+    def endpoint_of(self, channel: Channel, symbol: str = "") -> str:
+        """The path, below the product's WebSocket address, of connections that carry this channel."""
+
+    @abstractmethod
+    def topic_of(self, symbol: str, channel: Channel) -> str:
+        """What acknowledgements call the subscription. Two channels of a symbol may share one topic."""
+
+    def connection_url(self, base_url: str, endpoint: str | None = None) -> str:
+        """The address of an endpoint below `base_url`; of the one that carries trades where none is named."""
+        path = self.endpoint_of(Channel.TRADES) if endpoint is None else endpoint
+        return f"{base_url.rstrip('/')}{path}"
+
+    def subscribe_requests(
+        self, topics: Sequence[str | Subscription], *, first_number: int = 1
+    ) -> list[SubscribeRequest]:
+        """The messages that subscribe to `topics`, each for one endpoint and within the venue's size.
+
+        A bare symbol stands for its trades. Requests are numbered from `first_number`, so that those of one
+        connection can be told apart. Raises ValueError for what the product does not stream.
+        """
+        return self._requests("subscribe", topics, first_number)
+
+    def unsubscribe_requests(
+        self, topics: Sequence[str | Subscription], *, first_number: int = 1
+    ) -> list[SubscribeRequest]:
+        """The messages that give `topics` up again; as `subscribe_requests` in all else.
+
+        A topic that another channel shares is given up for both.
+        """
+        return self._requests("unsubscribe", topics, first_number)
+
+    def _requests(
+        self, operation: str, topics: Sequence[str | Subscription], first_number: int
+    ) -> list[SubscribeRequest]:
+        by_endpoint: dict[str, dict[str, None]] = {}
+        for entry in topics:
+            symbol, channel = (entry, Channel.TRADES) if isinstance(entry, str) else entry
+            if not self.supports(symbol, channel):
+                raise ValueError(f"{self.name} {self.product} has no {channel.value} of {symbol}")
+            endpoint = self.endpoint_of(channel, symbol)
+            by_endpoint.setdefault(endpoint, {})[self.topic_of(symbol, channel)] = None
+        requests: list[SubscribeRequest] = []
+        size = self.limits.topics_per_request
+        for endpoint, named in by_endpoint.items():
+            found = tuple(named)
+            for start in range(0, len(found), size):
+                number, part = first_number + len(requests), found[start : start + size]
+                requests.append(
+                    SubscribeRequest(
+                        text=self._request_text(operation, number, part),
+                        request_id=str(number),
+                        topics=part,
+                        endpoint=endpoint,
+                    )
+                )
+        return requests
+
+    @abstractmethod
+    def _request_text(self, operation: str, number: int, topics: Sequence[str]) -> str:
+        """The venue's message for `operation`, "subscribe" or "unsubscribe"."""
 
     @abstractmethod
     def keepalive(self) -> str | None:
         """The text that keeps a quiet connection open, where the venue wants one."""
 
     @abstractmethod
-    def parse(self, message: bytes | str) -> VenueMessage:
-        """What one message says. Raises MalformedMessage."""
+    def parse(self, message: bytes | str, received_at_us: int = 0) -> VenueMessage:
+        """What one message says. Raises MalformedMessage.
+
+        `received_at_us`, our clock, dates quotes and books of a venue that tells no time.
+        """
 
     @abstractmethod
     def instruments_requests(self, symbols: Sequence[str]) -> list[RestRequest]:
@@ -191,6 +341,29 @@ class ExchangeAdapter(ABC):
     @abstractmethod
     def parse_server_time(self, reply: object) -> int:
         """The venue's clock in microseconds. Raises MalformedMessage."""
+
+
+class DerivativesAdapter(ExchangeAdapter):
+    """The protocol of a product that has perpetuals."""
+
+    @abstractmethod
+    def funding_history_request(self, symbol: str, *, before_us: int | None = None) -> RestRequest:
+        """Ask for the newest settled funding rates, or for the newest that were paid before `before_us`."""
+
+    @abstractmethod
+    def parse_funding_history(self, symbol: str, reply: object, seen_at_us: int) -> list[FundingRate]:
+        """Settled rates of a decoded reply, ascending. Raises MalformedMessage.
+
+        A rate that cannot be held exactly is left out.
+        """
+
+    @abstractmethod
+    def mark_price_request(self, symbol: str) -> RestRequest:
+        """Ask for the mark price of now."""
+
+    @abstractmethod
+    def parse_mark_price(self, symbol: str, reply: object) -> MarkPrice:
+        """The mark price of a decoded reply. Raises MalformedMessage, and InexactValue."""
 
 
 def exact_float(exchange: str, text: str) -> float:

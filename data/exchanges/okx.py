@@ -1,31 +1,48 @@
-"""OKX v5 public trades, instruments and candles. Source: OKX API guide, "Public Data" and "Market Data"."""
+"""OKX v5 market data, without an account. Source: OKX API guide, "Public Data" and "Market Data"."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from decimal import Decimal, InvalidOperation
-from typing import Any
 
 import msgspec
 
 from data.errors import MalformedMessage
+from data.exchanges import okx_channels
 from data.exchanges.base import (
     AckMessage,
+    Channel,
+    DerivativesAdapter,
     ErrorMessage,
-    ExchangeAdapter,
     InexactValue,
     OtherMessage,
     ReconnectNotice,
     RestBudget,
     RestRequest,
-    SubscribeRequest,
     TradesMessage,
     VenueLimits,
     VenueMessage,
     contracts_to_base,
     exact_float,
 )
-from data.models import Candle, Instrument, InstrumentKind, InstrumentStatus, Side, Trade
+from data.exchanges.okx_channels import CandleRow, MarkRow, OkxMarket
+from data.exchanges.okx_instruments import (
+    KINDS,
+    InstrumentsReply,
+    instrument_list,
+    instrument_of,
+    is_usable,
+)
+from data.exchanges.reading import exact_signed, reading
+from data.models import (
+    Candle,
+    FundingRate,
+    Instrument,
+    InstrumentKind,
+    MarkPrice,
+    Side,
+    Trade,
+)
 from data.timeframes import Timeframe
 
 _MS_US = 1_000
@@ -36,6 +53,13 @@ _CANDLES_PATH = "/api/v5/market/candles"
 _OLD_CANDLES_PATH = "/api/v5/market/history-candles"
 _INSTRUMENTS_PATH = "/api/v5/public/instruments"
 _TIME_PATH = "/api/v5/public/time"
+_FUNDING_PATH = "/api/v5/public/funding-rate-history"
+_MARK_PATH = "/api/v5/public/mark-price"
+
+_PUBLIC = "/ws/v5/public"
+_BUSINESS = "/ws/v5/business"
+_FUNDING_PAGE = 100
+_HISTORY_REACH_S = 90 * 86_400.0
 
 # Bars of six hours and more open at UTC+8 unless the name ends in "utc".
 _BARS = {
@@ -53,11 +77,12 @@ _BARS = {
     Timeframe.D1: "1Dutc",
     Timeframe.W1: "1Wutc",
 }
-_KINDS = {
-    "SPOT": InstrumentKind.SPOT,
-    "SWAP": InstrumentKind.PERPETUAL,
-    "FUTURES": InstrumentKind.FUTURE,
-    "OPTION": InstrumentKind.OPTION,
+_CHANNEL_NAMES = {
+    Channel.KLINES: okx_channels.KLINES,
+    Channel.QUOTES: okx_channels.QUOTES,
+    Channel.BOOK5: okx_channels.BOOK5,
+    Channel.FUNDING: okx_channels.FUNDING,
+    Channel.MARK: okx_channels.MARK,
 }
 
 
@@ -89,32 +114,11 @@ class _Event(msgspec.Struct):
     code: str = ""
     msg: str = ""
     id: str = ""
-    data: Any = None
-
-
-class _InstrumentRow(msgspec.Struct):
-    instType: str
-    instId: str
-    tickSz: str
-    lotSz: str
-    minSz: str
-    state: str
-    baseCcy: str = ""
-    quoteCcy: str = ""
-    uly: str = ""
-    instFamily: str = ""
-    ctVal: str = ""
-    ctMult: str = ""
-    ctType: str = ""
-    ctValCcy: str = ""
+    data: msgspec.Raw = msgspec.Raw(b"null")
 
 
 class _TimeRow(msgspec.Struct):
     ts: int
-
-
-class _InstrumentsReply(msgspec.Struct):
-    data: list[_InstrumentRow]
 
 
 class _TradesReply(msgspec.Struct):
@@ -122,8 +126,22 @@ class _TradesReply(msgspec.Struct):
 
 
 class _CandlesReply(msgspec.Struct):
-    # ts, open, high, low, close, volume in base or contracts, two more volumes, confirm
-    data: list[tuple[int, str, str, str, str, str, str, str, str]]
+    data: list[CandleRow]
+
+
+class _FundingHistoryRow(msgspec.Struct):
+    instId: str
+    fundingRate: str
+    fundingTime: int  # ms
+    realizedRate: str = ""  # what was paid; `fundingRate` was the forecast
+
+
+class _FundingHistoryReply(msgspec.Struct):
+    data: list[_FundingHistoryRow]
+
+
+class _MarksReply(msgspec.Struct):
+    data: list[MarkRow]
 
 
 class _TimeReply(msgspec.Struct):
@@ -135,10 +153,15 @@ _decode_push = msgspec.json.Decoder(_TradePush, strict=False).decode
 _decode_event = msgspec.json.Decoder(_Event).decode
 
 
-class OkxAdapter(ExchangeAdapter):
-    """OKX v5. `trades-all` has one row per trade; a row of `trades` may stand for several (`count`)."""
+class OkxAdapter(DerivativesAdapter):
+    """OKX v5: spot, swaps and dated contracts behind the same hosts, paths with their leading slash.
+
+    `trades-all` has one row per trade; a row of `trades` may stand for several (`count`). There is no channel
+    of twenty levels.
+    """
 
     name = "okx"
+    product = "okx"
     channels = ("trades-all", "trades")
     limits = VenueLimits(
         topics_per_connection=400,
@@ -159,49 +182,53 @@ class OkxAdapter(ExchangeAdapter):
             _OLD_CANDLES_PATH: RestBudget(per_s=4.0, burst=5.0),  # of 20
             _INSTRUMENTS_PATH: RestBudget(per_s=4.0, burst=5.0),  # of 20
         },
+        history_reach_s=_HISTORY_REACH_S,
     )
 
     def __init__(self, channel: str | None = None) -> None:
         super().__init__(channel)
-        # By the venue's id: our symbol and, for contracts, how much base currency one is.
-        self._markets: dict[str, tuple[str, Decimal | None]] = {}
+        self._markets: dict[str, OkxMarket] = {}  # by the venue's id
 
     def use(self, instruments: Iterable[Instrument]) -> None:
         super().use(instruments)
         for instrument in self._instruments.values():
             counts_contracts = instrument.kind is not InstrumentKind.SPOT
-            self._markets[instrument.venue_symbol] = (
-                instrument.symbol,
-                instrument.contract_size if counts_contracts else None,
+            self._markets[instrument.venue_symbol] = OkxMarket(
+                instrument.symbol, instrument.contract_size if counts_contracts else None
             )
 
-    def connection_url(self, base_url: str) -> str:
-        # `trades-all` is served on the business socket and nowhere else.
-        return f"{base_url.rstrip('/')}/ws/v5/{'business' if self.channel == 'trades-all' else 'public'}"
+    def supports(self, symbol: str, channel: Channel) -> bool:
+        parts = symbol.split("-")
+        if channel is Channel.FUNDING:
+            return parts[-1] == "PERP"
+        if channel is Channel.MARK:
+            return len(parts) > 2
+        return channel in self._names
 
-    def subscribe_requests(self, symbols: Sequence[str]) -> list[SubscribeRequest]:
-        size = self.limits.topics_per_request
-        requests = []
-        for number, start in enumerate(range(0, len(symbols), size), start=1):
-            ids = [self._instruments[symbol].venue_symbol for symbol in symbols[start : start + size]]
-            body = {
-                "id": str(number),
-                "op": "subscribe",
-                "args": [{"channel": self.channel, "instId": venue_symbol} for venue_symbol in ids],
-            }
-            requests.append(
-                SubscribeRequest(
-                    text=msgspec.json.encode(body).decode(),
-                    request_id=str(number),
-                    topics=tuple(f"{self.channel}:{venue_symbol}" for venue_symbol in ids),
-                )
-            )
-        return requests
+    def endpoint_of(self, channel: Channel, symbol: str = "") -> str:
+        # `trades-all` and candles are served on the business socket and nowhere else.
+        return _BUSINESS if self._names[channel] in ("trades-all", okx_channels.KLINES) else _PUBLIC
+
+    def topic_of(self, symbol: str, channel: Channel) -> str:
+        return f"{self._names[channel]}:{self._instruments[symbol].venue_symbol}"
+
+    @property
+    def _names(self) -> Mapping[Channel, str]:
+        return {Channel.TRADES: self.channel, **_CHANNEL_NAMES}
+
+    def _request_text(self, operation: str, number: int, topics: Sequence[str]) -> str:
+        named = (topic.partition(":") for topic in topics)
+        body = {
+            "id": str(number),
+            "op": operation,
+            "args": [{"channel": channel, "instId": venue_symbol} for channel, _, venue_symbol in named],
+        }
+        return msgspec.json.encode(body).decode()
 
     def keepalive(self) -> str | None:
         return "ping"
 
-    def parse(self, message: bytes | str) -> VenueMessage:
+    def parse(self, message: bytes | str, received_at_us: int = 0) -> VenueMessage:
         try:
             push = _decode_push(message)
         except (msgspec.ValidationError, msgspec.DecodeError):
@@ -242,27 +269,33 @@ class OkxAdapter(ExchangeAdapter):
             event = _decode_event(message)
         except (msgspec.ValidationError, msgspec.DecodeError) as error:
             raise MalformedMessage(self.name, message) from error
-        if event.event == "subscribe" and event.arg is not None:
-            return AckMessage(topic=f"{event.arg.channel}:{event.arg.instId}")
+        if event.event in ("subscribe", "unsubscribe") and event.arg is not None:
+            topic = f"{event.arg.channel}:{event.arg.instId}"
+            return AckMessage(topic=topic, unsubscribed=event.event == "unsubscribe")
         if event.event in ("error", "channel-conn-count-error"):
             return ErrorMessage(code=event.code, reason=event.msg, request_id=event.id)
         if event.event == "notice":
             return ReconnectNotice(event.msg) if event.code == _SERVICE_UPGRADE else OtherMessage()
-        if event.event or (event.arg is not None and event.arg.channel not in self.channels):
+        if event.event:
             return OtherMessage()
-        raise MalformedMessage(self.name, message)
+        if event.arg is None or event.arg.channel in self.channels:
+            raise MalformedMessage(self.name, message)
+        read = okx_channels.reader_of(event.arg.channel)
+        market = self._markets.get(event.arg.instId)
+        if read is None or market is None:
+            return OtherMessage()
+        with reading(self.name, message):
+            return read(market, event.data)
 
     def instruments_requests(self, symbols: Sequence[str]) -> list[RestRequest]:
         # Options come by family alone, thousands of them, and few desks want futures: only what is named.
-        lists = dict.fromkeys(_instrument_list(symbol) for symbol in symbols)
+        lists = dict.fromkeys(instrument_list(symbol) for symbol in symbols)
         return [RestRequest(path=_INSTRUMENTS_PATH, params=dict(params)) for params in lists]
 
     def parse_instruments(self, reply: object) -> list[Instrument]:
-        try:
-            rows = msgspec.convert(reply, _InstrumentsReply).data
-            return [_instrument(row) for row in rows if _is_usable(row)]
-        except (msgspec.ValidationError, InvalidOperation) as error:
-            raise MalformedMessage(self.name, _shown(reply)) from error
+        with reading(self.name, reply):
+            rows = msgspec.convert(reply, InstrumentsReply).data
+            return [instrument_of(row) for row in rows if is_usable(row)]
 
     def history_request(self, symbol: str, first_id: int) -> RestRequest:
         # `after` pages backwards: the newest rows older than it. Ids rise by one, so the page that ends just
@@ -284,10 +317,10 @@ class OkxAdapter(ExchangeAdapter):
 
     def parse_history(self, symbol: str, reply: object) -> list[Trade]:
         instrument = self._instruments[symbol]
-        contract_size = self._markets[instrument.venue_symbol][1]
-        try:
+        contract_size = self._markets[instrument.venue_symbol].contract_size
+        trades = []
+        with reading(self.name, reply):
             rows = msgspec.convert(reply, _TradesReply, strict=False).data
-            trades = []
             for row in rows:
                 if row.instId != instrument.venue_symbol:
                     raise ValueError(f"a row of {row.instId} among those of {instrument.venue_symbol}")
@@ -295,8 +328,6 @@ class OkxAdapter(ExchangeAdapter):
                     trades.append(_trade(symbol, contract_size, row))
                 except InexactValue:
                     continue  # the id stays missing, and is reported so
-        except (msgspec.ValidationError, ValueError, InvalidOperation) as error:
-            raise MalformedMessage(self.name, _shown(reply)) from error
         return sorted(trades, key=lambda trade: trade.trade_id)
 
     def klines_request(
@@ -316,40 +347,63 @@ class OkxAdapter(ExchangeAdapter):
     def parse_klines(
         self, symbol: str, timeframe: Timeframe, reply: object, venue_time_us: int
     ) -> list[Candle]:
-        instrument = self._instruments[symbol]
-        contract_size = self._markets[instrument.venue_symbol][1]
-        try:
-            rows = msgspec.convert(reply, _CandlesReply, strict=False).data
-            candles = [
-                Candle(
-                    exchange=self.name,
-                    symbol=symbol,
-                    timeframe=timeframe,
-                    opened_at_us=opened_at_ms * _MS_US,
-                    open=float(opened),
-                    high=float(high),
-                    low=float(low),
-                    close=float(closed),
-                    volume=(
-                        float(volume) if contract_size is None else float(Decimal(volume) * contract_size)
-                    ),
-                    trades=0,  # OKX does not say
-                )
-                for opened_at_ms, opened, high, low, closed, volume, _, _, confirmed in rows
-                if confirmed == "1"
-            ]
-        except (msgspec.ValidationError, ValueError, InvalidOperation) as error:
-            raise MalformedMessage(self.name, _shown(reply)) from error
+        market = self._markets[self._instruments[symbol].venue_symbol]
+        candles = []
+        with reading(self.name, reply):
+            for row in msgspec.convert(reply, _CandlesReply, strict=False).data:
+                if not okx_channels.is_closed(row):
+                    continue
+                try:
+                    candles.append(okx_channels.candle_of(market, timeframe, row))
+                except InexactValue:
+                    continue  # left out, as in the stream
         return sorted(candles, key=lambda candle: candle.opened_at_us)
 
     def server_time_request(self) -> RestRequest:
         return RestRequest(path=_TIME_PATH, params={})
 
     def parse_server_time(self, reply: object) -> int:
-        try:
+        with reading(self.name, reply):
             return msgspec.convert(reply, _TimeReply, strict=False).data[0].ts * _MS_US
-        except (msgspec.ValidationError, IndexError) as error:
-            raise MalformedMessage(self.name, _shown(reply)) from error
+
+    def funding_history_request(self, symbol: str, *, before_us: int | None = None) -> RestRequest:
+        params: dict[str, str | int] = {
+            "instId": self._instruments[symbol].venue_symbol,
+            "limit": str(_FUNDING_PAGE),
+        }
+        if before_us is not None:
+            params["after"] = str(before_us // _MS_US)  # pages backwards, as all of OKX's lists
+        return RestRequest(path=_FUNDING_PATH, params=params)
+
+    def parse_funding_history(self, symbol: str, reply: object, seen_at_us: int) -> list[FundingRate]:
+        rates = []
+        with reading(self.name, reply):
+            for row in msgspec.convert(reply, _FundingHistoryReply, strict=False).data:
+                try:
+                    rates.append(
+                        FundingRate(
+                            exchange=self.name,
+                            symbol=symbol,
+                            funding_at_us=row.fundingTime * _MS_US,
+                            rate=exact_signed(self.name, row.realizedRate or row.fundingRate),
+                            settled=True,
+                            seen_at_us=seen_at_us,
+                        )
+                    )
+                except InexactValue:
+                    continue
+        return sorted(rates, key=lambda rate: rate.funding_at_us)
+
+    def mark_price_request(self, symbol: str) -> RestRequest:
+        instrument = self._instruments[symbol]
+        kind = next(name for name, kind in KINDS.items() if kind is instrument.kind)
+        return RestRequest(path=_MARK_PATH, params={"instType": kind, "instId": instrument.venue_symbol})
+
+    def parse_mark_price(self, symbol: str, reply: object) -> MarkPrice:
+        with reading(self.name, reply):
+            return okx_channels.mark_price_of(
+                symbol, msgspec.convert(reply, _MarksReply, strict=False).data[0]
+            )
 
 
 def _trade(symbol: str, contract_size: Decimal | None, row: _TradeRow) -> Trade:
@@ -367,52 +421,3 @@ def _trade(symbol: str, contract_size: Decimal | None, row: _TradeRow) -> Trade:
         taker_side=row.side,
         traded_at_us=row.ts * _MS_US,
     )
-
-
-def _instrument_list(symbol: str) -> tuple[tuple[str, str], ...]:
-    """Parameters of the list with "BTC-USDT", with "BTC-USDT-PERP", or with a dated contract's own id."""
-    parts = symbol.split("-")
-    if len(parts) == 2:
-        return (("instType", "SPOT"),)
-    if parts[-1] == "PERP":
-        return (("instType", "SWAP"),)
-    if len(parts) == 3:
-        return (("instType", "FUTURES"),)
-    return (("instType", "OPTION"), ("instFamily", f"{parts[0]}-{parts[1]}"))
-
-
-def _is_usable(row: _InstrumentRow) -> bool:
-    """Inverse contracts are worth so much quote currency, and one not listed yet may lack its steps."""
-    if row.instType not in _KINDS or not (row.tickSz and row.lotSz and row.minSz):
-        return False
-    base = (row.uly or row.instFamily).partition("-")[0]
-    return row.instType == "SPOT" or (row.ctValCcy == base and bool(row.ctVal))
-
-
-def _instrument(row: _InstrumentRow) -> Instrument:
-    kind = _KINDS[row.instType]
-    if kind is InstrumentKind.SPOT:
-        base, quote, contract_size = row.baseCcy, row.quoteCcy, Decimal(1)
-        symbol = f"{base}-{quote}"
-    else:
-        base, _, quote = (row.uly or row.instFamily).partition("-")
-        contract_size = Decimal(row.ctVal) * Decimal(row.ctMult or 1)
-        symbol = f"{base}-{quote}-PERP" if kind is InstrumentKind.PERPETUAL else row.instId
-    return Instrument(
-        exchange="okx",
-        symbol=symbol,
-        venue_symbol=row.instId,
-        kind=kind,
-        base=base,
-        quote=quote,
-        tick_size=Decimal(row.tickSz),
-        lot_size=Decimal(row.lotSz) * contract_size,
-        min_quantity=Decimal(row.minSz) * contract_size,
-        min_notional=Decimal(0),  # OKX has no such rule
-        contract_size=contract_size,
-        status=InstrumentStatus.TRADING if row.state == "live" else InstrumentStatus.HALTED,
-    )
-
-
-def _shown(reply: object) -> str:
-    return msgspec.json.encode(reply).decode()

@@ -67,6 +67,8 @@ class Desk:
             "OKX_WS_URL": ws,
             "BINANCE_REST_URL": venue.url,
             "BINANCE_WS_URL": ws,
+            "BINANCE_FUTURES_REST_URL": venue.url,
+            "BINANCE_FUTURES_WS_URL": f"{ws}/fstream",
         }
 
     def record(self, venues: Mapping[str, list[str]]) -> None:

@@ -113,7 +113,7 @@ def test_what_does_not_parse_is_malformed_and_kept_whole(binance: BinanceAdapter
             b'{"stream":"bnbbtc@aggTrade","data":{"e":"aggTrade","E":1672515782136,"a":1}}',
             OtherMessage(1672515782136_000),
         ),
-        (b'{"stream":"bnbbtc@depth5","data":{"lastUpdateId":1,"bids":[],"asks":[]}}', OtherMessage()),
+        (b'{"stream":"bnbbtc@depth10","data":{"lastUpdateId":1,"bids":[],"asks":[]}}', OtherMessage()),
     ],
 )
 def test_control_messages(binance: BinanceAdapter, message: bytes, expected: object) -> None:

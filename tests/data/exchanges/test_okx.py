@@ -133,7 +133,7 @@ def test_what_does_not_parse_is_malformed_and_kept_whole(okx: OkxAdapter, messag
             ReconnectNotice("The connection will soon be closed"),
         ),
         (b'{"event":"channel-conn-count","channel":"orders","connCount":"2"}', OtherMessage()),
-        (b'{"arg":{"channel":"books5","instId":"BTC-USDT"},"data":[{"asks":[],"bids":[]}]}', OtherMessage()),
+        (b'{"arg":{"channel":"books","instId":"BTC-USDT"},"data":[{"asks":[],"bids":[]}]}', OtherMessage()),
     ],
 )
 def test_control_messages(okx: OkxAdapter, message: bytes, expected: object) -> None:
