@@ -28,6 +28,10 @@ class CollectorTuning:
     fill_patience_s: float = 300.0  # how long trades wait for missing ones that cannot be fetched
     max_fill: int = 500_000  # a longer hole is left to the backfill
     max_waiting: int = 200_000  # of one market, for missing ids
-    max_unsaved: int = 1_000_000  # of all markets, while the database cannot answer
+    max_in_memory: int = 200_000  # of all markets, while the database cannot answer; the journal has more
+    max_unsaved: int = 1_000_000  # the same, when the journal takes none either: then listening stops
+    settle_s: float = 5.0  # what is stored stays in the journal so long: a server's crash may undo it
+    journal_sync_s: float = 1.0  # how often the disk is waited for while the database cannot answer
+    stalled_s: float = 3.0  # a store that takes so long for one batch is told of
     # The venue's own candle is ready, and the clock that says so is asked anew, so long after its end.
     history_settle_s: float = 10.0
