@@ -30,6 +30,14 @@ class RateLimited(TransientError):
         self.exchange, self.retry_after_s = exchange, retry_after_s
 
 
+class StoreFellBehind(TransientError):
+    """The store has lost what it had taken, as after a crash of its server: it must be given that again."""
+
+    def __init__(self, market: str, lacking_id: int) -> None:
+        super().__init__(f"the store no longer has trade {lacking_id} of {market}, which it had taken")
+        self.market, self.lacking_id = market, lacking_id
+
+
 class BadDataError(TradingError):
     """Log, count and skip this one input; the stream goes on."""
 

@@ -111,7 +111,8 @@ class MarketWriter(Protocol):
         """Store the batch in one transaction. Trades already there stay as they are, candles are replaced.
 
         A run grows the stored run with the same first_id, or begins a new one.
-        Raises TransientError while the database cannot answer.
+        Raises TransientError while the database cannot answer, and StoreFellBehind when it has lost trades
+        that a run says were stored before the batch's own.
         """
         ...
 

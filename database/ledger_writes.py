@@ -5,9 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TypeVar
 
+import numpy as np
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from data.errors import StoreFellBehind
 from data.models import Market, TradeGap, TradeRun
+from data.stores import MarketBatch
 from database.binary_arrays import bigints, integers, times
 from database.trade_ledger import merge_runs, open_gaps
 
@@ -31,7 +34,51 @@ _SAVE_RUNS = """
     SELECT gap.market_id FROM new JOIN trade_gaps gap USING (market_id)
     WHERE gap.first_id <= new.last_id AND gap.last_id >= new.first_id
 """
+_LACKING = """
+    SELECT need.market_id, need.before_id
+    FROM unnest(%b::integer[], %b::bigint[], %b::bigint[]) AS need (market_id, first_id, before_id)
+    WHERE NOT EXISTS (
+        SELECT FROM trade_runs run
+        WHERE run.market_id = need.market_id AND run.first_id <= need.first_id
+            AND run.last_id >= need.before_id
+    )
+    ORDER BY need.market_id LIMIT 1
+"""
 _MICROSECONDS = "(extract(epoch FROM {0}) * 1000000)::bigint"
+
+
+async def check_runs_go_on(connection: AsyncConnection, batch: MarketBatch, ids: dict[Market, int]) -> None:
+    """See that the store has what the batch's runs say was stored before. Raises StoreFellBehind.
+
+    A server that crashed may have undone its last commits; a run grown over that would claim trades that
+    nobody has. A batch without trades, as of an import that stored them before, is believed.
+    """
+    if not batch.trades:
+        return
+    first_ids: dict[tuple[str, str], list[int]] = {}
+    for trade in batch.trades:
+        first_ids.setdefault((trade.exchange, trade.symbol), []).append(trade.trade_id)
+    needs = []
+    for market, run in batch.runs:
+        own = np.asarray(first_ids.get((market.exchange, market.symbol), ()), dtype=np.int64)
+        own = own[(own >= run.first_id) & (own <= run.last_id)]
+        before_id = int(own.min()) - 1 if len(own) else run.last_id
+        if before_id >= run.first_id:
+            needs.append((market, run.first_id, before_id))
+    if not needs:
+        return
+    result = await connection.exec_driver_sql(
+        _LACKING,
+        (
+            integers([ids[market] for market, _, _ in needs]),
+            bigints([first_id for _, first_id, _ in needs]),
+            bigints([before_id for _, _, before_id in needs]),
+        ),
+    )
+    lacking = result.first()
+    if lacking is not None:
+        market = next(market for market, _, _ in needs if ids[market] == lacking.market_id)
+        raise StoreFellBehind(str(market), lacking.before_id)
 
 
 async def save_runs(
