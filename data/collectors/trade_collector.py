@@ -13,6 +13,8 @@ import structlog
 from data.collectors.backoff import Backoff
 from data.collectors.batch_flusher import BatchFlusher
 from data.collectors.gap_filler import GapFiller
+from data.collectors.journal import Journal
+from data.collectors.journal_recovery import store_again
 from data.collectors.malformed_log import MalformedLog
 from data.collectors.market_recorder import MarketRecorder
 from data.collectors.rest import VenueRest
@@ -60,8 +62,11 @@ async def run_collector(
     malformed_folder: Path,
     clock_us: Callable[[], int],
     tuning: CollectorTuning | None = None,
+    journal_folder: Path | None = None,
 ) -> NoReturn:
     """Record the venue's trades until cancelled; what has come by then is stored before this ends.
+
+    `journal_folder` is this process's own; without one a killed process has to fetch all that was not stored.
 
     `clock_us` is our own clock, for lag, health and file names alone. Raises InvalidInput when the venue
     trades none of the symbols. `rest` is the caller's to close.
@@ -76,6 +81,7 @@ async def run_collector(
         malformed_folder=malformed_folder,
         clock_us=clock_us,
         tuning=tuning or CollectorTuning(),
+        journal_folder=journal_folder,
     )
     await collector.run()
 
@@ -95,6 +101,7 @@ class TradeCollector:
         malformed_folder: Path,
         clock_us: Callable[[], int],
         tuning: CollectorTuning,
+        journal_folder: Path | None = None,
     ) -> None:
         self._adapter, self._rest, self._writer, self._publisher = adapter, rest, writer, publisher
         self._settings, self._ws_url, self._tuning = settings, ws_url, tuning
@@ -105,13 +112,17 @@ class TradeCollector:
         self._room.set()
         self._recorders: dict[str, MarketRecorder] = {}  # by symbol
         self._streams: list[VenueStream] = []
-        self._unsaved = UnsavedBatches(on_urgent=self._urgent.set)
-        self._flusher = BatchFlusher(writer, publisher, self._unsaved, self._recorders, tuning)
+        self._journal = None if journal_folder is None else Journal(journal_folder)
+        self._unsaved = UnsavedBatches(
+            on_urgent=self._urgent.set, journal=self._journal, max_in_memory=tuning.max_in_memory
+        )
+        self._flusher = BatchFlusher(writer, publisher, self._unsaved, self._recorders, tuning, self._journal)
         self._filler = GapFiller(rest, adapter.limits.history_page, clock_us, tuning, self._urgent.set)
         self._history = HistoryKeeper(rest, writer, settings.history_candles, tuning)
         self._tasks: asyncio.TaskGroup | None = None
         self._state, self._detail = "connecting", ""
         self._unknown_symbols: list[str] = []
+        self._journal_depth = 0  # trades of a process before this one that are not stored yet
         self._malformed = 0
         self._lag_ms = 0.0
         self._lag_due = True
@@ -119,6 +130,8 @@ class TradeCollector:
 
     async def run(self) -> NoReturn:
         """Record until cancelled. Raises InvalidInput when the venue trades none of the symbols."""
+        if self._journal is not None:
+            self._journal.open()
         try:
             async with asyncio.TaskGroup() as tasks:
                 self._tasks = tasks
@@ -136,6 +149,8 @@ class TradeCollector:
             await self._flusher.finish()
             self._state, self._detail = "stopped", ""
             await self._publisher.publish_health(self._health())
+            if self._journal is not None:
+                self._journal.close()
         raise AssertionError("a collector's tasks never end by themselves")
 
     # What a stream tells
@@ -189,7 +204,7 @@ class TradeCollector:
             self._lag_due = False
             self._lag_ms = (self._clock_us() - trades[-1].traded_at_us) / 1_000
         self._take(recorder, stream, trades)
-        if self._unsaved.trades > self._tuning.max_unsaved:
+        if self._unsaved.in_memory > self._tuning.max_unsaved:
             # Nothing is dropped: we stop listening, and fetch what we missed when there is room again.
             self._room.clear()
             stream.reconnect("the store cannot keep up, and the memory for what waits is full")
@@ -287,7 +302,7 @@ class TradeCollector:
                 for timeframe in {timeframe for timeframe, _ in recorder.take_uncovered()}:
                     self._history.ask_newest(symbol, timeframe)
             await self._flusher.flush()
-            if self._unsaved.trades <= self._tuning.max_unsaved // 2:
+            if self._unsaved.in_memory <= self._tuning.max_unsaved // 2:
                 self._room.set()
 
     # Starting
@@ -297,6 +312,8 @@ class TradeCollector:
         chosen = self._chosen(instruments)
         self._adapter.use(chosen)
         await self._patiently(lambda: self._writer.save_instruments(chosen))
+        if self._journal is not None:
+            await self._store_journal(self._journal)
         for instrument in chosen:
             await self._add_market(instrument)
         for timeframe in self._settings.timeframes:
@@ -310,6 +327,14 @@ class TradeCollector:
             VenueStream(self._adapter, self._ws_url, symbols[start : start + size], self, self._tuning)
             for start in range(0, len(symbols), size)
         ]
+
+    async def _store_journal(self, journal: Journal) -> None:
+        """What a process before this one received and did not store comes before all else."""
+        self._journal_depth = journal.trades_from(journal.begin)
+        end = journal.end
+        await self._patiently(lambda: store_again(self._writer, journal, self._settings.timeframes, end))
+        journal.release(end)
+        self._journal_depth = 0
 
     def _chosen(self, instruments: list[Instrument]) -> list[Instrument]:
         """The instruments to record. A symbol the venue does not know is told of, and the others go on."""
@@ -393,6 +418,8 @@ class TradeCollector:
             malformed=self._malformed,
             gaps_open=self._filler.given_up + self._filler.under_way,
             lag_ms=self._lag_ms,
+            queue_depth=self._unsaved.in_memory,
+            journal_depth=self._unsaved.spilled + self._journal_depth,
             sent_at_us=self._clock_us(),
         )
 
@@ -408,9 +435,13 @@ class TradeCollector:
             worries.append(f"{name} does not trade {', '.join(self._unknown_symbols)}.")
         if self._flusher.trouble:
             worries.append(
-                f"The store takes no trades now ({self._flusher.trouble}); "
-                f"{self._unsaved.trades} are kept in memory until it does."
+                f"The store takes no trades now ({self._flusher.trouble}); {self._unsaved.in_memory} are kept "
+                f"in memory and {self._unsaved.spilled} more on disk until it does."
             )
+        if self._unsaved.journal_trouble:
+            worries.append(f"{self._unsaved.journal_trouble}; when memory is full, listening stops.")
+        if self._journal is not None:
+            worries += [f"{damage}." for damage in self._journal.damaged]
         return worries
 
     def _start(self, work: Coroutine[object, object, None]) -> None:
