@@ -38,6 +38,10 @@ _WRONG_SETUP = (
 # SQLSTATE classes and codes after which the same statement may succeed later.
 _TRANSIENT_CLASSES = ("08", "53", "57P", "40", "55P03", "25006")
 _FORBIDDEN = "42501"
+# A limit of the server's own settings: the same statement meets it again, whatever the 53 before it means.
+_LIMITED = "53400"
+# TimescaleDB's answer where a database made with its full edition is served by the Apache one.
+_NOT_SUPPORTED = "0A000"
 _UNREACHABLE = (psycopg.OperationalError, psycopg.InterfaceError, adbc_driver_manager.OperationalError)
 
 
@@ -134,6 +138,14 @@ def explain_failure(error: Exception, url: str | URL) -> TradingError | None:
     if password:
         words = words.replace(str(password), "***")
     sqlstate = getattr(original, "sqlstate", None) or ""
+    if sqlstate == _LIMITED:
+        return InstallationError(f"a limit in the settings of the database at {place} is too low: {words}")
+    if sqlstate == _NOT_SUPPORTED and "license" in words:
+        return InstallationError(
+            f"the database at {place} holds data compressed by TimescaleDB's full edition, which the Apache "
+            "edition serving it now cannot read: start it with the community edition "
+            f"(timescaledb.license = 'timescale'), or decompress its chunks there first ({words})"
+        )
     if sqlstate.startswith(_TRANSIENT_CLASSES):
         return TransientError(f"the database at {place} cannot answer now: {words}")
     if sqlstate == _FORBIDDEN:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 import structlog
 from sqlalchemy import Connection, exc
 
-from data.timeframes import to_datetime
+from data.timeframes import Timeframe, floor_to, to_datetime
 from database.engine import database_errors, sync_engine
 
 log = structlog.get_logger()
@@ -25,8 +25,15 @@ class Retention:
     """Days each kind of data is kept by the venue's clock; None keeps it for good."""
 
     trades_days: int | None = 90
+    trade_digests_days: int | None = 90  # as long as the trades that they prove
     second_candles_days: int | None = 30
     candles_days: int | None = None
+    venue_candles_days: int | None = 90
+    quotes_days: int | None = 14
+    books_days: int | None = 7
+    mark_prices_days: int | None = 30
+    collector_figures_days: int | None = 30
+    feed_changes_days: int | None = 90
 
     def days(self, table: str) -> int | None:
         kept: int | None = getattr(self, f"{table}_days")
@@ -63,7 +70,28 @@ HYPERTABLES = (
         segment_by="market_id,timeframe_s",
         order_by="opened_at",
     ),
+    HypertableSpec(
+        table="trade_digests",
+        time_column="minute_at",
+        chunk_days=7,
+        segment_by="market_id",
+        order_by="minute_at",
+    ),
+    HypertableSpec(
+        table="venue_candles",
+        time_column="opened_at",
+        chunk_days=7,
+        segment_by="market_id,timeframe_s",
+        order_by="opened_at",
+    ),
+    HypertableSpec(table="quotes", time_column="at", chunk_days=1, segment_by="market_id", order_by="at"),
+    HypertableSpec(table="books", time_column="at", chunk_days=1, segment_by="market_id", order_by="at"),
+    HypertableSpec(
+        table="mark_prices", time_column="at", chunk_days=7, segment_by="market_id", order_by="at"
+    ),
 )
+# Small enough for plain deletes on every kind of server; the times their rows are told by.
+_SMALL_TABLES = {"collector_figures": "sent_at", "feed_changes": "since"}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -163,21 +191,20 @@ def timescale_statements(features: ServerFeatures, state: TimescaleState, retent
 def apply_retention(url: str, retention: Retention, now_us: int) -> dict[str, int]:
     """Delete what is older than `retention`, and return how many rows went, by table.
 
-    For plain PostgreSQL and TimescaleDB's Apache edition (which drops whole chunks, counted here as one
-    each); where the server's own jobs do it, there is nothing left to delete.
+    On plain PostgreSQL all of it; TimescaleDB's Apache edition drops whole chunks, counted here
+    as one each; where the server's own jobs see to those, the small tables alone are left.
     """
     engine = sync_engine(url)
     deleted = {}
     try:
         with database_errors(url), engine.connect() as connection:
             connection = connection.execution_options(isolation_level="AUTOCOMMIT")
-            hypertables = _features(connection).hypertables
+            features = _features(connection)
             for spec in HYPERTABLES:
-                days = retention.days(spec.table)
-                if days is None:
+                before = _expiry(retention, spec.table, now_us)
+                if before is None or features.policies:
                     continue
-                before = to_datetime(now_us - days * _DAY_US).isoformat()
-                if hypertables:
+                if features.hypertables:
                     chunks = connection.exec_driver_sql(
                         "SELECT drop_chunks(%s::regclass, older_than => %s::timestamptz)",
                         (spec.table, before),
@@ -185,9 +212,24 @@ def apply_retention(url: str, retention: Retention, now_us: int) -> dict[str, in
                     deleted[spec.table] = len(chunks.all())
                 else:
                     deleted[spec.table] = _delete_before(connection, spec, before)
+            for table, column in _SMALL_TABLES.items():
+                before = _expiry(retention, table, now_us)
+                if before is not None:
+                    gone = connection.exec_driver_sql(
+                        f"DELETE FROM {table} WHERE {column} < %s::timestamptz", (before,)
+                    )
+                    deleted[table] = gone.rowcount
         return deleted
     finally:
         engine.dispose()
+
+
+def _expiry(retention: Retention, table: str, now_us: int) -> str | None:
+    """Before when rows go, or None. A whole minute: what is proven by the minute goes by the minute."""
+    days = retention.days(table)
+    if days is None:
+        return None
+    return to_datetime(floor_to(now_us - days * _DAY_US, Timeframe.M1)).isoformat()
 
 
 def _retention_statements(table: str, state: TimescaleState, retention: Retention) -> list[str]:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from datetime import UTC, datetime
 from decimal import Decimal
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -18,6 +19,7 @@ from data.models import (
     Instrument,
     InstrumentKind,
     InstrumentStatus,
+    InstrumentVersion,
     IntArray,
     Market,
     Ohlcv,
@@ -72,7 +74,8 @@ class MarketReads:
         """Markets that have runs of trades, in order of name."""
         return self._markets("WHERE EXISTS (SELECT FROM trade_runs r WHERE r.market_id = m.market_id)")
 
-    def _of(self, market: Market) -> str:
+    def of(self, market: Market) -> str:
+        """The condition that picks this market's rows."""
         market_id = self.market_id(market)
         return "false" if market_id is None else f"market_id = {market_id:d}"
 
@@ -92,8 +95,8 @@ class MarketReads:
         end_us: int | None,
         limit: int | None,
     ) -> Ohlcv:
-        where = [self._of(market), f"timeframe_s = {timeframe.seconds:d}"]
-        where += _within("opened_at", start_us, end_us)
+        where = [self.of(market), f"timeframe_s = {timeframe.seconds:d}"]
+        where += within("opened_at", start_us, end_us)
         newest = "" if limit is None else f" DESC LIMIT {max(limit, 0):d}"
         table = self._reader.read(
             f"{_CANDLES} FROM {candle_table(timeframe)} WHERE {' AND '.join(where)} "
@@ -106,10 +109,10 @@ class MarketReads:
     ) -> BuiltCandles:
         """Candles built from trades that open in `[start_us, end_us)`, ascending."""
         where = [
-            self._of(market),
+            self.of(market),
             f"timeframe_s = {timeframe.seconds:d}",
             "NOT from_venue",
-            *_within("opened_at", start_us, end_us),
+            *within("opened_at", start_us, end_us),
         ]
         table = self._reader.read(
             f"{_CANDLES}, trades FROM {candle_table(timeframe)} WHERE {' AND '.join(where)} "
@@ -117,15 +120,26 @@ class MarketReads:
         )
         return BuiltCandles(ohlcv=_ohlcv(table, timeframe), trades=ints(table, "trades"))
 
+    def venue_candles(
+        self, market: Market, timeframe: Timeframe, start_us: int | None, end_us: int | None
+    ) -> BuiltCandles:
+        """The venue's own candles as its stream told them, ascending."""
+        where = [self.of(market), f"timeframe_s = {timeframe.seconds:d}"]
+        where += within("opened_at", start_us, end_us)
+        table = self._reader.read(
+            f"{_CANDLES}, trades FROM venue_candles WHERE {' AND '.join(where)} ORDER BY opened_at"
+        )
+        return BuiltCandles(ohlcv=_ohlcv(table, timeframe), trades=ints(table, "trades"))
+
     def trades(self, market: Market, start_us: int | None = None, end_us: int | None = None) -> TradeColumns:
         """Stored trades of `[start_us, end_us)`, in id order."""
-        where = [self._of(market), *_within("traded_at", start_us, end_us)]
+        where = [self.of(market), *within("traded_at", start_us, end_us)]
         return self._trade_columns(f"WHERE {' AND '.join(where)}")
 
     def trades_of_ids(self, market: Market, first_id: int, last_id: int) -> TradeColumns:
         """Stored trades from `first_id` to `last_id`, both included, in id order."""
         return self._trade_columns(
-            f"WHERE {self._of(market)} AND trade_id BETWEEN {first_id:d} AND {last_id:d}"
+            f"WHERE {self.of(market)} AND trade_id BETWEEN {first_id:d} AND {last_id:d}"
         )
 
     def _trade_columns(self, where: str) -> TradeColumns:
@@ -152,7 +166,7 @@ class MarketReads:
                 SELECT trade_id, lag(trade_id, 1, {first_id - 1:d}::bigint) OVER (ORDER BY trade_id) AS before
                 FROM (
                     SELECT trade_id FROM trades
-                    WHERE {self._of(market)} AND trade_id BETWEEN {first_id:d} AND {last_id:d}
+                    WHERE {self.of(market)} AND trade_id BETWEEN {first_id:d} AND {last_id:d}
                     UNION ALL SELECT {last_id + 1:d}
                 ) stored
             ) pairs WHERE trade_id <> before + 1 ORDER BY trade_id LIMIT 100
@@ -166,7 +180,7 @@ class MarketReads:
             return {}
         wanted = ", ".join(f"{trade_id:d}" for trade_id in trade_ids)
         table = self._reader.read(
-            f"SELECT trade_id, traded_at FROM trades WHERE {self._of(market)} AND trade_id IN ({wanted})"
+            f"SELECT trade_id, traded_at FROM trades WHERE {self.of(market)} AND trade_id IN ({wanted})"
         )
         return dict(zip(ints(table, "trade_id").tolist(), ints(table, "traded_at").tolist(), strict=True))
 
@@ -175,7 +189,7 @@ class MarketReads:
         table = self._reader.read(
             "SELECT first_id, last_id, start_at, end_at, reason, "
             "coalesce(repaired_at, 'epoch') AS repaired_at "
-            f"FROM trade_repairs WHERE {self._of(market)} ORDER BY first_id"
+            f"FROM trade_repairs WHERE {self.of(market)} ORDER BY first_id"
         )
         names = ("first_id", "last_id", "start_at", "end_at", "repaired_at")
         columns = [ints(table, name).tolist() for name in names]
@@ -196,7 +210,7 @@ class MarketReads:
     def outages(self, market: Market) -> list[VenueOutage]:
         """When the venue did not trade this market, as far as that is known; ascending."""
         table = self._reader.read(
-            f"SELECT start_at, end_at, reason FROM venue_outages WHERE {self._of(market)} ORDER BY start_at"
+            f"SELECT start_at, end_at, reason FROM venue_outages WHERE {self.of(market)} ORDER BY start_at"
         )
         return [
             VenueOutage(start_us=start_us, end_us=end_us, reason=reason)
@@ -211,15 +225,15 @@ class MarketReads:
     def fetched_klines(self, market: Market, timeframe: Timeframe) -> list[tuple[int, int]]:
         """Spans whose candles were fetched from the venue already, in microseconds; ascending."""
         table = self._reader.read(
-            f"SELECT start_at, end_at FROM fetched_klines WHERE {self._of(market)} "
+            f"SELECT start_at, end_at FROM fetched_klines WHERE {self.of(market)} "
             f"AND timeframe_s = {timeframe.seconds:d} ORDER BY start_at"
         )
         return list(zip(ints(table, "start_at").tolist(), ints(table, "end_at").tolist(), strict=True))
 
     def candle_times(self, market: Market, timeframe: Timeframe, start_us: int, end_us: int) -> IntArray:
         """When the stored candles that open in `[start_us, end_us)` opened, ascending."""
-        where = [self._of(market), f"timeframe_s = {timeframe.seconds:d}"]
-        where += _within("opened_at", start_us, end_us)
+        where = [self.of(market), f"timeframe_s = {timeframe.seconds:d}"]
+        where += within("opened_at", start_us, end_us)
         table = self._reader.read(
             f"SELECT opened_at FROM {candle_table(timeframe)} WHERE {' AND '.join(where)} ORDER BY opened_at"
         )
@@ -229,14 +243,14 @@ class MarketReads:
         """When the oldest stored candle of that length opened."""
         table = self._reader.read(
             f"SELECT min(opened_at) AS oldest FROM {candle_table(timeframe)} "
-            f"WHERE {self._of(market)} AND timeframe_s = {timeframe.seconds:d}"
+            f"WHERE {self.of(market)} AND timeframe_s = {timeframe.seconds:d}"
         )
         oldest = table.column("oldest")
         return None if oldest.null_count else int(ints(table, "oldest")[0])
 
     def oldest_trade_us(self, market: Market) -> int | None:
         """When the oldest trade still stored happened."""
-        table = self._reader.read(f"SELECT min(traded_at) AS oldest FROM trades WHERE {self._of(market)}")
+        table = self._reader.read(f"SELECT min(traded_at) AS oldest FROM trades WHERE {self.of(market)}")
         oldest = table.column("oldest")
         return None if oldest.null_count else int(ints(table, "oldest")[0])
 
@@ -245,7 +259,7 @@ class MarketReads:
         limit = "" if newest is None else f"LIMIT {newest:d}"
         table = self._reader.read(
             "SELECT first_id, last_id, first_at, last_at FROM trade_runs "
-            f"WHERE {self._of(market)} ORDER BY first_id DESC {limit}"
+            f"WHERE {self.of(market)} ORDER BY first_id DESC {limit}"
         )
         columns = [ints(table, name).tolist() for name in ("first_id", "last_id", "first_at", "last_at")]
         runs = [
@@ -258,7 +272,7 @@ class MarketReads:
         """Ids known to be missing, ascending."""
         table = self._reader.read(
             "SELECT first_id, last_id, reason, found_at FROM trade_gaps "
-            f"WHERE {self._of(market)} ORDER BY first_id"
+            f"WHERE {self.of(market)} ORDER BY first_id"
         )
         columns = [ints(table, name).tolist() for name in ("first_id", "last_id", "found_at")]
         return [
@@ -270,15 +284,38 @@ class MarketReads:
 
     def instrument(self, market: Market) -> Instrument | None:
         """The newest known rules of the market, or None."""
+        versions = self.instrument_versions(market, "ORDER BY valid_from DESC LIMIT 1")
+        return versions[0].instrument if versions else None
+
+    def instrument_versions(
+        self, market: Market, order: str = "ORDER BY valid_from"
+    ) -> list[InstrumentVersion]:
+        """The market's rules and since when each held; the oldest first, unless `order` differs."""
         table = self._reader.read(
             "SELECT venue_symbol, kind, base, quote, tick_size::text, lot_size::text, min_quantity::text, "
-            "min_notional::text, contract_size::text, status FROM instruments "
-            f"WHERE {self._of(market)} ORDER BY valid_from DESC LIMIT 1"
+            f"min_notional::text, contract_size::text, status, {epoch_us('valid_from')} FROM instruments "
+            f"WHERE {self.of(market)} {order}"
         )
-        rows = table.to_pylist()
-        if not rows:
-            return None
-        return _instrument(market, rows[0])
+        return [
+            InstrumentVersion(instrument=_instrument(market, row), valid_from_us=row["valid_from"])
+            for row in table.to_pylist()
+        ]
+
+    def instrument_at(self, market: Market, at_us: int) -> Instrument | None:
+        """The rules in force at that time; the oldest known ones for times before them; None if unknown."""
+        for order in (
+            f"AND valid_from <= {_literal(at_us)} ORDER BY valid_from DESC LIMIT 1",
+            "ORDER BY valid_from LIMIT 1",
+        ):
+            versions = self.instrument_versions(market, order)
+            if versions:
+                return versions[0].instrument
+        return None
+
+    def rows(self, sql: str, parameters: Sequence[Any] = ()) -> list[dict[str, Any]]:
+        """The rows of a statement whose result is small; parameters stand as $1, $2."""
+        found: list[dict[str, Any]] = self._reader.read(sql, parameters).to_pylist()
+        return found
 
 
 def candle_table(timeframe: Timeframe) -> str:
@@ -326,7 +363,12 @@ def _ohlcv(table: pa.Table, timeframe: Timeframe, *, reverse: bool = False) -> O
     )
 
 
-def _within(column: str, start_us: int | None, end_us: int | None) -> list[str]:
+def epoch_us(column: str) -> str:
+    """SQL for a time as whole microseconds since the epoch, under the column's own name."""
+    return f"(extract(epoch FROM {column}) * 1000000)::bigint AS {column.rpartition('.')[2]}"
+
+
+def within(column: str, start_us: int | None, end_us: int | None) -> list[str]:
     """Conditions for `[start_us, end_us)`."""
     conditions = []
     if start_us is not None:
@@ -341,7 +383,7 @@ def _literal(at_us: int) -> str:
     return f"'{to_datetime(min(max(at_us, _FIRST_US), _LAST_US)).isoformat()}'::timestamptz"
 
 
-def _instrument(market: Market, row: Mapping[str, str]) -> Instrument:
+def _instrument(market: Market, row: Mapping[str, Any]) -> Instrument:
     return Instrument(
         exchange=market.exchange,
         symbol=market.symbol,

@@ -21,7 +21,7 @@ from data.errors import InvalidInput, Problem, TradingError, TransientError
 from data.exchanges.base import ExchangeAdapter, RestBudget, VenueLimits
 from data.exchanges.registry import EXCHANGES
 from data.models import Market
-from database.features import Retention, apply_retention, find_features
+from database.features import Retention, apply_retention
 from database.repositories.history_repository import HistoryRepository
 
 log = structlog.get_logger()
@@ -172,9 +172,6 @@ async def _repair_all(settings: Settings, store: HistoryRepository, *, search: b
 
 async def _retain(database_url: str, retention: Retention) -> None:
     try:
-        features = await asyncio.to_thread(find_features, database_url)
-        if features.policies:
-            return
         deleted = await asyncio.to_thread(apply_retention, database_url, retention, now_us())
     except TransientError as error:
         log.warning("retention_failed", error=str(error))

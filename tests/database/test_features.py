@@ -12,6 +12,7 @@ from data.stores import MarketBatch
 from data.timeframes import Timeframe
 from database.engine import libpq_url
 from database.features import (
+    HYPERTABLES,
     Retention,
     ServerFeatures,
     TimescaleState,
@@ -29,11 +30,18 @@ FULL = ServerFeatures(server_version=180006, timescaledb="2.29.2", licence="time
 DAY_US = 86_400_000_000
 NOW_US = 1_800_000_000_000_000
 
+TABLES = frozenset(spec.table for spec in HYPERTABLES)
+KEPT_DAYS = {
+    "trades": 90.0,
+    "trade_digests": 90.0,
+    "second_candles": 30.0,
+    "venue_candles": 90.0,
+    "quotes": 14.0,
+    "books": 7.0,
+    "mark_prices": 30.0,
+}
 SETTLED = TimescaleState(
-    hypertables=frozenset({"trades", "second_candles", "candles"}),
-    columnstores=frozenset({"trades", "second_candles", "candles"}),
-    columnstore_policies=frozenset({"trades", "second_candles", "candles"}),
-    retention_days={"trades": 90.0, "second_candles": 30.0},
+    hypertables=TABLES, columnstores=TABLES, columnstore_policies=TABLES, retention_days=KEPT_DAYS
 )
 
 
@@ -56,6 +64,19 @@ def test_a_full_timescaledb_gets_hypertables_compression_and_retention() -> None
         statements
     )
     assert not any("retention_policy('candles'" in statement for statement in statements)
+    assert (
+        "SELECT create_hypertable('books', by_range('at', INTERVAL '1 days'), if_not_exists => true, "
+        "migrate_data => true, create_default_indexes => false)"
+    ) in statements
+    assert (
+        "ALTER TABLE quotes SET (timescaledb.enable_columnstore, timescaledb.segmentby = 'market_id', "
+        "timescaledb.orderby = 'at')"
+    ) in statements
+    for table, days in KEPT_DAYS.items():
+        assert (
+            f"SELECT add_retention_policy('{table}', drop_after => INTERVAL '{days:g} days', "
+            "if_not_exists => true)"
+        ) in statements
 
 
 def test_a_server_where_all_is_on_needs_nothing() -> None:
@@ -77,7 +98,7 @@ def test_the_apache_edition_gets_hypertables_alone() -> None:
 
     statements = timescale_statements(apache, TimescaleState(), Retention())
 
-    assert len(statements) == 3
+    assert len(statements) == len(TABLES)
     assert all(statement.startswith("SELECT create_hypertable(") for statement in statements)
 
 
@@ -111,7 +132,8 @@ async def test_retention_deletes_what_is_older_and_keeps_the_rest(store_url: str
 
     deleted = apply_retention(store_url, Retention(), NOW_US)
 
-    assert deleted == {"trades": 2, "second_candles": 2}
+    assert {table: rows for table, rows in deleted.items() if rows} == {"trades": 2, "second_candles": 2}
+    assert {"quotes", "books", "mark_prices", "venue_candles", "collector_figures"} < deleted.keys()
     assert reader.trades(market).trade_id.tolist() == [1, 89]
     assert reader.candles(market, Timeframe.S1).opened_at_us.tolist() == [opened[1], opened[0]]
     assert len(reader.candles(market, Timeframe.M1)) == 4
@@ -148,7 +170,7 @@ async def test_timescaledb_runs_the_same_store() -> None:
 
     assert reader.trades(market).trades(market) == batch.trades
     assert await writer.candles_between(market, Timeframe.M1, 0, 2**60) == batch.candles
-    assert policies(url) == (5 if features.policies else 0)
+    assert policies(url) == (len(TABLES) + len(KEPT_DAYS) if features.policies else 0)
     await writer.close()
     reader.close()
 
