@@ -37,6 +37,7 @@ async def collect(settings: Settings, services: RunningServices, venue: VenueSet
             ws_url=ws_url,
             malformed_folder=settings.candlewick_home / "malformed",
             clock_us=now_us,
+            journal_folder=settings.candlewick_home / "journal" / venue.exchange,
         )
 
 

@@ -308,12 +308,12 @@ class TradeCollector:
     # Starting
 
     async def _prepare(self) -> None:
+        if self._journal is not None:
+            await self._store_journal(self._journal)
         instruments = await self._patiently(lambda: self._rest.instruments(self._settings.symbols))
         chosen = self._chosen(instruments)
         self._adapter.use(chosen)
         await self._patiently(lambda: self._writer.save_instruments(chosen))
-        if self._journal is not None:
-            await self._store_journal(self._journal)
         for instrument in chosen:
             await self._add_market(instrument)
         for timeframe in self._settings.timeframes:
@@ -435,8 +435,8 @@ class TradeCollector:
             worries.append(f"{name} does not trade {', '.join(self._unknown_symbols)}.")
         if self._flusher.trouble:
             worries.append(
-                f"The store takes no trades now ({self._flusher.trouble}); {self._unsaved.in_memory} are kept "
-                f"in memory and {self._unsaved.spilled} more on disk until it does."
+                f"The store takes no trades now ({self._flusher.trouble}); {self._unsaved.in_memory} "
+                f"are kept in memory and {self._unsaved.spilled} more on disk until it does."
             )
         if self._unsaved.journal_trouble:
             worries.append(f"{self._unsaved.journal_trouble}; when memory is full, listening stops.")
