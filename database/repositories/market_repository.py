@@ -11,12 +11,14 @@ from sqlalchemy import event
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from data.files.trade_columns import BUY, SELL, TradeColumns
-from data.models import Candle, Instrument, Market, Ohlcv, Side, Trade, TradeRun
+from data.models import Candle, Instrument, InstrumentVersion, Market, Ohlcv, Side, Trade, TradeRun
 from data.stores import MarketBatch
-from data.timeframes import Timeframe
+from data.timeframes import Timeframe, to_us
 from database.binary_arrays import bigints, doubles, integers, smallints, times
 from database.engine import async_engine, database_errors
-from database.ledger_writes import save_gaps, save_runs, tidy_ledger
+from database.instrument_writes import keep_versions, save_events
+from database.ledger_writes import check_runs_go_on, save_gaps, save_runs, tidy_ledger
+from database.market_numbers import MarketNumbers
 from database.market_queries import MarketReads, as_candles, candle_table
 
 # Rows in one transaction of an import: long enough to be fast, short enough to let others in.
@@ -48,8 +50,8 @@ _UNLESS_BUILT_OR_EQUAL = """
 class MarketRepository:
     """Satisfies `data.stores.MarketWriter`. All of it is harmless to repeat.
 
-    Commits do not wait for the disk: a power cut can lose the last fraction of a second, whole batches at a
-    time, and the ledger of runs with them, so the collector fetches what is missing again.
+    Commits do not wait for the disk: a crash of the server can lose the last fraction of a second, whole
+    batches at a time, and the ledger of runs with them. The next batch notices it (StoreFellBehind).
     """
 
     def __init__(self, url: str, *, application_name: str = "candlewick market data") -> None:
@@ -57,59 +59,37 @@ class MarketRepository:
         self._engine = async_engine(url, application_name=application_name, synchronous_commit=False)
         event.listen(self._engine.sync_engine, "connect", _lift_decompression_limit)
         self._reads = MarketReads(url)
-        self._ids: dict[Market, int] = {}
+        self._numbers = MarketNumbers(self._engine)
 
     async def close(self) -> None:
         await self._engine.dispose()
         self._reads.close()
 
     async def save_instruments(self, instruments: Sequence[Instrument]) -> None:
-        """Store each instrument whose rules differ from the newest stored ones, as valid from now on."""
+        """Store each instrument whose rules differ from the newest stored ones, as valid from now on.
+
+        What changed by that becomes events of the market.
+        """
         if not instruments:
             return
-        newest = list({instrument.market: instrument for instrument in instruments}.values())
+        newest = {instrument.market: instrument for instrument in instruments}
         with database_errors(self._url):
-            ids = await self._market_ids({instrument.market for instrument in newest})
+            ids = await self._market_ids(newest)
             async with self._engine.begin() as connection:
-                await connection.exec_driver_sql(
-                    """
-                    INSERT INTO instruments
-                    SELECT new.market_id, clock_timestamp(), new.venue_symbol, new.kind, new.base, new.quote,
-                        new.tick_size, new.lot_size, new.min_quantity, new.min_notional, new.contract_size,
-                        new.status
-                    FROM unnest(%b::integer[], %s::text[], %s::text[], %s::text[], %s::text[], %s::numeric[],
-                        %s::numeric[], %s::numeric[], %s::numeric[], %s::numeric[], %s::text[])
-                        AS new (market_id, venue_symbol, kind, base, quote, tick_size, lot_size, min_quantity,
-                            min_notional, contract_size, status)
-                    LEFT JOIN LATERAL (
-                        SELECT * FROM instruments i WHERE i.market_id = new.market_id
-                        ORDER BY valid_from DESC LIMIT 1
-                    ) old ON true
-                    WHERE (old.venue_symbol, old.kind, old.base, old.quote, old.tick_size, old.lot_size,
-                            old.min_quantity, old.min_notional, old.contract_size, old.status)
-                        IS DISTINCT FROM (new.venue_symbol, new.kind, new.base, new.quote, new.tick_size,
-                            new.lot_size, new.min_quantity, new.min_notional, new.contract_size, new.status)
-                    """,
-                    (
-                        integers([ids[instrument.market] for instrument in newest]),
-                        [instrument.venue_symbol for instrument in newest],
-                        [instrument.kind.value for instrument in newest],
-                        [instrument.base for instrument in newest],
-                        [instrument.quote for instrument in newest],
-                        [instrument.tick_size for instrument in newest],
-                        [instrument.lot_size for instrument in newest],
-                        [instrument.min_quantity for instrument in newest],
-                        [instrument.min_notional for instrument in newest],
-                        [instrument.contract_size for instrument in newest],
-                        [instrument.status.value for instrument in newest],
-                    ),
-                )
+                now = await connection.exec_driver_sql("SELECT clock_timestamp()")
+                now_us = to_us(now.scalar_one())
+                versions = [
+                    InstrumentVersion(instrument=instrument, valid_from_us=now_us)
+                    for instrument in newest.values()
+                ]
+                await save_events(connection, await keep_versions(connection, versions, ids), ids)
 
     async def save(self, batch: MarketBatch) -> None:
         """Store the batch in one transaction. Trades already there stay as they are, candles are replaced.
 
         A run grows the stored run with the same first_id or begins a new one; runs that touch become one, and
-        a gap keeps only the ids that no run has. Raises TransientError while the database cannot answer.
+        a gap keeps only the ids that no run has. Raises TransientError while the database cannot answer, and
+        StoreFellBehind when it has not got the trades that a run says were stored before.
         """
         markets = {Market(trade.exchange, trade.symbol) for trade in batch.trades}
         markets |= {Market(candle.exchange, candle.symbol) for candle in batch.candles}
@@ -119,6 +99,7 @@ class MarketRepository:
         with database_errors(self._url):
             ids = await self._market_ids(markets)
             async with self._engine.begin() as connection:
+                await check_runs_go_on(connection, batch, ids)
                 await self._store(connection, batch, ids)
 
     async def save_history(self, candles: Sequence[Candle]) -> None:
@@ -230,35 +211,7 @@ class MarketRepository:
             await tidy_ledger(connection, market_id)
 
     async def _market_ids(self, markets: Collection[Market]) -> dict[Market, int]:
-        unknown = [market for market in markets if market not in self._ids]
-        if unknown:
-            columns = ([market.exchange for market in unknown], [market.symbol for market in unknown])
-            # Only what is absent is inserted: a number is used up even by an insert that conflicts.
-            async with self._engine.begin() as connection:
-                await connection.exec_driver_sql(
-                    """
-                    INSERT INTO markets (exchange, symbol)
-                    SELECT new.exchange, new.symbol
-                    FROM unnest(%s::text[], %s::text[]) AS new (exchange, symbol)
-                    WHERE NOT EXISTS (
-                        SELECT FROM markets m WHERE m.exchange = new.exchange AND m.symbol = new.symbol
-                    )
-                    ON CONFLICT DO NOTHING
-                    """,
-                    columns,
-                )
-                rows = await connection.exec_driver_sql(
-                    """
-                    SELECT exchange, symbol, market_id
-                    FROM markets JOIN unnest(%s::text[], %s::text[]) AS wanted (exchange, symbol)
-                        USING (exchange, symbol)
-                    """,
-                    columns,
-                )
-                found = {Market(row["exchange"], row["symbol"]): row["market_id"] for row in rows.mappings()}
-            # Kept only after the commit: a number that was rolled back may come to name another market.
-            self._ids |= found
-        return {market: self._ids[market] for market in markets}
+        return await self._numbers.of(markets)
 
 
 def _lift_decompression_limit(connection: Any, _record: Any) -> None:
