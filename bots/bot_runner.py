@@ -19,7 +19,8 @@ import structlog
 from bots.bot_loading import BotLoader, StrategyLoader
 from bots.lifecycle import ACTIVE, BotState, next_state
 from bots.messages import CONTROL_TOPIC
-from bots.paper_bot import PaperBot, candles_of, rehearse
+from bots.paper_bot import PaperBot, candles_of
+from bots.rehearsal import rehearse
 from bots.step_writer import StepWriter, internal_error
 from bots.stores import BotBus, BotRecord, BotStore, RunnerClaim, Wish
 from data.errors import TradingError, TransientError

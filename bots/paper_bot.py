@@ -14,15 +14,17 @@ from typing import Any
 import msgspec
 
 from bots.config import BotConfig, as_document
+from bots.entry_gates import EntryGate, EntryWish, ask
+from bots.gates import PASSED, Gate, GateVerdict
 from bots.ledger import EXACT
 from bots.lifecycle import ACTIVE, BotState, checked
-from bots.orders import ClosedTrade, Costs, Fill, Order, OrderReason, OrderStatus, PositionSide, TradingRules
+from bots.orders import ClosedTrade, Fill, Order, OrderReason, OrderStatus, PositionSide, TradingRules
 from bots.paper_account import AccountState, AccountStep, PaperAccount
 from bots.stores import AccountSummary, BotEvent, BotRecord, BotStep, DecisionMade
 from bots.views import EquityPoint, PositionView
 from data.models import Candle, Instrument, Market, Ohlcv
 from data.timeframes import Timeframe, floor_to
-from strategies.base import Decision, Protection, Sizing, Strategy
+from strategies.base import Decision, Strategy
 
 # Recursive averages have forgotten where they began, to the last bit of a double, within this many warm-ups.
 _WARMUPS = 20
@@ -200,8 +202,11 @@ class PaperBot:
 
     # Trading
 
-    def take(self, candle: Candle, finer: FinerCandles) -> None:
-        """The next closed candle. `finer` is asked where stop and target may both lie inside it."""
+    def take(self, candle: Candle, finer: FinerCandles, gates: Sequence[EntryGate] = ()) -> None:
+        """The next closed candle. `finer` is asked where stop and target may both lie inside it.
+
+        `gates` are asked before an entry is ordered; see `bots.entry_gates`.
+        """
         self._news.changed = True
         if self.trade_from_us is None or candle.opened_at_us < self.trade_from_us:
             self._stream.update(candle)
@@ -212,12 +217,13 @@ class PaperBot:
             return  # its position was closed at this open, and with that it has stopped
         self._book(self._account.close_candle(candle, finer(candle) if self._is_ambiguous(candle) else None))
         self._news.equity.append(self._point(candle.closes_at_us, candle.close))
+        before_us = self.last_candle_us
         self._last_price, self.last_candle_us = candle.close, candle.opened_at_us
         decision = self._stream.update(candle)
         if self.state is BotState.STOPPING:
             self._settle_stop(candle.closes_at_us)
         else:
-            self._decide(decision)
+            self._decide(decision, None if before_us is None else before_us + self.timeframe.us, gates)
         if self._entries_after_us is not None and candle.opened_at_us >= self._entries_after_us:
             self._after_outage()
 
@@ -357,24 +363,65 @@ class PaperBot:
     def _must_flatten(self) -> bool:
         return self.has_position and (self._flatten_at_open or self.state is BotState.STOPPING)
 
-    def _decide(self, decision: Decision) -> None:
-        withheld = ""
-        if decision.long_entry or decision.short_entry:
-            if self.state is not BotState.RUNNING:
-                withheld = f"{self.state}: no new entries"
-            elif self._entries_after_us is not None:
-                withheld = "made up for after an outage: no new entries"
-        heeded = (
-            msgspec.structs.replace(decision, long_entry=False, short_entry=False) if withheld else decision
-        )
-        done = self._account.decide(heeded)
+    def _decide(self, decision: Decision, seen_until_us: int | None, gates: Sequence[EntryGate]) -> None:
+        before = self._account.state
+        verdict = self._own_verdict(decision)
+        done = self._account.decide(decision if verdict.passes else _without_entries(decision))
+        entry = next((order for order in done.orders if _is_new_entry(order)), None)
+        if entry is not None and gates:
+            verdict = ask(gates, self._entry_wish(decision, entry, seen_until_us))
+            if not verdict.passes:
+                # As if the strategy had said nothing of an entry: not even a number of an order is used up.
+                self._account = self._new_account(before)
+                done = self._account.decide(_without_entries(decision))
         self._book(done)
+        if verdict.passes and not decision.says_nothing:
+            verdict = self._account_verdict(done)
         told = [_told(order) for order in done.orders]
-        if withheld:
-            told.append(withheld)
-        elif not told and not decision.says_nothing:
-            told.append(f"nothing to do: {self._account.position_side or 'no position'}")
-        self._news.decisions.append(DecisionMade(decision=decision, outcome="; ".join(told)))
+        if not verdict.passes and verdict.gate is not Gate.CONTRADICTION:
+            told.append(verdict.detail)
+        self._news.decisions.append(
+            DecisionMade(
+                decision=decision,
+                outcome="; ".join(told),
+                gate=verdict.gate,
+                orders=tuple(order.sequence for order in done.orders),
+            )
+        )
+
+    def _own_verdict(self, decision: Decision) -> GateVerdict:
+        """Whether the bot's own state keeps it from entering."""
+        if not (decision.long_entry or decision.short_entry):
+            return PASSED
+        if self.state is not BotState.RUNNING:
+            return GateVerdict(gate=Gate.PAUSED, detail=f"{self.state}: no new entries")
+        if self._entries_after_us is not None:
+            return GateVerdict(gate=Gate.OUTAGE, detail="made up for after an outage: no new entries")
+        return PASSED
+
+    def _account_verdict(self, done: AccountStep) -> GateVerdict:
+        """Why the account made no order of a signal."""
+        if any(order.status is OrderStatus.REFUSED for order in done.orders):
+            return GateVerdict(gate=Gate.CONTRADICTION)
+        if done.orders:
+            return PASSED
+        side = self._account.position_side
+        gate = Gate.NO_POSITION if side is None else Gate.POSITION_OPEN
+        return GateVerdict(gate=gate, detail=f"nothing to do: {side or 'no position'}")
+
+    def _entry_wish(self, decision: Decision, entry: Order, seen_until_us: int | None) -> EntryWish:
+        return EntryWish(
+            bot_id=self.bot_id,
+            bot=self.name,
+            market=self.market,
+            timeframe=self.timeframe,
+            side=entry.position_side,
+            opened_at_us=decision.opened_at_us,
+            closes_at_us=decision.opened_at_us + self.timeframe.us,
+            close=decision.close,
+            seen_until_us=seen_until_us,
+            account=self.summary(),
+        )
 
     def _after_outage(self) -> None:
         self._entries_after_us = None
@@ -474,45 +521,6 @@ class PaperBot:
         return target is not None and low <= target <= high and any(low <= price <= high for price in stops)
 
 
-def rehearse() -> None:
-    """Run the fill rules once for nothing: loading their compiled code would hold up the first candle."""
-    account = PaperAccount(
-        capital=Decimal(1),
-        costs=Costs(),
-        rules=TradingRules(),
-        protection=Protection(stop_loss=0.5, take_profit=0.5),
-        sizing=Sizing(),
-    )
-    for opened_at_us in (0, Timeframe.M1.us):
-        account.open_candle(opened_at_us, 1.0)
-        candle = Candle(
-            exchange="",
-            symbol="",
-            timeframe=Timeframe.M1,
-            opened_at_us=opened_at_us,
-            open=1.0,
-            high=1.0,
-            low=1.0,
-            close=1.0,
-            volume=0.0,
-            trades=0,
-        )
-        account.close_candle(candle)
-        account.decide(
-            Decision(
-                strategy="",
-                version="",
-                opened_at_us=opened_at_us,
-                close=1.0,
-                long_entry=True,
-                long_exit=False,
-                short_entry=False,
-                short_exit=False,
-                record={},
-            )
-        )
-
-
 def candles_of(ohlcv: Ohlcv, market: Market) -> Sequence[Candle]:
     """The rows as candles; how many trades made each is not known."""
     columns: tuple[Any, ...] = (
@@ -540,6 +548,14 @@ def candles_of(ohlcv: Ohlcv, market: Market) -> Sequence[Candle]:
             *(column.tolist() for column in columns), strict=True
         )
     ]
+
+
+def _is_new_entry(order: Order) -> bool:
+    return order.reason is OrderReason.ENTRY and order.status is OrderStatus.PENDING
+
+
+def _without_entries(decision: Decision) -> Decision:
+    return msgspec.structs.replace(decision, long_entry=False, short_entry=False)
 
 
 def _told(order: Order) -> str:

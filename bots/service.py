@@ -116,6 +116,10 @@ class BotService:
     def orders(self, name: str | None = None, limit: int = 100) -> list[OrderView]:
         return self._store.orders(self._known(name), limit=limit)
 
+    def orders_of(self, decision: DecisionView) -> list[OrderView]:
+        """The orders a decision led to, as they stand now: filled, refused at the open, or waiting."""
+        return self._store.orders_numbered(decision.bot, decision.orders) if decision.orders else []
+
     def trades(self, name: str | None = None, limit: int = 100) -> list[TradeView]:
         return self._store.trades(self._known(name), limit=limit)
 

@@ -12,6 +12,7 @@ from typing import Any, Protocol
 
 import msgspec
 
+from bots.gates import Gate
 from bots.lifecycle import BotState
 from bots.orders import ClosedTrade, Fill, Order
 from bots.views import (
@@ -87,6 +88,8 @@ class DecisionMade(msgspec.Struct, frozen=True, kw_only=True):
 
     decision: Decision
     outcome: str
+    gate: Gate = Gate.NONE  # what stopped its entry, or left it without effect
+    orders: tuple[int, ...] = ()  # sequences of the orders it led to, refused ones included
 
 
 class BotStep(msgspec.Struct, frozen=True, kw_only=True):
@@ -189,6 +192,10 @@ class BotStore(Protocol):
         ...
 
     def orders(self, name: str | None, *, limit: int) -> list[OrderView]: ...
+
+    def orders_numbered(self, name: str, sequences: Sequence[int]) -> list[OrderView]:
+        """Those orders of one bot as they stand now, in order of their sequence."""
+        ...
 
     def trades(self, name: str | None, *, limit: int) -> list[TradeView]: ...
 

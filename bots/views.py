@@ -8,6 +8,7 @@ from typing import Any
 
 import msgspec
 
+from bots.gates import Gate
 from bots.lifecycle import BotState
 from bots.orders import OrderReason, OrderStatus, PositionSide
 from data.models import FloatArray, IntArray, Market, Side
@@ -152,6 +153,8 @@ class DecisionView(msgspec.Struct, frozen=True, kw_only=True):
         str  # what the bot did with it, in words: "entry ordered", "paused: no new entries"; empty: nothing
     )
     record: dict[str, Any]  # see strategies.base.Decision
+    gate: Gate = Gate.NONE  # what stopped an entry, or left the signal without effect
+    orders: tuple[int, ...] = ()  # sequences of the orders it led to
 
 
 class SignalView(msgspec.Struct, frozen=True, kw_only=True):

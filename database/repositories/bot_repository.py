@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import datetime
 from decimal import Decimal
@@ -13,6 +13,7 @@ import numpy as np
 import sqlalchemy
 from sqlalchemy import Connection, Engine
 
+from bots.gates import Gate
 from bots.lifecycle import BotState
 from bots.orders import OrderReason, OrderStatus, PositionSide
 from bots.stores import AccountSummary, BotEvent, BotRecord, BotStep, DecisionMade, Wish
@@ -29,6 +30,7 @@ from bots.views import (
 from data.models import Market, Side
 from data.timeframes import Timeframe, to_datetime, to_us
 from database.engine import database_errors, sync_engine
+from strategies import records
 from strategies.base import Decision
 
 # Any fixed number, other than the migrations'.
@@ -90,6 +92,7 @@ class BotRepository:
         self._url = url
         # Commits here are synchronous: an order that was reported must survive a power cut.
         self._engine: Engine = sync_engine(url, application_name="candlewick bots", pool_size=pool_size)
+        self._known_markets: frozenset[Market] = frozenset()  # stored for sure: rows of markets stay
 
     def close(self) -> None:
         self._engine.dispose()
@@ -131,11 +134,13 @@ class BotRepository:
         # One order for everybody: two runners that meet wait for each other instead of locking up.
         ordered = sorted(steps, key=lambda step: step.bot_id)
         with self._transaction() as connection:
-            _save_markets(connection, [step.market for step in ordered if step.market is not None])
+            markets = {step.market for step in ordered if step.market is not None} - self._known_markets
+            _save_markets(connection, markets)
             columns = zip(*(_bot_columns(step) for step in ordered), strict=True)
             moved = connection.exec_driver_sql(_UPDATE, tuple(list(column) for column in columns))
             applied = frozenset(moved.scalars())
             _save_children(connection, [step for step in ordered if step.bot_id in applied])
+        self._known_markets |= markets
         return applied
 
     # What people do
@@ -261,20 +266,15 @@ class BotRepository:
             " ORDER BY o.decided_at DESC, o.bot_id, o.order_sequence DESC LIMIT %s",
             (name, name, limit),
         )
-        return [
-            OrderView(
-                bot=row["name"],
-                sequence=row["order_sequence"],
-                side=Side(row["side"]),
-                position_side=PositionSide(row["position_side"]),
-                reason=OrderReason(row["reason"]),
-                status=OrderStatus(row["status"]),
-                decided_at_us=to_us(row["decided_at"]),
-                quantity=row["quantity"],
-                refusal=row["refusal"],
-            )
-            for row in rows
-        ]
+        return [_order(row) for row in rows]
+
+    def orders_numbered(self, name: str, sequences: Sequence[int]) -> list[OrderView]:
+        rows = self._rows(
+            "SELECT b.name, o.* FROM bot_orders o JOIN bots b USING (bot_id)"
+            " WHERE b.name = %s AND o.order_sequence = ANY(%s::bigint[]) ORDER BY o.order_sequence",
+            (name, list(sequences)),
+        )
+        return [_order(row) for row in rows]
 
     def trades(self, name: str | None, *, limit: int) -> list[TradeView]:
         rows = self._rows(
@@ -431,7 +431,7 @@ def _bot_columns(step: BotStep) -> tuple[Any, ...]:
     )
 
 
-def _save_markets(connection: Connection, markets: Sequence[Market]) -> None:
+def _save_markets(connection: Connection, markets: Iterable[Market]) -> None:
     unique = sorted(set(markets))
     if unique:
         # Known ones are left out first: a refused insert would still use up a number.
@@ -446,10 +446,11 @@ def _save_markets(connection: Connection, markets: Sequence[Market]) -> None:
 
 def _save_children(connection: Connection, steps: Sequence[BotStep]) -> None:
     """Everything below the bots' own rows. Lists of rows go to the server in one pipeline each."""
-    _insert(
+    _insert_columns(
         connection,
         "INSERT INTO bot_orders (bot_id, order_sequence, side, position_side, reason, status, decided_at,"
-        " quantity, refusal) VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s)"
+        " quantity, refusal) SELECT * FROM unnest(%b::integer[], %b::bigint[], %b::text[], %b::text[],"
+        " %b::text[], %b::text[], %b::timestamptz[], %b::numeric[], %b::text[])"
         " ON CONFLICT (bot_id, order_sequence) DO UPDATE SET status = excluded.status,"
         " quantity = excluded.quantity, refusal = excluded.refusal",
         [
@@ -468,10 +469,12 @@ def _save_children(connection: Connection, steps: Sequence[BotStep]) -> None:
             for order in step.orders
         ],
     )
-    _insert(
+    _insert_columns(
         connection,
         "INSERT INTO bot_fills (bot_id, order_sequence, side, position_side, reason, price, quantity, fee,"
-        " slippage, filled_at, ambiguous) VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s)",
+        " slippage, filled_at, ambiguous) SELECT * FROM unnest(%b::integer[], %b::bigint[], %b::text[],"
+        " %b::text[], %b::text[], %b::numeric[], %b::numeric[], %b::numeric[], %b::numeric[],"
+        " %b::timestamptz[], %b::boolean[])",
         [
             (
                 step.bot_id,
@@ -534,12 +537,11 @@ def _save_children(connection: Connection, steps: Sequence[BotStep]) -> None:
 
 
 def _save_decisions(connection: Connection, made: Sequence[tuple[int, DecisionMade]]) -> None:
-    records = [_json(one.decision.record) for _, one in made]
     _insert_columns(
         connection,
         "INSERT INTO decisions (bot_id, opened_at, strategy_version, close, says, outcome, record)"
         " SELECT * FROM unnest(%b::integer[], %b::timestamptz[], %b::text[], %b::double precision[],"
-        " %b::smallint[], %b::text[], %b::text[]::jsonb[])",
+        " %b::smallint[], %b::text[], %b::bytea[])",
         [
             (
                 bot_id,
@@ -548,38 +550,44 @@ def _save_decisions(connection: Connection, made: Sequence[tuple[int, DecisionMa
                 one.decision.close,
                 sum(1 << bit for bit, action in enumerate(_ACTIONS) if getattr(one.decision, action)),
                 one.outcome,
-                record,
+                _packed(one),
             )
-            for (bot_id, one), record in zip(made, records, strict=True)
+            for bot_id, one in made
         ],
     )
-    _insert(
+    _insert_columns(
         connection,
         "INSERT INTO signals (strategy, version, market_id, timeframe_s, opened_at, action, close, record)"
-        " SELECT %s, %s, market_id, timeframe_s, %s, %s, %s, %s::jsonb FROM bots WHERE bot_id = %s"
+        " SELECT u.strategy, u.version, b.market_id, b.timeframe_s, u.opened_at, u.action, u.close,"
+        " u.record::jsonb FROM unnest(%b::integer[], %b::text[], %b::text[], %b::timestamptz[], %b::text[],"
+        " %b::double precision[], %b::text[])"
+        " AS u(bot_id, strategy, version, opened_at, action, close, record) JOIN bots b USING (bot_id)"
         " ON CONFLICT DO NOTHING",
         [
             (
+                bot_id,
                 one.decision.strategy,
                 one.decision.version,
                 to_datetime(one.decision.opened_at_us),
                 action,
                 one.decision.close,
-                record,
-                bot_id,
+                _json(one.decision.record),
             )
-            for (bot_id, one), record in zip(made, records, strict=True)
+            for bot_id, one in made
             for action in _said(one.decision)
         ],
     )
 
 
 def _save_events(connection: Connection, events: Sequence[tuple[int, BotEvent]]) -> None:
-    _insert(
+    _insert_columns(
         connection,
         "INSERT INTO bot_events (bot_id, bot, at, who, what, why)"
-        " SELECT bot_id, name, %s, %s, %s, %s FROM bots WHERE bot_id = %s",
-        [(to_datetime(event.at_us), event.who, event.what, event.why, bot_id) for bot_id, event in events],
+        " SELECT b.bot_id, b.name, u.at, u.who, u.what, u.why"
+        " FROM unnest(%b::integer[], %b::timestamptz[], %b::text[], %b::text[], %b::text[])"
+        " WITH ORDINALITY AS u(bot_id, at, who, what, why, place) JOIN bots b USING (bot_id)"
+        " ORDER BY u.place",
+        [(bot_id, to_datetime(event.at_us), event.who, event.what, event.why) for bot_id, event in events],
     )
 
 
@@ -676,8 +684,34 @@ def _view(row: Mapping[str, Any]) -> BotView:
     )
 
 
+def _order(row: Mapping[str, Any]) -> OrderView:
+    return OrderView(
+        bot=row["name"],
+        sequence=row["order_sequence"],
+        side=Side(row["side"]),
+        position_side=PositionSide(row["position_side"]),
+        reason=OrderReason(row["reason"]),
+        status=OrderStatus(row["status"]),
+        decided_at_us=to_us(row["decided_at"]),
+        quantity=row["quantity"],
+        refusal=row["refusal"],
+    )
+
+
+def _packed(made: DecisionMade) -> bytes:
+    """The record as it is stored, with what came of it where anything did."""
+    record = made.decision.record
+    if made.gate is not Gate.NONE:
+        record = {**record, "gate": str(made.gate)}
+    if made.orders:
+        record = {**record, "orders": made.orders}
+    return records.pack(record)
+
+
 def _decision(row: Mapping[str, Any]) -> DecisionView:
     says = row["says"]
+    record = records.unpack(row["record"])
+    gate, orders = Gate(record.pop("gate", Gate.NONE)), tuple(record.pop("orders", ()))
     return DecisionView(
         bot=row["name"],
         strategy_version=row["strategy_version"],
@@ -688,5 +722,7 @@ def _decision(row: Mapping[str, Any]) -> DecisionView:
         short_entry=bool(says & 4),
         short_exit=bool(says & 8),
         outcome=row["outcome"],
-        record=row["record"],
+        record=record,
+        gate=gate,
+        orders=orders,
     )

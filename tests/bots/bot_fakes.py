@@ -358,6 +358,9 @@ class MemoryBotStore:
     def orders(self, name: str | None, *, limit: int) -> list[OrderView]:
         raise NotImplementedError
 
+    def orders_numbered(self, name: str, sequences: Sequence[int]) -> list[OrderView]:
+        raise NotImplementedError
+
     def trades(self, name: str | None, *, limit: int) -> list[TradeView]:
         raise NotImplementedError
 

@@ -1,0 +1,40 @@
+"""Names for what stopped a signal on its way to an order, and what a gate answers."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import Final
+
+import msgspec
+
+
+class Gate(StrEnum):
+    """Why a signal led to no order. Stored with each decision: names stay."""
+
+    NONE = "none"  # nothing stopped it, or nothing was said
+    POSITION_OPEN = "position_open"  # an entry while a position is held
+    NO_POSITION = "no_position"  # an exit with nothing to leave
+    CONTRADICTION = "contradiction"  # long and short entry on one candle
+    STALE_DATA = "stale_data"  # the market's trades do not come as they usually do
+    MISSING_DATA = "missing_data"  # minutes before the candle that nothing is known of
+    LIMIT = "limit"  # of the bot or of the desk
+    BUDGET = "budget"  # no money left for it
+    MIN_NOTIONAL = "min_notional"  # too small for the venue, known at the close already
+    COOLDOWN = "cooldown"
+    PAUSED = "paused"
+    STOPPING = "stopping"
+    OUTAGE = "outage"  # made up for after the bot's process had ended
+
+
+class GateVerdict(msgspec.Struct, frozen=True, kw_only=True):
+    """What a gate says; `detail` is a sentence for a person, empty where it lets pass."""
+
+    gate: Gate = Gate.NONE
+    detail: str = ""
+
+    @property
+    def passes(self) -> bool:
+        return self.gate is Gate.NONE
+
+
+PASSED: Final = GateVerdict()
