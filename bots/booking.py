@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from decimal import Decimal
 
 import msgspec
 
 from bots.fill_records import ACCEPTED, LONG, REASONS, REFUSED_BOTH_SIDES, Records
 from bots.ledger import Ledger, exact, exact_price, fee_of, slippage_of
-from bots.orders import Costs, Fill, OrderReason, PositionSide, TradingRules
-from bots.sizing import refusal_of
+from bots.orders import Costs, Fill, OrderReason, PositionSide, RulesFrom, TradingRules
+from bots.sizing import refusal_of, refused_part_of
 from data.models import Side
 
 
@@ -87,4 +87,14 @@ def refusal_sentence(event: Event, ledger: Ledger, rules: TradingRules) -> str:
         raise ValueError(f"the {event.reason} of {event.at_us} us was not refused")
     if event.refusal == REFUSED_BOTH_SIDES:
         return "long and short entry on the same candle contradict each other"
+    if event.reason is OrderReason.TAKE_PROFIT:
+        return refused_part_of(event.quantity, event.price, rules)
     return refusal_of(event.quantity, event.price, ledger.cash, rules)
+
+
+def rules_at(rules: TradingRules, later: Sequence[RulesFrom], at_us: int) -> TradingRules:
+    """The rules in force at a time; `later` ones replace `rules` from their times on."""
+    for changed in later:
+        if changed.valid_from_us <= at_us:
+            rules = changed.rules
+    return rules

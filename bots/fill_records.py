@@ -7,16 +7,17 @@ constants here: touch `bots/fills.py` as well.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from decimal import Decimal
 from typing import Any, Final, NamedTuple, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
-from bots.orders import Costs, OrderReason, TradingRules
+from bots.orders import Costs, OrderReason, RulesFrom, TradingRules
 from data.errors import InvalidInput, Problem, RejectedError
-from data.models import BoolArray, FloatArray, IntArray, Ohlcv
-from strategies.base import Protection, Signals, Sizing
+from data.models import FloatArray, IntArray, Ohlcv
+from strategies.base import MOST_ADD_ONS, AddOns, Decision, LevelBase, Protection, Signals, Sizing, Target
 
 CASH_DECIMALS: Final = 40  # cash is counted in 1e-40 of the quote currency
 QUANTITY_DIGITS: Final = 15  # of a quantity that no lot size rounds
@@ -33,12 +34,14 @@ REASONS: Final = (
     OrderReason.TRAILING_STOP,
     OrderReason.END,
     OrderReason.FLATTEN,
+    OrderReason.ADD_ON,
 )
 ENTRY: Final = 0
 EXIT_SIGNAL: Final = 1
 STOP_LOSS: Final = 2
 TAKE_PROFIT: Final = 3
 TRAILING_STOP: Final = 4
+ADD_ON: Final = 7
 REASON_NUMBERS: Final = {reason: number for number, reason in enumerate(REASONS)}
 
 # Why an entry was refused, in EVENT.refusal.
@@ -51,10 +54,22 @@ REFUSED_BOTH_SIDES: Final = 4
 ERROR_RANGE: Final = 1  # STATE.error: an amount left the range of the arithmetic
 
 _INT_FIELDS = (
-    "tick_m tick_d lot_m lot_d fee_m maker_fee_m fee_d slip_m slip_d stop_m stop_d target_m "
-    "target_d trail_m trail_d size_m size_d min_quantity_m min_quantity_d min_notional_m min_notional_d"
+    "tick_m tick_d lot_m lot_d fee_m maker_fee_m fee_d slip_m slip_d stop_m stop_d "
+    "trail_m trail_d size_m size_d min_quantity_m min_quantity_d min_notional_m min_notional_d "
+    # From when these terms hold; whether a target comes before a stop where nothing tells (0 or 1).
+    "valid_from_us target_first "
+    # Targets in order, the share of the position that each and those before it take together.
+    "targets share_d "
+    # Add-ons: at most so many, of this share of the entry; how far from the fill before, in which direction
+    # (0: anywhere); whether a signal is needed; whether levels move to the average price.
+    "most_adds add_m add_d every_m every_d every_sign add_on_signal average"
 )
-TERMS: Final = np.dtype([(name, np.int64) for name in _INT_FIELDS.split()])
+MOST_TARGETS: Final = 8
+TERMS: Final = np.dtype(
+    [(name, np.int64) for name in _INT_FIELDS.split()]
+    + [(name, np.int64, (MOST_TARGETS,)) for name in ("target_m", "target_d", "share_m")]
+)
+BEGINNING_US: Final = -(2**62)  # before every candle
 STATE: Final = np.dtype(
     [
         ("side", np.int64),  # 1 long, -1 short, 0 flat
@@ -66,8 +81,17 @@ STATE: Final = np.dtype(
         ("quantity", np.float64),
         ("quantity_m", np.int64),
         ("quantity_d", np.int64),
-        ("entry_m", np.int64),
+        ("entry_m", np.int64),  # the price that levels hang on
         ("entry_d", np.int64),
+        ("start_m", np.int64),  # the first fill's price, where the trailing stop starts
+        ("start_d", np.int64),
+        ("last_m", np.int64),  # the newest entry's or add-on's price
+        ("last_d", np.int64),
+        ("first_m", np.int64),  # quantities, all with `quantity_d` decimals: of the entry,
+        ("bought_m", np.int64),  # of entry and add-ons,
+        ("sold_m", np.int64),  # of what targets have taken
+        ("targets_done", np.int64),
+        ("adds_done", np.int64),
         ("extreme", np.float64),  # best price of completed candles since entry, for the trailing stop
         ("extreme_is_entry", np.int64),
         ("fixed_guard", np.float64),  # the stop-loss level and
@@ -75,6 +99,7 @@ STATE: Final = np.dtype(
         ("target_guard", np.float64),
         ("pending_exit", np.int64),
         ("pending_entry", np.int64),  # 1 long, -1 short
+        ("pending_add", np.int64),
         ("opened", np.int64),  # open_candle was called for the candle to come
         ("exposed", np.int64),  # candles in which a position was held after the open
         ("error", np.int64),
@@ -97,7 +122,15 @@ EVENT: Final = np.dtype(
         ("ambiguous", np.int64),
     ]
 )
-EVENTS_PER_CANDLE: Final = 4  # exit, entry, protective exit, refusal
+EVENTS_PER_CANDLE: Final = 4 + 2 * MOST_TARGETS  # exit, entry or add-on, protective exit, refusal, targets
+
+# What a strategy says at a close, as bits of one byte.
+SAYS_LONG_ENTRY: Final = 1
+SAYS_LONG_EXIT: Final = 2
+SAYS_SHORT_ENTRY: Final = 4
+SAYS_SHORT_EXIT: Final = 8
+SAYS_LONG_ADD: Final = 16
+SAYS_SHORT_ADD: Final = 32
 
 Records: TypeAlias = NDArray[np.void]
 Exact: TypeAlias = tuple[int, int]  # mantissa and decimals: (4396373, 2) is 43963.73
@@ -113,17 +146,15 @@ class Finer(NamedTuple):
 
 
 class Columns(NamedTuple):
-    """Candles and the signals at their closes, each of shape (n,)."""
+    """Candles and what was said at their closes, each of shape (n,); `rows` are those where something was."""
 
     opened_at_us: IntArray
     open: FloatArray
     high: FloatArray
     low: FloatArray
     close: FloatArray
-    long_entry: BoolArray
-    long_exit: BoolArray
-    short_entry: BoolArray
-    short_exit: BoolArray
+    says: NDArray[np.uint8]
+    rows: IntArray
 
 
 def mantissa_of(value: Decimal, where: str, field: str) -> Exact:
@@ -145,13 +176,41 @@ def _fraction(value: float, field: str, below: float) -> tuple[int, int]:
     return mantissa_of(number, "protection", field)
 
 
-def terms_of(costs: Costs, rules: TradingRules, protection: Protection, sizing: Sizing) -> Records:
-    """What the kernel needs to know of an account, as one `TERMS` record, shape (1,).
+def terms_of(
+    costs: Costs,
+    rules: TradingRules,
+    protection: Protection,
+    sizing: Sizing,
+    *,
+    later_rules: Sequence[RulesFrom] = (),
+) -> Records:
+    """What the kernel needs to know of an account, as `TERMS` records, shape (1 + len(later_rules),).
 
-    Raises InvalidInput for costs, steps, exits or a size that make no sense.
+    `later_rules` replace `rules` from their times on. Raises InvalidInput for costs, steps, exits or a size
+    that make no sense.
     """
-    terms = np.zeros(1, dtype=TERMS)
-    row = terms[0]
+    terms = np.zeros(1 + len(later_rules), dtype=TERMS)
+    _set_terms(terms[0], costs, rules, protection, sizing)
+    terms[0]["valid_from_us"] = before_us = BEGINNING_US
+    for row, later in zip(terms[1:], later_rules, strict=True):
+        if later.valid_from_us <= before_us:
+            expected = "give rules in the order of the times from which they hold"
+            value = str(later.valid_from_us)
+            raise InvalidInput(Problem(where="rules", field="valid_from_us", value=value, expected=expected))
+        _set_terms(row, costs, later.rules, protection, sizing)
+        row["valid_from_us"] = before_us = later.valid_from_us
+    return terms
+
+
+def terms_at(terms: Records, at_us: int) -> Records:
+    """The one record of `terms` that holds at a time, shape (1,)."""
+    row = int(np.searchsorted(terms["valid_from_us"], at_us, side="right")) - 1
+    return terms[max(row, 0) : max(row, 0) + 1]
+
+
+def _set_terms(
+    row: np.void, costs: Costs, rules: TradingRules, protection: Protection, sizing: Sizing
+) -> None:
     rates = {}
     for field in ("fee_bps", "maker_fee_bps", "slippage_bps"):
         bps: Decimal = getattr(costs, field)
@@ -189,8 +248,7 @@ def terms_of(costs: Costs, rules: TradingRules, protection: Protection, sizing: 
 
     if protection.stop_loss is not None:
         row["stop_m"], row["stop_d"] = _fraction(protection.stop_loss, "stop_loss", 1)
-    if protection.take_profit is not None:
-        row["target_m"], row["target_d"] = _fraction(protection.take_profit, "take_profit", 1000)
+    _set_targets(row, protection)
     if protection.trailing_stop is not None:
         row["trail_m"], row["trail_d"] = _fraction(protection.trailing_stop, "trailing_stop", 1)
 
@@ -198,7 +256,76 @@ def terms_of(costs: Costs, rules: TradingRules, protection: Protection, sizing: 
         expected = "give a fraction above 0 and at most 1"
         raise InvalidInput(Problem(where="sizing", field="value", value=str(sizing.value), expected=expected))
     row["size_m"], row["size_d"] = mantissa_of(sizing.value.normalize(), "sizing", "value")
-    return terms
+    if sizing.add_ons is not None:
+        _set_add_ons(row, sizing.add_ons)
+
+
+def _set_targets(row: np.void, protection: Protection) -> None:
+    targets = protection.targets
+    if protection.take_profit is not None:
+        if targets:
+            expected = "give either one take_profit or a list of targets"
+            value = repr(protection.take_profit)
+            raise InvalidInput(
+                Problem(where="protection", field="take_profit", value=value, expected=expected)
+            )
+        targets = (Target(at=protection.take_profit, fraction=1.0),)
+    if len(targets) > MOST_TARGETS:
+        expected = f"give at most {MOST_TARGETS} targets"
+        raise InvalidInput(
+            Problem(where="protection", field="take_profit", value=str(len(targets)), expected=expected)
+        )
+    together, shares = Decimal(0), []
+    for number, target in enumerate(targets):
+        field = f"take_profit[{number}]"
+        row["target_m"][number], row["target_d"][number] = _fraction(target.at, f"{field}.at", 1000)
+        if number and target.at <= targets[number - 1].at:
+            expected = "give targets in the order in which the price reaches them"
+            raise InvalidInput(
+                Problem(where="protection", field=f"{field}.at", value=repr(target.at), expected=expected)
+            )
+        share = Decimal(repr(target.fraction))
+        together += share
+        if not (share > 0 and together <= 1 and together.as_tuple().exponent >= -9):  # type: ignore[operator]
+            expected = "give fractions above 0 with at most 9 decimals that are 1 together at most"
+            raise InvalidInput(
+                Problem(
+                    where="protection",
+                    field=f"{field}.fraction",
+                    value=repr(target.fraction),
+                    expected=expected,
+                )
+            )
+        shares.append(together)
+    row["targets"] = len(targets)
+    row["share_d"] = 9
+    for number, share in enumerate(shares):
+        row["share_m"][number] = int(share.scaleb(9))
+
+
+def _set_add_ons(row: np.void, add_ons: AddOns) -> None:
+    for field, value, fits, expected in (
+        ("most", add_ons.most, 1 <= add_ons.most <= MOST_ADD_ONS, f"give 1 to {MOST_ADD_ONS} add-ons"),
+        ("size", add_ons.size, 0 < add_ons.size <= 10, "give a share of the entry above 0, at most 10"),
+        (
+            "every",
+            add_ons.every,
+            add_ons.every is None or 0 < abs(add_ons.every) < 1,
+            "give a distance between -1 and 1 that is not 0: 0.01 is 1 %",
+        ),
+    ):
+        if not fits:
+            raise InvalidInput(Problem(where="add_ons", field=field, value=repr(value), expected=expected))
+    row["most_adds"] = add_ons.most
+    row["add_m"], row["add_d"] = mantissa_of(
+        Decimal(repr(float(add_ons.size))).normalize(), "add_ons", "size"
+    )
+    if add_ons.every is not None:
+        every = Decimal(repr(add_ons.every))
+        row["every_sign"] = 1 if every > 0 else -1
+        row["every_m"], row["every_d"] = mantissa_of(abs(every), "add_ons", "every")
+    row["add_on_signal"] = add_ons.by_rule
+    row["average"] = add_ons.levels is LevelBase.AVERAGE
 
 
 def flat_state(cash: Decimal) -> Records:
@@ -251,16 +378,43 @@ def raise_error(state: Records) -> None:
 
 def columns_of(ohlcv: Ohlcv, signals: Signals) -> Columns:
     """Candles and signals as the kernel reads them."""
+    says = said(signals)
     return Columns(
         _plain(ohlcv.opened_at_us, np.int64),
         _plain(ohlcv.open, np.float64),
         _plain(ohlcv.high, np.float64),
         _plain(ohlcv.low, np.float64),
         _plain(ohlcv.close, np.float64),
-        _plain(signals.long_entry, np.bool_),
-        _plain(signals.long_exit, np.bool_),
-        _plain(signals.short_entry, np.bool_),
-        _plain(signals.short_exit, np.bool_),
+        says,
+        np.flatnonzero(says),
+    )
+
+
+def said(signals: Signals) -> NDArray[np.uint8]:
+    """What is said on each candle as one byte of `SAYS_...` bits, shape (n,)."""
+    says = np.zeros(len(signals.long_entry), dtype=np.uint8)
+    for bit, column in (
+        (SAYS_LONG_ENTRY, signals.long_entry),
+        (SAYS_LONG_EXIT, signals.long_exit),
+        (SAYS_SHORT_ENTRY, signals.short_entry),
+        (SAYS_SHORT_EXIT, signals.short_exit),
+        (SAYS_LONG_ADD, signals.long_add),
+        (SAYS_SHORT_ADD, signals.short_add),
+    ):
+        if column is not None:
+            says |= column.view(np.uint8) * np.uint8(bit)
+    return says
+
+
+def said_of(decision: Decision) -> int:
+    """What a decision says as `SAYS_...` bits."""
+    return (
+        SAYS_LONG_ENTRY * decision.long_entry
+        | SAYS_LONG_EXIT * decision.long_exit
+        | SAYS_SHORT_ENTRY * decision.short_entry
+        | SAYS_SHORT_EXIT * decision.short_exit
+        | SAYS_LONG_ADD * decision.long_add
+        | SAYS_SHORT_ADD * decision.short_add
     )
 
 

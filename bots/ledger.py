@@ -18,6 +18,8 @@ from data.models import Side
 # A sum or product that would need more digits than this raises instead of being rounded.
 EXACT = Context(prec=160, traps=[Inexact, InvalidOperation, DivisionByZero, Overflow])
 _RATES = Context(prec=20)
+_WIDE = Context(prec=160)
+_SMALLEST = Decimal("1e-40")
 _ZERO = Decimal(0)
 _BPS = Decimal("0.0001")
 
@@ -65,6 +67,7 @@ class LedgerState(msgspec.Struct, frozen=True, kw_only=True):
     entry_price: Decimal = _ZERO
     entry_fee: Decimal = _ZERO
     entry_at_us: int = 0
+    cost: Decimal | None = None  # of the position, signed as it is; None: quantity at the entry price
     fees: Decimal = _ZERO  # paid so far
     realised: Decimal = _ZERO  # profit of closed trades before fees
     slippage: Decimal = _ZERO  # lost to slippage and rounding so far
@@ -72,13 +75,19 @@ class LedgerState(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Ledger:
-    """One account with at most one position at a time, entered and left whole."""
+    """One account with at most one position at a time, which may be added to and left in parts.
+
+    A position is counted at its average cost. What a part that is left has cost is its share of that, and of
+    the fees paid on the way in; a share without an end is rounded to 1e-40, and the rest stays with the rest,
+    so that nothing is lost between parts.
+    """
 
     def __init__(self, state: LedgerState) -> None:
         self._capital = state.capital
         self._cash = state.cash
         self._quantity = state.quantity
         self._entry_price = state.entry_price
+        self._cost = EXACT.multiply(state.quantity, state.entry_price) if state.cost is None else state.cost
         self._entry_fee = state.entry_fee
         self._entry_at_us = state.entry_at_us
         self._fees = state.fees
@@ -101,6 +110,7 @@ class Ledger:
             entry_price=self._entry_price,
             entry_fee=self._entry_fee,
             entry_at_us=self._entry_at_us,
+            cost=self._cost,
             fees=self._fees,
             realised=self._realised,
             slippage=self._slippage,
@@ -118,7 +128,7 @@ class Ledger:
 
     @property
     def entry_price(self) -> Decimal:
-        """Of the open position; 0 when flat."""
+        """The average of what the open position was bought for; 0 when flat."""
         return self._entry_price
 
     def equity(self, price: Decimal) -> Decimal:
@@ -127,7 +137,7 @@ class Ledger:
 
     def unrealised(self, price: Decimal) -> Decimal:
         """What the open position would bring at `price` over its cost, before fees."""
-        return EXACT.multiply(self._quantity, EXACT.subtract(price, self._entry_price))
+        return EXACT.subtract(EXACT.multiply(self._quantity, price), self._cost)
 
     def book(self, fill: Fill) -> Booking:
         """Enter a fill into the books. Raises RejectedError for one that does not fit the position."""
@@ -136,34 +146,38 @@ class Ledger:
         signed = fill.quantity if buys else fill.quantity.copy_negate()
         cost = notional if buys else notional.copy_negate()
         cash = EXACT.minus(EXACT.add(cost, fill.fee))
-        if self._quantity == 0:
-            opens = Side.BUY if fill.position_side is PositionSide.LONG else Side.SELL
-            if fill.reason is not OrderReason.ENTRY or fill.side is not opens:
-                raise RejectedError(f"a {fill.reason} fill that {fill.side}s without a position")
-            postings: tuple[Posting, ...] = (
-                Posting(Account.CASH, cash),
-                Posting(Account.POSITION, cost),
-                Posting(Account.FEES, fill.fee),
-            )
-            closed = None
-            self._quantity = signed
-            self._entry_price, self._entry_fee = fill.price, fill.fee
-            self._entry_at_us = fill.filled_at_us
+        closed = None
+        if fill.reason is OrderReason.ENTRY or fill.reason is OrderReason.ADD_ON:
+            self._check_opening(fill)
+            released = gain = _ZERO
+            if self._quantity == 0:
+                self._entry_price, self._entry_at_us = fill.price, fill.filled_at_us
+            self._quantity = EXACT.add(self._quantity, signed)
+            self._cost = EXACT.add(self._cost, cost)
+            self._entry_fee = EXACT.add(self._entry_fee, fill.fee)
+            if fill.reason is OrderReason.ADD_ON:
+                self._entry_price = _RATES.divide(self._cost, self._quantity)
+            moved = cost
         else:
-            if signed != self._quantity.copy_negate():
-                raise RejectedError(f"a fill of {signed} against a position of {self._quantity}")
-            entry_cost = EXACT.multiply(self._quantity, self._entry_price)
-            gain = EXACT.minus(EXACT.add(cost, entry_cost))
-            postings = (
-                Posting(Account.CASH, cash),
-                Posting(Account.POSITION, EXACT.minus(entry_cost)),
-                Posting(Account.FEES, fill.fee),
-                Posting(Account.REALISED, EXACT.minus(gain)),
-            )
-            closed = self._closed(fill, gain, entry_cost.copy_abs())
+            self._check_closing(fill, signed)
+            released, entry_fee = self._released(fill.quantity)
+            gain = EXACT.minus(EXACT.add(cost, released))
+            closed = self._closed(fill, gain, released.copy_abs(), entry_fee)
             self._realised = EXACT.add(self._realised, gain)
-            self._quantity = self._entry_price = self._entry_fee = _ZERO
-            self._entry_at_us = 0
+            self._quantity = EXACT.add(self._quantity, signed)
+            self._cost = EXACT.subtract(self._cost, released)
+            self._entry_fee = EXACT.subtract(self._entry_fee, entry_fee)
+            if self._quantity == 0:
+                self._quantity = self._cost = self._entry_price = self._entry_fee = _ZERO
+                self._entry_at_us = 0
+            moved = EXACT.minus(released)
+        postings: tuple[Posting, ...] = (
+            Posting(Account.CASH, cash),
+            Posting(Account.POSITION, moved),
+            Posting(Account.FEES, fill.fee),
+        )
+        if closed is not None:
+            postings = (*postings, Posting(Account.REALISED, EXACT.minus(gain)))
         self._cash = EXACT.add(self._cash, cash)
         self._fees = EXACT.add(self._fees, fill.fee)
         self._slippage = EXACT.add(self._slippage, fill.slippage)
@@ -172,14 +186,38 @@ class Ledger:
 
     def verify(self) -> None:
         """Raise AssertionError unless every quote unit is accounted for: what came in is somewhere."""
-        cost = EXACT.multiply(self._quantity, self._entry_price)
-        held = EXACT.add(EXACT.add(self._cash, cost), self._fees)
+        held = EXACT.add(EXACT.add(self._cash, self._cost), self._fees)
         put_in = EXACT.add(self._capital, self._realised)
         if held != put_in:
             raise AssertionError(f"the books hold {held} but {put_in} came in")
 
-    def _closed(self, fill: Fill, gain: Decimal, entry_notional: Decimal) -> ClosedTrade:
-        fees = EXACT.add(self._entry_fee, fill.fee)
+    def _check_opening(self, fill: Fill) -> None:
+        long = fill.position_side is PositionSide.LONG
+        opens = Side.BUY if long else Side.SELL
+        if self._quantity == 0:
+            fits = fill.reason is OrderReason.ENTRY
+        else:
+            fits = fill.reason is OrderReason.ADD_ON and (self._quantity > 0) == long
+        if not fits or fill.side is not opens:
+            raise RejectedError(
+                f"a {fill.reason} fill that {fill.side}s against a position of {self._quantity}"
+            )
+
+    def _check_closing(self, fill: Fill, signed: Decimal) -> None:
+        if self._quantity == 0:
+            raise RejectedError(f"a {fill.reason} fill that {fill.side}s without a position")
+        if (signed > 0) == (self._quantity > 0) or signed.copy_abs() > self._quantity.copy_abs():
+            raise RejectedError(f"a fill of {signed} against a position of {self._quantity}")
+
+    def _released(self, quantity: Decimal) -> tuple[Decimal, Decimal]:
+        """What a part of the position has cost, signed as the position is, and its share of the entry fees."""
+        whole = self._quantity.copy_abs()
+        if quantity == whole:
+            return self._cost, self._entry_fee
+        return _share(self._cost, quantity, whole), _share(self._entry_fee, quantity, whole)
+
+    def _closed(self, fill: Fill, gain: Decimal, entry_notional: Decimal, entry_fee: Decimal) -> ClosedTrade:
+        fees = EXACT.add(entry_fee, fill.fee)
         pnl = EXACT.subtract(gain, fees)
         return ClosedTrade(
             side=fill.position_side,
@@ -193,6 +231,11 @@ class Ledger:
             return_rate=_RATES.divide(pnl, entry_notional),
             exit_reason=fill.reason,
         )
+
+
+def _share(amount: Decimal, part: Decimal, whole: Decimal) -> Decimal:
+    """amount * part / whole, to 1e-40 where it has no end."""
+    return _WIDE.quantize(_WIDE.divide(EXACT.multiply(amount, part), whole), _SMALLEST)
 
 
 def fee_of(price: Decimal, quantity: Decimal, costs: Costs, *, maker: bool) -> Decimal:

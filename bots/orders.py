@@ -25,6 +25,7 @@ class OrderReason(StrEnum):
     TRAILING_STOP = "trailing_stop"
     END = "end"  # --close-at-end
     FLATTEN = "flatten"  # a person, or on_restart
+    ADD_ON = "add_on"
 
 
 class OrderStatus(StrEnum):
@@ -49,6 +50,13 @@ class TradingRules(msgspec.Struct, frozen=True, kw_only=True):
     lot_size: Decimal | None = None
     min_quantity: Decimal = Decimal(0)
     min_notional: Decimal = Decimal(0)
+
+
+class RulesFrom(msgspec.Struct, frozen=True, kw_only=True):
+    """Rules that an instrument has had since a time, until the next ones."""
+
+    valid_from_us: int
+    rules: TradingRules
 
 
 class Order(msgspec.Struct, frozen=True, kw_only=True, gc=False):
@@ -82,7 +90,10 @@ class Fill(msgspec.Struct, frozen=True, kw_only=True, gc=False):
 
 
 class ClosedTrade(msgspec.Struct, frozen=True, kw_only=True, gc=False):
-    """A round trip, net of fees."""
+    """A round trip, net of fees: of a whole position, or of the part that one exit closed.
+
+    `entry_price` is the average of what was bought, of 20 digits where add-ons make it one without end.
+    """
 
     side: PositionSide
     entry_at_us: int

@@ -13,9 +13,19 @@ import msgspec
 import numpy as np
 
 from bots import fill_records, fills
-from bots.booking import Event, events_of, fill_of, refusal_sentence
-from bots.ledger import Ledger, LedgerState, exact_price
-from bots.orders import ClosedTrade, Costs, Fill, Order, OrderReason, OrderStatus, PositionSide, TradingRules
+from bots.booking import Event, events_of, fill_of, refusal_sentence, rules_at
+from bots.ledger import Ledger, LedgerState, exact, exact_price
+from bots.orders import (
+    ClosedTrade,
+    Costs,
+    Fill,
+    Order,
+    OrderReason,
+    OrderStatus,
+    PositionSide,
+    RulesFrom,
+    TradingRules,
+)
 from data.errors import RejectedError
 from data.models import Candle, Ohlcv, Side
 from strategies.base import Decision, Protection, Sizing
@@ -43,6 +53,19 @@ class AccountStep(msgspec.Struct, frozen=True, kw_only=True):
         return not (self.orders or self.fills or self.trades or self.equity)
 
 
+class Progress(msgspec.Struct, frozen=True, kw_only=True):
+    """How far add-ons and targets of the open position have come."""
+
+    levels_from: Decimal  # the price that levels hang on
+    started_at: Decimal  # the first fill's price
+    last_price: Decimal  # the newest entry's or add-on's
+    entered: Decimal  # quantity of the entry
+    bought: Decimal  # and of the add-ons with it
+    sold: Decimal  # of what targets have taken
+    targets_done: int
+    adds_done: int
+
+
 class AccountState(msgspec.Struct, frozen=True, kw_only=True):
     """All that an account carries from step to step; JSON keeps every digit."""
 
@@ -55,6 +78,7 @@ class AccountState(msgspec.Struct, frozen=True, kw_only=True):
     last_opened_at_us: int | None = None  # the last candle that was closed
     last_closes_at_us: int | None = None
     exposed_candles: int = 0  # candles in which a position was held after the open
+    progress: Progress | None = None  # of the open position; None in states of old: entered, no more
 
 
 class PaperAccount:
@@ -68,12 +92,17 @@ class PaperAccount:
         rules: TradingRules,
         protection: Protection,
         sizing: Sizing,
+        later_rules: Sequence[RulesFrom] = (),
         state: AccountState | None = None,
     ) -> None:
-        """Start with `capital` in quote currency, or go on from `state`. Raises InvalidInput."""
+        """Start with `capital` in quote currency, or go on from `state`. Raises InvalidInput.
+
+        `later_rules` replace `rules` for candles that open at their times or after.
+        """
         self._costs = costs
         self._rules = rules
-        self._terms = fill_records.terms_of(costs, rules, protection, sizing)
+        self._later_rules = tuple(later_rules)
+        self._terms = fill_records.terms_of(costs, rules, protection, sizing, later_rules=later_rules)
         start = state or AccountState(ledger=LedgerState(capital=capital, cash=capital))
         self._ledger = Ledger(start.ledger)
         self._sequence = start.sequence
@@ -97,6 +126,7 @@ class PaperAccount:
             last_opened_at_us=self._last_opened_at_us,
             last_closes_at_us=self._last_closes_at_us,
             exposed_candles=int(kernel["exposed"]),
+            progress=progress_of(self._kernel),
         )
 
     @property
@@ -122,7 +152,8 @@ class PaperAccount:
             raise RejectedError(f"the candle of {self._opened_at_us} us is still open")
         self._check_newer(opened_at_us)
         self._opened_at_us = opened_at_us
-        count = fills.open_candle(self._kernel, self._terms, opened_at_us, price, self._events)
+        terms = fill_records.terms_at(self._terms, opened_at_us)
+        count = fills.open_candle(self._kernel, terms, opened_at_us, price, self._events)
         return self._booked(count)
 
     def close_candle(self, candle: Candle, finer: Ohlcv | None = None) -> AccountStep:
@@ -140,7 +171,7 @@ class PaperAccount:
         self._last_opened_at_us, self._last_closes_at_us = candle.opened_at_us, candle.closes_at_us
         count = fills.close_candle(
             self._kernel,
-            self._terms,
+            fill_records.terms_at(self._terms, candle.opened_at_us),
             candle.opened_at_us,
             candle.closes_at_us,
             candle.open,
@@ -168,12 +199,10 @@ class PaperAccount:
             raise RejectedError(f"the candle of {decision.opened_at_us} us was decided already")
         count = fills.decide(
             self._kernel,
+            fill_records.terms_at(self._terms, decision.opened_at_us),
             closes_at_us,
             decision.close,
-            decision.long_entry,
-            decision.long_exit,
-            decision.short_entry,
-            decision.short_exit,
+            fill_records.said_of(decision),
             self._events,
         )
         step = self._booked(count)
@@ -186,6 +215,9 @@ class PaperAccount:
             self._wait(Side.BUY, PositionSide.LONG, OrderReason.ENTRY, closes_at_us, None)
         elif entry == fill_records.SHORT:
             self._wait(Side.SELL, PositionSide.SHORT, OrderReason.ENTRY, closes_at_us, None)
+        if self._kernel["pending_add"][0] and side is not None:
+            opening = Side.BUY if side is PositionSide.LONG else Side.SELL
+            self._wait(opening, side, OrderReason.ADD_ON, closes_at_us, None)
         return msgspec.structs.replace(step, orders=step.orders + tuple(self._pending))
 
     def flatten(self, at_us: int, price: float, *, reason: OrderReason = OrderReason.FLATTEN) -> AccountStep:
@@ -195,7 +227,8 @@ class PaperAccount:
         )
         self._pending = []
         number = fill_records.REASON_NUMBERS[reason]
-        count = fills.close_position(self._kernel, self._terms, 0, at_us, price, number, self._events)
+        terms = fill_records.terms_at(self._terms, at_us)
+        count = fills.close_position(self._kernel, terms, 0, at_us, price, number, self._events)
         step = self._booked(count)
         return msgspec.structs.replace(
             step, orders=cancelled + step.orders, equity=self._marked(at_us, price)
@@ -249,7 +282,8 @@ class PaperAccount:
     def _order_of(self, event: Event) -> Order:
         """The event's order as it stands now: the one that waited for it, or a new one."""
         refused = event.refusal != fill_records.ACCEPTED
-        refusal = refusal_sentence(event, self._ledger, self._rules) if refused else ""
+        rules = rules_at(self._rules, self._later_rules, event.at_us)
+        refusal = refusal_sentence(event, self._ledger, rules) if refused else ""
         status = OrderStatus.REFUSED if refused else OrderStatus.FILLED
         if self._pending and self._pending[0].reason is event.reason:
             waited = self._pending.pop(0)
@@ -277,12 +311,14 @@ def kernel_state(state: AccountState, terms: fill_records.Records) -> fill_recor
         row["side"] = fill_records.LONG if books.quantity > 0 else fill_records.SHORT
         row["quantity_m"], row["quantity_d"] = quantity_m, quantity_d
         row["quantity"] = quantity_m / 10.0**quantity_d
-        row["entry_m"], row["entry_d"] = fill_records.mantissa_of(books.entry_price, "account", "entry_price")
+        _put_progress(kernel, state.progress, books)
         row["extreme"] = state.extreme
         row["extreme_is_entry"] = state.extreme_is_entry
         fills.arm(kernel, terms)
     for order in state.pending:
-        if order.reason is not OrderReason.ENTRY:
+        if order.reason is OrderReason.ADD_ON:
+            row["pending_add"] = 1
+        elif order.reason is not OrderReason.ENTRY:
             row["pending_exit"] = 1
         elif order.position_side is PositionSide.LONG:
             row["pending_entry"] = fill_records.LONG
@@ -291,3 +327,51 @@ def kernel_state(state: AccountState, terms: fill_records.Records) -> fill_recor
     row["opened"] = state.opened_at_us is not None
     row["exposed"] = state.exposed_candles
     return kernel
+
+
+def progress_of(kernel: fill_records.Records) -> Progress | None:
+    """How far the position in the kernel's record has come; None when flat."""
+    row = kernel[0]
+    if row["side"] == 0:
+        return None
+    decimals = int(row["quantity_d"])
+    return Progress(
+        levels_from=exact(int(row["entry_m"]), int(row["entry_d"])),
+        started_at=exact(int(row["start_m"]), int(row["start_d"])),
+        last_price=exact(int(row["last_m"]), int(row["last_d"])),
+        entered=exact(int(row["first_m"]), decimals),
+        bought=exact(int(row["bought_m"]), decimals),
+        sold=exact(int(row["sold_m"]), decimals),
+        targets_done=int(row["targets_done"]),
+        adds_done=int(row["adds_done"]),
+    )
+
+
+def _put_progress(kernel: fill_records.Records, progress: Progress | None, books: LedgerState) -> None:
+    row = kernel[0]
+    if progress is None:
+        quantity = books.quantity.copy_abs()
+        progress = Progress(
+            levels_from=books.entry_price,
+            started_at=books.entry_price,
+            last_price=books.entry_price,
+            entered=quantity,
+            bought=quantity,
+            sold=Decimal(0),
+            targets_done=0,
+            adds_done=0,
+        )
+    for field, price in (
+        ("entry", progress.levels_from),
+        ("start", progress.started_at),
+        ("last", progress.last_price),
+    ):
+        row[f"{field}_m"], row[f"{field}_d"] = fill_records.mantissa_of(price, "account", field)
+    decimals = int(row["quantity_d"])
+    for field, quantity in (
+        ("first_m", progress.entered),
+        ("bought_m", progress.bought),
+        ("sold_m", progress.sold),
+    ):
+        row[field] = int(quantity.scaleb(decimals))
+    row["targets_done"], row["adds_done"] = progress.targets_done, progress.adds_done

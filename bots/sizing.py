@@ -32,6 +32,16 @@ def refusal_of(quantity: Decimal, price: Decimal, cash: Decimal, rules: TradingR
     return ""
 
 
+def refused_part_of(quantity: Decimal, price: Decimal, rules: TradingRules) -> str:
+    """Why a target's part of a position cannot be sold by itself, as a sentence."""
+    smallest = f"the minimum quantity {_plain(rules.min_quantity)}"
+    if quantity > 0 and quantity >= rules.min_quantity:
+        smallest = f"the minimum notional {_plain(rules.min_notional)}"
+    elif rules.lot_size is not None and rules.min_quantity < rules.lot_size:
+        smallest = f"one lot of {_plain(rules.lot_size)}"
+    return f"the target's part of {_plain(quantity)} at {_plain(price)} is below {smallest}"
+
+
 def _plain(value: Decimal) -> str:
     text = f"{value:.12f}".rstrip("0").rstrip(".") if value % 1 else f"{value:.0f}"
     return text or "0"

@@ -13,13 +13,23 @@ import msgspec
 from data.models import BoolArray, Candle, FloatArray, Ohlcv
 from data.timeframes import Timeframe
 
+MOST_ADD_ONS = 50
+
+
+class Target(msgspec.Struct, frozen=True, kw_only=True):
+    """A take-profit for a part of the position."""
+
+    at: float  # distance from the price that levels hang on, as a fraction of it
+    fraction: float  # of all that entry and add-ons bought
+
 
 class Protection(msgspec.Struct, frozen=True, kw_only=True):
     """Exits armed at the entry fill, as fractions of the entry price; None for no such exit."""
 
     stop_loss: float | None = None
-    take_profit: float | None = None
+    take_profit: float | None = None  # for the whole position, or
     trailing_stop: float | None = None
+    targets: tuple[Target, ...] = ()  # for parts of it, the nearest first
 
 
 class SizingType(StrEnum):
@@ -28,11 +38,29 @@ class SizingType(StrEnum):
     )
 
 
+class LevelBase(StrEnum):
+    """The price that stops and targets hang on once there are add-ons."""
+
+    ENTRY = "entry"  # of the first fill
+    AVERAGE = "average"  # of all that is held
+
+
+class AddOns(msgspec.Struct, frozen=True, kw_only=True):
+    """When and how a position grows after its entry."""
+
+    most: int  # add-ons in one position
+    size: float  # of one, as a share of the entry's quantity
+    every: float | None = None  # only this far beyond the fill before (below 0: against the position)
+    by_rule: bool = False  # only where the side's `add` rule holds
+    levels: LevelBase = LevelBase.AVERAGE
+
+
 class Sizing(msgspec.Struct, frozen=True, kw_only=True):
-    """How much an entry buys or sells short."""
+    """How much an entry buys or sells short, and what is added to it later."""
 
     type: SizingType = SizingType.FRACTION_OF_EQUITY
     value: Decimal = Decimal(1)
+    add_ons: AddOns | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,6 +71,8 @@ class Signals:
     long_exit: BoolArray
     short_entry: BoolArray
     short_exit: BoolArray
+    long_add: BoolArray | None = None  # None: never
+    short_add: BoolArray | None = None
 
 
 class Decision(msgspec.Struct, frozen=True, kw_only=True):
@@ -56,11 +86,20 @@ class Decision(msgspec.Struct, frozen=True, kw_only=True):
     long_exit: bool
     short_entry: bool
     short_exit: bool
+    long_add: bool = False
+    short_add: bool = False
     record: dict[str, Any]  # the condition trees' outcomes with the values they saw; plain JSON values
 
     @property
     def says_nothing(self) -> bool:
-        return not (self.long_entry or self.long_exit or self.short_entry or self.short_exit)
+        return not (
+            self.long_entry
+            or self.long_exit
+            or self.short_entry
+            or self.short_exit
+            or self.long_add
+            or self.short_add
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
