@@ -23,6 +23,7 @@ COMMANDS = {
     "indicators": ("app.commands.indicators", "Compute one indicator over a candle file."),
     "data": ("app.commands.data", "Look into, load, dump, backfill, repair and verify the store."),
     "strategy": ("app.commands.strategy", "Check strategy files, list templates, explain decisions."),
+    "alerts": ("app.commands.alerts", "Tell people what happens; show and test the channels."),
     "backtest": ("app.commands.backtest", "Run a strategy over candles of a file or the store."),
 }
 

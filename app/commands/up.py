@@ -91,11 +91,14 @@ def _children(installation: Installation, urls: RunningServices, *, host: str, p
             "OKX_WS_URL": ws,
             "BINANCE_REST_URL": http,
             "BINANCE_WS_URL": ws,
+            "BINANCE_FUTURES_REST_URL": http,
+            "BINANCE_FUTURES_WS_URL": f"{ws}/fstream",
         }
     children += [
         # A manager: it gives each collector its own time to store what it still holds.
         ChildSpec(name="collect", argv=_program("collect"), env=environment, grace_s=30),
         ChildSpec(name="maintain", argv=_program("data", "maintain"), env=environment),
+        ChildSpec(name="alerts", argv=_program("alerts", "run"), env=environment),
         ChildSpec(name="bots", argv=_program("bots", "run"), env=environment),
         ChildSpec(
             name="web",
