@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections import deque
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from itertools import groupby
 
 import structlog
@@ -236,11 +236,11 @@ class BatchFlusher:
         if self._journal is None or is_busy or now_s - self._synced_s < self._tuning.journal_sync_s:
             return
         self._synced_s = now_s
-        self._syncing = asyncio.create_task(self._sync(self._journal))
+        self._syncing = asyncio.create_task(self._sync(self._journal.begin_sync()))
 
-    async def _sync(self, journal: Journal) -> None:
+    async def _sync(self, write_to_disk: Callable[[], None]) -> None:
         try:
-            await asyncio.to_thread(journal.sync)
+            await asyncio.to_thread(write_to_disk)
         except JournalUnwritable as error:
             self._unsaved.journal_trouble = str(error)
             log.warning("journal_not_synced", error=str(error))

@@ -14,7 +14,9 @@ import fcntl
 import os
 import struct
 import zlib
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
@@ -154,20 +156,15 @@ class Journal:
         return begin
 
     def sync(self) -> None:
-        """Have the disk take what was appended. May take long, and may be called from another thread."""
+        """Have the disk take what was appended; may take long. Raises JournalUnwritable."""
+        self.begin_sync()()
+
+    def begin_sync(self) -> Callable[[], None]:
+        """`sync` in two steps: what is returned may be called in another thread, at any time, once."""
         if self._file is None or not self._unsynced:
-            return
+            return _nothing
         self._unsynced = False
-        try:
-            file = os.dup(self._file)
-        except OSError as error:
-            raise JournalUnwritable(f"the journal cannot be synced: {error.strerror}") from error
-        try:
-            os.fsync(file)
-        except OSError as error:
-            raise JournalUnwritable(f"the journal cannot be synced: {error.strerror}") from error
-        finally:
-            os.close(file)
+        return partial(_sync, os.dup(self._file))
 
     def read(self, begin: Position, max_trades: int) -> JournalPage:
         """Records from `begin` on, about `max_trades` trades or all there are. Raises JournalUnwritable."""
@@ -200,17 +197,23 @@ class Journal:
         return trades
 
     def release(self, end: Position) -> None:
-        """Everything before `end` is safely stored; it is given back to the disk, a segment at a time."""
+        """Everything before `end` is safely stored; the disk gets it back, a segment at a time."""
         if end <= self._released:
             return
+        if end == self._end and self._file is not None:
+            # Nothing waits: the segment that was being written goes too, and a next one begins.
+            os.close(self._file)
+            self._file = None
+            end = self._end = Position(end.segment + 1, 0)
         self._released = end
         assert self._stored_file is not None
         place = _STORED.pack(*end)
         try:
-            os.pwrite(self._stored_file, place + _CHECKSUM.pack(zlib.crc32(place)), 0)
+            # First what makes room: a full disk may refuse the note.
             for segment in [segment for segment in self._sizes if segment < end.segment]:
                 self._path(segment).unlink(missing_ok=True)
                 del self._sizes[segment]
+            os.pwrite(self._stored_file, place + _CHECKSUM.pack(zlib.crc32(place)), 0)
         except OSError as error:
             # Nothing is lost: it would be stored once more, which is harmless.
             log.warning("journal_not_released", folder=str(self._folder), error=str(error))
@@ -300,6 +303,19 @@ class Journal:
 
     def _path(self, segment: int) -> Path:
         return self._folder / f"{segment:012d}{_SUFFIX}"
+
+
+def _nothing() -> None:
+    """All is on the disk."""
+
+
+def _sync(file: int) -> None:
+    try:
+        os.fsync(file)
+    except OSError as error:
+        raise JournalUnwritable(f"the journal cannot be written to the disk: {error.strerror}") from error
+    finally:
+        os.close(file)
 
 
 def _header(found: bytes) -> tuple[int, int, int] | None:
