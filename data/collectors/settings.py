@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import os
 import re
+import tempfile
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import msgspec
 
 from data.errors import InvalidInput, Problem
-from data.exchanges.registry import EXCHANGES
+from data.exchanges.base import Channel, ExchangeAdapter
+from data.exchanges.registry import EXCHANGES, adapter_for, product_of, products
 from data.timeframes import Timeframe
 
 _DEFAULT_HISTORY_CANDLES = 1_000
@@ -20,15 +23,17 @@ _KEYS = ("symbols", "channels", "history_candles", "timeframes")
 _SYMBOL = re.compile(r"[A-Z0-9]+-[A-Z0-9]+(-[A-Z0-9]+)*")
 _SHOWN_CHARACTERS = 60
 _EXAMPLE = '{"okx": {"symbols": ["BTC-USDT"]}}'
+_SYMBOLS_EXAMPLE = '["BTC-USDT", "ETH-USDT"] or {"BTC-USDT": ["trades", "quotes"]}'
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class VenueSettings:
-    """What one venue's collector records."""
+    """What is recorded of one venue. The trades of every symbol are."""
 
     exchange: str
     symbols: tuple[str, ...]
-    channel: str  # the kind of trade stream, one of the adapter's
+    channel: str | None = None  # the kind of trade stream, one of the adapter's; None: the best
+    channels: Mapping[str, tuple[Channel, ...]] = field(default_factory=dict)  # by symbol, beside the trades
     history_candles: int = _DEFAULT_HISTORY_CANDLES  # the venue's own, a time frame; 0: none
     timeframes: tuple[Timeframe, ...] = tuple(Timeframe)
 
@@ -45,6 +50,28 @@ def load_collector_settings(path: Path) -> dict[str, VenueSettings]:
     except msgspec.DecodeError as error:
         raise InvalidInput(_problem(where, "", None, f"it must be JSON: {error}")) from error
     return parse_collector_settings(body, where)
+
+
+def save_collector_settings(path: Path, body: Mapping[str, object]) -> dict[str, VenueSettings]:
+    """Check `body`, what the file is to hold, and put it there in one step; running collectors follow it.
+
+    Returns what it means. Raises InvalidInput with every problem, and OSError; then the old file stands.
+    """
+    venues = parse_collector_settings(dict(body), str(path))
+    text = msgspec.json.format(msgspec.json.encode(body), indent=2) + b"\n"
+    mode = path.stat().st_mode & 0o777 if path.exists() else 0o644
+    handle, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
+    try:
+        with os.fdopen(handle, "wb") as file:
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())
+        Path(name).chmod(mode)
+        Path(name).replace(path)
+    except BaseException:
+        Path(name).unlink(missing_ok=True)
+        raise
+    return venues
 
 
 def parse_collector_settings(body: object, where: str) -> dict[str, VenueSettings]:
@@ -75,34 +102,83 @@ class _Reader:
         for key in venue:
             if key not in _KEYS:
                 self._wrong(f"{exchange}.{key}", None, f"the keys are {', '.join(_KEYS)}")
+        symbols = self._symbols(f"{exchange}.symbols", venue.get("symbols"))
+        channels, channel = self._channels(exchange, venue, symbols)
         return VenueSettings(
             exchange=exchange,
-            symbols=self._symbols(f"{exchange}.symbols", venue.get("symbols")),
-            channel=self._channel(exchange, venue),
+            symbols=symbols,
+            channel=channel,
+            channels=channels,
             history_candles=self._history_candles(exchange, venue),
             timeframes=self._timeframes(exchange, venue),
         )
 
-    def _symbols(self, field: str, symbols: object) -> tuple[str, ...]:
-        if not isinstance(symbols, list) or not symbols:
-            self._wrong(field, symbols, 'a list is needed, like ["BTC-USDT", "ETH-USDT"]')
+    def _symbols(self, place: str, symbols: object) -> tuple[str, ...]:
+        if not isinstance(symbols, list | dict) or not symbols:
+            self._wrong(place, symbols, f"name what to record, like {_SYMBOLS_EXAMPLE}")
             return ()
+        seen: list[str] = []
         for number, symbol in enumerate(symbols):
+            field_name = f"{place}[{number}]" if isinstance(symbols, list) else f"{place}.{symbol}"
             if not isinstance(symbol, str) or not _SYMBOL.fullmatch(symbol):
-                self._wrong(f"{field}[{number}]", symbol, "write BASE-QUOTE, like BTC-USDT, or BTC-USDT-PERP")
-            elif symbol in symbols[:number]:
-                self._wrong(f"{field}[{number}]", symbol, "name each symbol once")
-        return tuple(map(str, symbols))
+                self._wrong(field_name, symbol, "write BASE-QUOTE, like BTC-USDT, or BTC-USDT-PERP")
+            elif symbol in seen:
+                self._wrong(field_name, symbol, "name each symbol once")
+            else:
+                seen.append(symbol)
+        return tuple(seen)
 
-    def _channel(self, exchange: str, venue: Mapping[str, Any]) -> str:
-        known = EXCHANGES[exchange].channels
-        channels = venue.get("channels", [known[0]])
-        if not isinstance(channels, list) or len(channels) != 1 or channels[0] not in known:
-            # Two kinds of one venue's trades would count every trade twice.
-            allowed = " or ".join(f'["{channel}"]' for channel in known)
-            self._wrong(f"{exchange}.channels", channels, f"it must be {allowed}")
-            return known[0]
-        return str(channels[0])
+    def _channels(
+        self, exchange: str, venue: Mapping[str, Any], symbols: tuple[str, ...]
+    ) -> tuple[dict[str, tuple[Channel, ...]], str | None]:
+        """What is heard of each symbol beside its trades, and the kind of trade stream that is named."""
+        offers = {product: adapter_for(exchange, product) for product in products(exchange)}
+        default = self._names(exchange, f"{exchange}.channels", venue.get("channels", ["trades"]), offers)
+        by_symbol = venue.get("symbols")
+        streams: dict[str, None] = {}
+        found: dict[str, tuple[Channel, ...]] = {}
+        for symbol in symbols:
+            offer = offers[product_of(exchange, symbol)]
+            names, is_own = default, isinstance(by_symbol, dict)
+            place = f"{exchange}.channels"
+            if isinstance(by_symbol, dict):
+                place = f"{exchange}.symbols.{symbol}"
+                names = self._names(exchange, place, by_symbol[symbol], offers)
+            own = []
+            for name in names:
+                if name not in tuple(Channel):
+                    if name in offer.channels:
+                        streams[name] = None
+                    elif is_own:
+                        self._wrong(place, name, f"the trade stream of {symbol} is {offer.channels[0]}")
+                elif offer.supports(symbol, Channel(name)):
+                    own.append(Channel(name))
+                elif is_own:
+                    self._wrong(place, name, f"{exchange} has no {name} of {symbol}")
+            found[symbol] = tuple(channel for channel in Channel if channel in own and channel != "trades")
+        if not isinstance(by_symbol, dict):
+            for name in default:
+                if name in tuple(Channel) and not any(
+                    offers[product_of(exchange, symbol)].supports(symbol, Channel(name)) for symbol in symbols
+                ):
+                    self._wrong(f"{exchange}.channels", name, f"none of {exchange}'s symbols here has it")
+        return found, next(iter(streams), None)
+
+    def _names(
+        self, exchange: str, place: str, names: object, offers: Mapping[str, ExchangeAdapter]
+    ) -> list[str]:
+        """The names of a list that are channels, or kinds of trade stream of a product."""
+        known = dict.fromkeys(channel.value for channel in Channel)
+        known |= dict.fromkeys(offer.channels[0] for offer in offers.values())
+        if not isinstance(names, list):
+            self._wrong(place, names, f"a list is needed, of {', '.join(known)}")
+            return []
+        for number, name in enumerate(names):
+            if not isinstance(name, str) or name not in known:
+                self._wrong(f"{place}[{number}]", name, f"the channels of {exchange} are {', '.join(known)}")
+            elif name in names[:number]:
+                self._wrong(f"{place}[{number}]", name, "name each channel once")
+        return [name for name in known if name in names]
 
     def _history_candles(self, exchange: str, venue: Mapping[str, Any]) -> int:
         count = venue.get("history_candles", _DEFAULT_HISTORY_CANDLES)

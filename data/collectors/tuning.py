@@ -35,3 +35,13 @@ class CollectorTuning:
     stalled_s: float = 3.0  # a store that takes so long for one batch is told of
     # The venue's own candle is ready, and the clock that says so is asked anew, so long after its end.
     history_settle_s: float = 10.0
+    resubscribe_s: float = 60.0  # a topic that was refused, or stays silent, is asked for again
+    poll_s: float = 10.0  # how often REST is asked for trades that a stream does not bring
+    handover_s: float = 2.0  # how long a connection and its successor both feed
+    reload_s: float = 0.5  # how often the settings' file is looked at
+    instruments_s: float = 300.0  # how often the venue is asked for its instruments, more or less
+    instruments_retry_s: float = 30.0  # after it could not answer, or for a symbol that it does not list
+    channel_tell_s: float = 0.25  # how often the newest quote, book and mark of a market is told
+    channel_store_s: float = 1.0  # how often it is stored
+    max_waiting_candles: int = 20_000  # the venue's own, while the database cannot answer
+    save_health_s: float = 10.0

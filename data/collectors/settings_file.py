@@ -1,0 +1,88 @@
+"""Following `config/collectors.json` while collectors run."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Protocol
+
+import structlog
+
+from data.collectors.settings import VenueSettings, load_collector_settings
+from data.errors import InvalidInput
+
+log = structlog.get_logger()
+
+_Stamp = tuple[int, int, int]
+
+
+class SettingsSource(Protocol):
+    """Where a collector learns that it is to record something else."""
+
+    @property
+    def problem(self) -> str:
+        """Why what a person wrote last cannot be used; empty when it can."""
+        ...
+
+    def changed(self) -> VenueSettings | None:
+        """What is to be recorded from now on, where that has changed since it was last asked."""
+        ...
+
+
+class SettingsFile:
+    """The file as it was when it last could be used, and what is wrong with it since."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._stamp = self._stamped()
+        self.problem = ""
+
+    def changed(self) -> dict[str, VenueSettings] | None:
+        """The venues by name, if the file was changed since it was last asked and can be used."""
+        stamp = self._stamped()
+        if stamp == self._stamp:
+            return None
+        self._stamp = stamp
+        try:
+            venues = load_collector_settings(self._path)
+        except InvalidInput as error:
+            self.problem = f"The changed settings are not used, the last good ones stay: {error}"
+            log.warning("settings_refused", file=str(self._path), error=str(error))
+            return None
+        self.problem = ""
+        log.info("settings_changed", file=str(self._path))
+        return venues
+
+    def _stamped(self) -> _Stamp | None:
+        try:
+            stat = self._path.stat()
+        except OSError:
+            return None
+        return stat.st_mtime_ns, stat.st_size, stat.st_ino
+
+
+class ShardSettings:
+    """Satisfies `SettingsSource`: one shard's part of the file."""
+
+    def __init__(
+        self,
+        file: SettingsFile,
+        part_of: Callable[[dict[str, VenueSettings]], VenueSettings | None],
+        current: VenueSettings,
+    ) -> None:
+        """`part_of` picks the shard's part, or None where it has none any more: then its process is ended."""
+        self._file, self._part_of, self._current = file, part_of, current
+
+    @property
+    def problem(self) -> str:
+        return self._file.problem
+
+    def changed(self) -> VenueSettings | None:
+        venues = self._file.changed()
+        if venues is None:
+            return None
+        part = self._part_of(venues)
+        if part is None or part == self._current:
+            return None
+        self._current = part
+        return part
