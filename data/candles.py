@@ -179,6 +179,37 @@ class CandleCascade:
         seconds.add(trade)
         return closed
 
+    def add_all(self, trades: Sequence[Trade], late: list[Trade]) -> Sequence[Candle]:
+        """Like `add` for each of `trades` in turn; those of closed intervals go to `late`."""
+        seconds = self._seconds
+        closed: list[Candle] = []
+        opened_at_us, ends_at_us = seconds.opened_at_us, seconds.ends_at_us
+        high, low, close = seconds.high, seconds.low, seconds.close
+        volume, count = seconds.volume, seconds.trades
+        for trade in trades:
+            if opened_at_us <= trade.traded_at_us < ends_at_us:
+                # The second in the making, kept in local names: nothing runs more often than this.
+                close = trade.price
+                if close > high:
+                    high = close
+                elif close < low:
+                    low = close
+                volume += trade.quantity
+                count += 1
+                continue
+            seconds.high, seconds.low, seconds.close = high, low, close
+            seconds.volume, seconds.trades = volume, count
+            try:
+                closed += self.add(trade)
+            except LateTrade:
+                late.append(trade)
+            opened_at_us, ends_at_us = seconds.opened_at_us, seconds.ends_at_us
+            high, low, close = seconds.high, seconds.low, seconds.close
+            volume, count = seconds.volume, seconds.trades
+        seconds.high, seconds.low, seconds.close = high, low, close
+        seconds.volume, seconds.trades = volume, count
+        return closed or _NOTHING
+
     def advance(self, venue_time_us: int) -> Sequence[Candle]:
         """Close the candles whose interval has ended by the venue's clock, less the caller's grace."""
         closed: list[Candle] = []

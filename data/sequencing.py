@@ -85,19 +85,20 @@ class TradeSequencer:
 
     def accept(self, trades: Sequence[Trade]) -> Sequence[Trade]:
         """Return the trades whose turn has come, in id order."""
-        next_id = self._next_id
-        if (
-            len(trades) == 1
-            and trades[0].trade_id == next_id
-            and self._known_id < next_id
-            and self._first_id is not None
-        ):
-            # By far the commonest case: the next trade, alone, and nothing waits.
-            self._known_id = next_id
-            self._next_id = next_id + 1
-            if trades[0].traded_at_us > self._last_at_us:
-                self._last_at_us = trades[0].traded_at_us
-            return trades
+        if self._known_id < self._next_id and self._first_id is not None:
+            # By far the commonest case: the next trades in their order, and nothing waits or is missing.
+            next_id, last_at_us = self._next_id, self._last_at_us
+            for trade in trades:
+                if trade.trade_id != next_id:
+                    break
+                next_id += 1
+                if trade.traded_at_us > last_at_us:
+                    last_at_us = trade.traded_at_us
+            else:
+                self._next_id = next_id
+                self._known_id = next_id - 1
+                self._last_at_us = last_at_us
+                return trades
         for trade in trades:
             self._keep(trade)
         return self._released()

@@ -6,7 +6,6 @@ from collections.abc import Iterable, Sequence
 
 from data.candles import CandleCascade
 from data.collectors.unsaved import UnsavedBatches
-from data.errors import LateTrade
 from data.messages import CandleUpdate
 from data.models import Candle, Market, Trade, TradeRun
 from data.sequencing import MissingRange, TradeSequencer
@@ -97,17 +96,10 @@ class MarketRecorder:
         return bool(closed) and _lasts_a_minute(closed)
 
     def _candles_closed_by(self, trades: Sequence[Trade]) -> Sequence[Candle]:
-        add = self._cascade.add
-        closed: list[Candle] = []
-        for trade in trades:
-            try:
-                candles = add(trade)
-            except LateTrade:
-                # Stored like any other; the candles it belongs in are mended from the store after that.
-                self.late_us.append(trade.traded_at_us)
-            else:
-                if candles:
-                    closed.extend(candles)
+        late: list[Trade] = []
+        closed = self._cascade.add_all(trades, late)
+        # Stored like any other; the candles they belong in are mended from the store after that.
+        self.late_us += [trade.traded_at_us for trade in late]
         return closed
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 from enum import StrEnum
@@ -11,6 +11,7 @@ from enum import StrEnum
 import msgspec
 
 from data.errors import BadDataError
+from data.exchanges.waiting_trades import WaitingTrades
 from data.models import BookSnapshot, Candle, FundingRate, Instrument, MarkPrice, Quote, Trade
 from data.timeframes import Timeframe
 
@@ -292,6 +293,10 @@ class ExchangeAdapter(ABC):
 
         `received_at_us`, our clock, dates quotes and books of a venue that tells no time.
         """
+
+    def in_turn(self, messages: Sequence[bytes]) -> Iterator[WaitingTrades | bytes]:
+        """What messages that wait say, in their order: plain trades together, all else left to `parse`."""
+        return iter(messages)
 
     @abstractmethod
     def instruments_requests(self, symbols: Sequence[str]) -> list[RestRequest]:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any, ClassVar, Literal
+from collections.abc import Iterator, Mapping, Sequence
+from functools import partial
+from typing import Any, ClassVar
 
 import msgspec
 
@@ -22,13 +23,13 @@ from data.exchanges.binance_channels import SPOT_READERS
 from data.exchanges.binance_family import BinanceFamily
 from data.exchanges.binance_symbols import SymbolsReply, spot_instrument
 from data.exchanges.reading import reading
+from data.exchanges.waiting_trades import WaitingTrades, in_turn, take_binance
 from data.models import Instrument, Side, Trade
 
 _MS_US = 1_000
 
 
-class _TradeEvent(msgspec.Struct, gc=False):
-    e: Literal["trade"]
+class _TradeEvent(msgspec.Struct, gc=False, tag_field="e", tag="trade"):
     E: int  # ms
     s: str
     t: int
@@ -39,7 +40,6 @@ class _TradeEvent(msgspec.Struct, gc=False):
 
 
 class _Envelope(msgspec.Struct, gc=False):
-    stream: str
     data: _TradeEvent
 
 
@@ -93,6 +93,9 @@ class BinanceAdapter(BinanceFamily):
         except (msgspec.ValidationError, msgspec.DecodeError):
             return self._parse_other(message, received_at_us)
         return self._trades_message(event, message)
+
+    def in_turn(self, messages: Sequence[bytes]) -> Iterator[WaitingTrades | bytes]:
+        return in_turn(messages, partial(take_binance, self._symbols))
 
     def _trades_message(self, event: _TradeEvent, message: bytes | str) -> TradesMessage:
         try:

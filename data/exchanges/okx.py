@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from decimal import Decimal, InvalidOperation
+from functools import partial
 
 import msgspec
 
@@ -34,6 +35,7 @@ from data.exchanges.okx_instruments import (
     is_usable,
 )
 from data.exchanges.reading import exact_signed, reading
+from data.exchanges.waiting_trades import WaitingTrades, in_turn, take_okx
 from data.models import (
     Candle,
     FundingRate,
@@ -188,6 +190,7 @@ class OkxAdapter(DerivativesAdapter):
     def __init__(self, channel: str | None = None) -> None:
         super().__init__(channel)
         self._markets: dict[str, OkxMarket] = {}  # by the venue's id
+        self._spot_symbols: dict[str, str] = {}  # ours by the venue's, where a size is base currency
 
     def use(self, instruments: Iterable[Instrument]) -> None:
         super().use(instruments)
@@ -196,6 +199,8 @@ class OkxAdapter(DerivativesAdapter):
             self._markets[instrument.venue_symbol] = OkxMarket(
                 instrument.symbol, instrument.contract_size if counts_contracts else None
             )
+            if not counts_contracts:
+                self._spot_symbols[instrument.venue_symbol] = instrument.symbol
 
     def supports(self, symbol: str, channel: Channel) -> bool:
         parts = symbol.split("-")
@@ -227,6 +232,9 @@ class OkxAdapter(DerivativesAdapter):
 
     def keepalive(self) -> str | None:
         return "ping"
+
+    def in_turn(self, messages: Sequence[bytes]) -> Iterator[WaitingTrades | bytes]:
+        return in_turn(messages, partial(take_okx, self._spot_symbols))
 
     def parse(self, message: bytes | str, received_at_us: int = 0) -> VenueMessage:
         try:

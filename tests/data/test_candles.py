@@ -2,7 +2,9 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Sequence
+from itertools import pairwise
 
+import msgspec
 import numpy as np
 import pytest
 from hypothesis import given
@@ -174,6 +176,36 @@ def test_a_cascade_restored_at_any_cut_goes_on_like_one_that_never_stopped(
         [*closed_by(restored, after), *restored.advance(FOREVER_US)],
         [*closed_by(unbroken, after), *unbroken.advance(FOREVER_US)],
     )
+
+
+@UNHURRIED
+@given(
+    trades=trade_series(),
+    steps_back=st.lists(st.integers(-90 * SECOND_US, 0), min_size=40, max_size=40),
+    cuts=st.lists(st.integers(0, 40), max_size=4),
+)
+def test_trades_added_together_make_the_candles_of_trades_added_one_by_one(
+    trades: Sequence[Trade], steps_back: list[int], cuts: list[int]
+) -> None:
+    moved = [
+        msgspec.structs.replace(each, traded_at_us=each.traded_at_us + back)
+        for each, back in zip(trades, steps_back, strict=False)
+    ]
+    together, singly = CandleCascade(MARKET, Timeframe), CandleCascade(MARKET, Timeframe)
+    late: list[Trade] = []
+    late_singly: list[Trade] = []
+    edges = [0, *sorted(cuts), len(moved)]
+    for start, end in pairwise(edges):
+        closed: list[Candle] = []
+        for each in moved[start:end]:
+            try:
+                closed += singly.add(each)
+            except LateTrade:
+                late_singly.append(each)
+        assert list(together.add_all(moved[start:end], late)) == closed
+        assert together.forming() == singly.forming()
+        assert together.take_uncovered() == singly.take_uncovered()
+    assert late == late_singly
 
 
 def test_candles_of_intervals_that_were_joined_half_way_are_not_returned() -> None:

@@ -88,6 +88,22 @@ def test_without_history_every_id_is_either_given_once_or_reported_in_a_gap(
     assert [one for run in runs for one in range(run.first_id, run.last_id + 1)] == [0, *out]
 
 
+@UNHURRIED
+@given(stream=messy_streams())
+def test_how_trades_are_cut_into_calls_changes_nothing(stream: tuple[int, list[list[int]]]) -> None:
+    _, messages = stream
+    together, singly = TradeSequencer(stored_run(0, 0)), TradeSequencer(stored_run(0, 0))
+    for message in messages:
+        out = ids(together.accept(numbered(*message)))
+        assert out == [one for each in message for one in ids(singly.accept(numbered(each)))]
+        assert (together.run, together.missing(), together.waiting, together.duplicates) == (
+            singly.run,
+            singly.missing(),
+            singly.waiting,
+            singly.duplicates,
+        )
+
+
 def test_a_market_never_recorded_begins_with_its_first_trade() -> None:
     sequencer = TradeSequencer()
     assert sequencer.next_id is None

@@ -1,0 +1,177 @@
+"""Many messages that wait at once, read at the price of few calls: the plain trades among them together.
+
+What is read here is what each adapter's `parse` makes of the same message, but for numbers that stand without
+their quotes, or with quotes too many: those are read all the same. Whatever is not plainly one exact trade of
+a known market is left to `parse`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Literal, NamedTuple
+
+import msgspec
+
+from data.models import Side, Trade
+
+_MS_US = 1_000
+_INFINITY = float("inf")
+_BUY, _SELL = Side.BUY, Side.SELL
+
+# Every character of a plain number becomes "0", so that a run of them can be searched for. A backslash counts
+# as one: it may hide a digit.
+_NUMBERS = bytes(ord("0") if chr(code) in "0123456789.\\" else ord("a") for code in range(256))
+# A double holds any decimal of fifteen digits. Shorter runs are safe, times and ids with their 13 among them.
+_LONG_NUMBER = b"0" * 16
+
+
+class WaitingTrades(NamedTuple):
+    """One trade of each of some messages: by symbol, each symbol's in the order they came in."""
+
+    by_symbol: dict[str, list[Trade]]
+    sent_at_us: int  # the newest trade's time, by the venue's clock
+    read: int  # how many messages that were
+
+
+# Takes messages, from where to read, and whether all their numbers are known to be short.
+Take = Callable[[Sequence[bytes], int, bool], WaitingTrades]
+
+
+class _BinanceTrade(msgspec.Struct, gc=False, tag_field="e", tag="trade"):
+    s: str
+    t: int
+    p: float
+    q: float
+    T: int  # ms
+    m: bool
+
+
+class _BinanceEnvelope(msgspec.Struct, gc=False):
+    data: _BinanceTrade
+
+
+class _OkxArgument(msgspec.Struct, gc=False):
+    channel: Literal["trades-all", "trades"]
+    instId: str
+
+
+class _OkxRow(msgspec.Struct, gc=False):
+    instId: str
+    tradeId: int
+    px: float
+    sz: float
+    side: Side
+    ts: int  # ms
+    count: int = 1
+
+
+class _OkxPush(msgspec.Struct, gc=False):
+    arg: _OkxArgument
+    data: tuple[_OkxRow]
+
+
+# Not strict: both venues write prices as strings, OKX its integers too.
+_decode_binance = msgspec.json.Decoder(_BinanceEnvelope, strict=False).decode
+_decode_okx = msgspec.json.Decoder(_OkxPush, strict=False).decode
+
+
+def in_turn(messages: Sequence[bytes], take: Take) -> Iterator[WaitingTrades | bytes]:
+    """The plain trades of `messages` together, and in their place between them messages left to `parse`."""
+    # The numbers are looked at in one go. Only where one is long must its message be found.
+    all_short = not has_long_number(b"".join(messages))
+    start, end = 0, len(messages)
+    while start < end:
+        trades = take(messages, start, all_short)
+        if trades.read:
+            yield trades
+            start += trades.read
+        if start < end:
+            yield messages[start]
+            start += 1
+
+
+def has_long_number(message: bytes) -> bool:
+    """Whether some number may have more digits than a double holds."""
+    return _LONG_NUMBER in message.translate(_NUMBERS)
+
+
+def take_binance(
+    symbols: Mapping[str, str], messages: Sequence[bytes], start: int, all_short: bool
+) -> WaitingTrades:
+    """Trades from `messages[start]` up to the first one that must be parsed. `symbols`: ours by theirs."""
+    by_symbol: dict[str, list[Trade]] = {}
+    trades: list[Trade] = []
+    venue_symbol = symbol = ""
+    at_ms = count = 0
+    try:
+        for message in messages[start:] if start else messages:
+            event = _decode_binance(message).data
+            price, quantity = event.p, event.q
+            if not (0.0 < price < _INFINITY and 0.0 < quantity < _INFINITY):
+                break
+            if not all_short and has_long_number(message):
+                break
+            if event.s != venue_symbol:
+                venue_symbol = event.s
+                symbol = symbols[venue_symbol]
+                trades = by_symbol.setdefault(symbol, [])
+            at_ms = event.T
+            trades.append(
+                Trade(
+                    exchange="binance",
+                    symbol=symbol,
+                    trade_id=event.t,
+                    price=price,
+                    quantity=quantity,
+                    # The buyer was the maker, so the seller's order crossed the spread.
+                    taker_side=_SELL if event.m else _BUY,
+                    traded_at_us=at_ms * _MS_US,
+                )
+            )
+            count += 1
+    except (msgspec.MsgspecError, KeyError):
+        # The next one is no plain trade, or of no known market.
+        pass
+    return WaitingTrades(by_symbol, at_ms * _MS_US, count)
+
+
+def take_okx(
+    symbols: Mapping[str, str], messages: Sequence[bytes], start: int, all_short: bool
+) -> WaitingTrades:
+    """Like `take_binance`. `symbols` lacks contracts, whose number must be multiplied exactly."""
+    by_symbol: dict[str, list[Trade]] = {}
+    trades: list[Trade] = []
+    venue_symbol = symbol = ""
+    at_ms = count = 0
+    try:
+        for message in messages[start:] if start else messages:
+            push = _decode_okx(message)
+            (row,) = push.data
+            price, quantity = row.px, row.sz
+            if not (0.0 < price < _INFINITY and 0.0 < quantity < _INFINITY) or row.count > 1:
+                break
+            if not all_short and has_long_number(message):
+                break
+            if row.instId != venue_symbol:
+                venue_symbol = row.instId
+                symbol = symbols[venue_symbol]
+                trades = by_symbol.setdefault(symbol, [])
+            if push.arg.instId != venue_symbol:
+                break
+            at_ms = row.ts
+            trades.append(
+                Trade(
+                    exchange="okx",
+                    symbol=symbol,
+                    trade_id=row.tradeId,
+                    price=price,
+                    quantity=quantity,
+                    taker_side=row.side,
+                    traded_at_us=at_ms * _MS_US,
+                )
+            )
+            count += 1
+    except (msgspec.MsgspecError, KeyError):
+        # The next one is no plain trade, or of no known market.
+        pass
+    return WaitingTrades(by_symbol, at_ms * _MS_US, count)
