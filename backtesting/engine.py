@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 
@@ -9,16 +10,26 @@ import numpy as np
 
 from backtesting.metrics import Metrics, Run, metrics_of
 from bots import fill_records, fills
-from bots.booking import events_of, fill_of, refusal_sentence
+from bots.booking import events_of, fill_of, refusal_sentence, rules_at
 from bots.ledger import Ledger, LedgerState
-from bots.orders import ClosedTrade, Costs, Fill, Order, OrderReason, OrderStatus, PositionSide, TradingRules
+from bots.orders import (
+    ClosedTrade,
+    Costs,
+    Fill,
+    Order,
+    OrderReason,
+    OrderStatus,
+    PositionSide,
+    RulesFrom,
+    TradingRules,
+)
 from bots.paper_account import AccountState, kernel_state
 from data.errors import InvalidInput, Problem
 from data.models import FloatArray, Ohlcv, Side
 from strategies.base import Signals, Strategy
 
 # Raised whenever the same input may give other fills or figures than before.
-ENGINE_VERSION = "1"
+ENGINE_VERSION = "2"
 
 _FIRST_CAPACITY = 4_096
 
@@ -43,7 +54,9 @@ class BacktestResult:
     rules: TradingRules
     close_at_end: bool
     finer: Ohlcv | None
+    later_rules: tuple[RulesFrom, ...]  # that replaced `rules` from their times on
     equity: FloatArray  # at each candle's close
+    best_case_equity: FloatArray | None  # were each ambiguous exit a target; None where there is none
     fills: tuple[Fill, ...]
     trades: tuple[ClosedTrade, ...]
     refused: tuple[Order, ...]
@@ -82,10 +95,11 @@ def simulate(
     if close_at_end and len(ohlcv):
         chunk = np.empty(1, dtype=fill_records.EVENT)
         last = len(ohlcv) - 1
+        final = fill_records.terms_at(terms, int(ohlcv.opened_at_us[last]))
         closes_at_us = int(ohlcv.opened_at_us[last]) + ohlcv.timeframe.us
         reason = fill_records.REASON_NUMBERS[OrderReason.END]
         close = float(ohlcv.close[last])
-        count = fills.close_position(state, terms, last, closes_at_us, close, reason, chunk)
+        count = fills.close_position(state, final, last, closes_at_us, close, reason, chunk)
         fill_records.raise_error(state)
         chunks.append(chunk[:count])
         equity[last] = state["cash"][0]
@@ -102,20 +116,24 @@ def run_backtest(
     close_at_end: bool = False,
     finer: Ohlcv | None = None,
     initial: AccountState | None = None,
+    later_rules: Sequence[RulesFrom] = (),
 ) -> BacktestResult:
     """Run a strategy over candles of its time frame.
 
     `finer` candles of a smaller time frame decide between stop and target inside one candle. `initial` goes
-    on from an account as a bot left it, with `capital` as what it is measured against. Raises InvalidInput
-    for candles, costs or rules that cannot be used.
+    on from an account as a bot left it, with `capital` as what it is measured against. `later_rules` replace
+    `rules` for candles that open at their times or after. Raises InvalidInput for candles, costs or rules
+    that cannot be used.
     """
-    _check(strategy, ohlcv, capital, rules, finer)
-    terms = fill_records.terms_of(costs, rules, strategy.protection, strategy.sizing)
+    check_inputs(strategy, ohlcv, capital, rules, finer)
+    terms = fill_records.terms_of(costs, rules, strategy.protection, strategy.sizing, later_rules=later_rules)
     start = initial or AccountState(ledger=LedgerState(capital=capital, cash=capital))
+    signals = strategy.signals(ohlcv)
+    begun = kernel_state(start, terms)
     run = simulate(
-        strategy.signals(ohlcv),
+        signals,
         ohlcv,
-        state=kernel_state(start, terms),
+        state=begun,
         terms=terms,
         close_at_end=close_at_end,
         finer=finer,
@@ -142,13 +160,19 @@ def run_backtest(
                     status=OrderStatus.REFUSED,
                     decided_at_us=event.at_us,
                     quantity=event.quantity,
-                    refusal=refusal_sentence(event, ledger, rules),
+                    refusal=refusal_sentence(event, ledger, rules_at(rules, later_rules, event.at_us)),
                 )
             )
     ledger.verify()
     if ledger.cash != fill_records.cash_of(run.state):
         raise AssertionError(f"the kernel counts {fill_records.cash_of(run.state)}, the books {ledger.cash}")
     books = ledger.state
+    best_case = None
+    if any(fill.ambiguous for fill in filled):
+        terms["target_first"] = 1
+        best_case = simulate(
+            signals, ohlcv, state=begun, terms=terms, close_at_end=close_at_end, finer=finer
+        ).equity
     return BacktestResult(
         strategy=strategy,
         ohlcv=ohlcv,
@@ -157,7 +181,9 @@ def run_backtest(
         rules=rules,
         close_at_end=close_at_end,
         finer=finer,
+        later_rules=tuple(later_rules),
         equity=run.equity,
+        best_case_equity=best_case,
         fills=tuple(filled),
         trades=tuple(trades),
         refused=tuple(refused),
@@ -202,6 +228,19 @@ def _pending(
                 quantity=books.quantity.copy_abs(),
             )
         )
+    if kernel["pending_add"][0]:
+        sequence += 1
+        long = books.quantity > 0
+        orders.append(
+            Order(
+                sequence=sequence,
+                side=Side.BUY if long else Side.SELL,
+                position_side=PositionSide.LONG if long else PositionSide.SHORT,
+                reason=OrderReason.ADD_ON,
+                status=OrderStatus.PENDING,
+                decided_at_us=closes_at_us,
+            )
+        )
     entry = int(kernel["pending_entry"][0])
     if entry:
         long = entry == fill_records.LONG
@@ -218,7 +257,7 @@ def _pending(
     return tuple(orders)
 
 
-def _check(
+def check_inputs(
     strategy: Strategy, ohlcv: Ohlcv, capital: Decimal, rules: TradingRules, finer: Ohlcv | None
 ) -> None:
     """Raise InvalidInput for what would give a result that means nothing."""

@@ -210,7 +210,7 @@ class Ledger:
             raise RejectedError(f"a fill of {signed} against a position of {self._quantity}")
 
     def _released(self, quantity: Decimal) -> tuple[Decimal, Decimal]:
-        """What a part of the position has cost, signed as the position is, and its share of the entry fees."""
+        """What a part of the position has cost, signed as that is, and its share of the entry fees."""
         whole = self._quantity.copy_abs()
         if quantity == whole:
             return self._cost, self._entry_fee

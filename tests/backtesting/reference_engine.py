@@ -6,7 +6,7 @@ Everything is exact to 60 digits. Used to check the fast engine trade by trade.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from decimal import ROUND_CEILING, ROUND_DOWN, ROUND_FLOOR, Context, Decimal, localcontext
 
 
@@ -27,6 +27,19 @@ class Say:
     long_exit: bool = False
     short_entry: bool = False
     short_exit: bool = False
+    long_add: bool = False
+    short_add: bool = False
+
+
+@dataclass(frozen=True)
+class Adds:
+    """When a position may grow, and by how much."""
+
+    most: int
+    size: Decimal
+    every: Decimal | None = None
+    on_signal: bool = False
+    average: bool = True
 
 
 @dataclass(frozen=True)
@@ -41,6 +54,12 @@ class Terms:
     take_profit: Decimal | None = None
     trailing_stop: Decimal | None = None
     size: Decimal = Decimal(1)
+    targets: tuple[tuple[Decimal, Decimal], ...] = ()  # distance and share, instead of take_profit
+    adds: Adds | None = None
+    later: tuple[
+        tuple[int, Decimal | None, Decimal | None, Decimal], ...
+    ] = ()  # from when: tick, lot, minimum
+    target_first: bool = False  # where nothing tells
 
 
 @dataclass
@@ -67,9 +86,32 @@ class RoundTrip:
 
 
 @dataclass
+class Held:
+    """An open position."""
+
+    side: str
+    at_us: int
+    quantity: Decimal
+    cost: Decimal
+    fees: Decimal
+    base: Decimal  # the price that levels hang on
+    last: Decimal  # the newest entry's or add-on's price
+    first: Decimal
+    bought: Decimal
+    best: Decimal
+    sold: Decimal = Decimal(0)
+    targets_done: int = 0
+    adds_done: int = 0
+
+    @property
+    def away(self) -> int:
+        return 1 if self.side == "long" else -1
+
+
+@dataclass
 class Outcome:
     trades: list[RoundTrip] = field(default_factory=list)
-    open_trade: RoundTrip | None = None
+    open_trade: Held | None = None
     cash: Decimal = Decimal(0)
     equity: list[Decimal] = field(default_factory=list)
     refusals: int = 0
@@ -96,108 +138,232 @@ def _run(
     finer: Sequence[Bar],
     duration_us: int,
 ) -> Outcome:
-    outcome = Outcome(cash=capital)
-    trade: RoundTrip | None = None
-    best = Decimal(0)
-    leave, enter = False, ""
+    desk = _Desk(terms, capital)
+    for bar, say in zip(bars, says, strict=True):
+        desk.use_rules_of(bar.at_us)
+        desk.open(bar)
+        desk.inside(bar, finer, duration_us)
+        desk.close(bar, say)
+    desk.outcome.open_trade = desk.held
+    return desk.outcome
 
-    def price_of(raw: Decimal, *, buying: bool, slips: bool) -> Decimal:
-        if slips:
-            raw = raw * (1 + terms.slip) if buying else raw * (1 - terms.slip)
-        return _stepped(raw, terms.tick, up=buying)
 
-    def close(at_us: int, price: Decimal, reason: str, *, ambiguous: bool = False) -> None:
-        nonlocal trade
-        assert trade is not None
-        trade.exit_at_us, trade.exit_price, trade.reason = at_us, price, reason
-        trade.ambiguous = ambiguous
-        notional = price * trade.quantity
-        trade.exit_fee = notional * (terms.maker_fee if reason == "take_profit" else terms.fee)
-        outcome.cash += (notional if trade.side == "long" else -notional) - trade.exit_fee
-        outcome.trades.append(trade)
-        trade = None
-
-    def levels() -> tuple[Decimal | None, str, Decimal | None]:
-        """The stop nearest the market, its name, and the target's limit price."""
-        assert trade is not None
-        away = 1 if trade.side == "long" else -1
-        stop, name, target = None, "", None
-        if terms.stop_loss is not None:
-            stop, name = trade.entry_price * (1 - away * terms.stop_loss), "stop_loss"
-        if terms.trailing_stop is not None:
-            trail = best * (1 - away * terms.trailing_stop)
-            if stop is None or (trail > stop if away > 0 else trail < stop):
-                stop, name = trail, "trailing_stop"
+class _Desk:
+    def __init__(self, terms: Terms, capital: Decimal) -> None:
+        self.terms = terms
+        self.outcome = Outcome(cash=capital)
+        self.held: Held | None = None
+        self.leave, self.enter, self.add = False, "", False
+        self.targets = terms.targets
         if terms.take_profit is not None:
-            level = trade.entry_price * (1 + away * terms.take_profit)
-            target = _stepped(level, terms.tick, up=away > 0)
+            self.targets = ((terms.take_profit, Decimal(1)),)
+
+    def use_rules_of(self, at_us: int) -> None:
+        for since_us, tick, lot, least in self.terms.later:
+            if since_us <= at_us:
+                self.terms = replace(self.terms, tick=tick, lot=lot, min_notional=least)
+
+    # --- fills
+
+    def price_of(self, raw: Decimal, *, buying: bool, slips: bool) -> Decimal:
+        if slips:
+            raw = raw * (1 + self.terms.slip) if buying else raw * (1 - self.terms.slip)
+        return _stepped(raw, self.terms.tick, up=buying)
+
+    def sell(
+        self, at_us: int, price: Decimal, reason: str, part: Decimal, *, ambiguous: bool = False
+    ) -> None:
+        held = self.held
+        assert held is not None
+        assert 0 < part <= held.quantity
+        share = part / held.quantity
+        whole = part == held.quantity
+        notional = price * part
+        trade = RoundTrip(
+            held.side,
+            held.at_us,
+            held.cost / held.quantity,
+            part,
+            held.fees if whole else held.fees * share,
+            at_us,
+            price,
+            notional * (self.terms.maker_fee if reason == "take_profit" else self.terms.fee),
+            reason,
+            ambiguous,
+        )
+        self.outcome.cash += held.away * notional - trade.exit_fee
+        self.outcome.trades.append(trade)
+        held.cost -= held.cost * share
+        held.fees -= trade.entry_fee
+        held.quantity -= part
+        if whole:
+            self.held, self.add = None, False
+
+    def all_out(self, at_us: int, price: Decimal, reason: str, *, ambiguous: bool = False) -> None:
+        assert self.held is not None
+        self.sell(at_us, price, reason, self.held.quantity, ambiguous=ambiguous)
+
+    def take_target(self, at_us: int, price: Decimal, *, ambiguous: bool) -> None:
+        held = self.held
+        assert held is not None
+        shares = [share for _, share in self.targets[: held.targets_done + 1]]
+        last = held.targets_done == len(self.targets) - 1
+        if last and sum(shares) == 1:
+            part = held.quantity
+        else:
+            part = _stepped(sum(shares) * held.bought - held.sold, self.terms.lot, up=False)
+            part = min(max(part, Decimal(0)), held.quantity)
+        held.targets_done += 1
+        if part < held.quantity and self.is_small(part, price):
+            self.outcome.refusals += 1
+            return
+        if self.is_small(held.quantity - part, price):
+            part = held.quantity
+        held.sold += part
+        self.sell(at_us, price, "take_profit", part, ambiguous=ambiguous)
+
+    def is_small(self, quantity: Decimal, price: Decimal) -> bool:
+        return quantity <= 0 or price * quantity < self.terms.min_notional
+
+    def affordable(self, cash: Decimal, price: Decimal) -> Decimal:
+        if cash <= 0 or price <= 0:
+            return Decimal(0)
+        quantity = cash / (price * (1 + self.terms.fee))
+        if self.terms.lot is None:
+            return Context(prec=15, rounding=ROUND_DOWN).plus(quantity)
+        return _stepped(quantity, self.terms.lot, up=False)
+
+    def buy_in(self, bar: Bar, side: str) -> None:
+        price = self.price_of(bar.open, buying=side == "long", slips=True)
+        quantity = self.affordable(self.outcome.cash * self.terms.size, price)
+        if self.is_small(quantity, price):
+            self.outcome.refusals += 1
+            return
+        fee = price * quantity * self.terms.fee
+        self.outcome.cash += (-1 if side == "long" else 1) * price * quantity - fee
+        self.held = Held(
+            side, bar.at_us, quantity, price * quantity, fee, price, price, quantity, quantity, price
+        )
+
+    def add_on(self, bar: Bar) -> None:
+        held, adds = self.held, self.terms.adds
+        assert held is not None
+        assert adds is not None
+        price = self.price_of(bar.open, buying=held.side == "long", slips=True)
+        free = self.outcome.cash - (0 if held.side == "long" else 2 * price * held.quantity)
+        wanted = _stepped(held.first * adds.size, self.terms.lot, up=False)
+        quantity = min(wanted, self.affordable(free, price))
+        if self.is_small(quantity, price):
+            self.outcome.refusals += 1
+            return
+        fee = price * quantity * self.terms.fee
+        self.outcome.cash += -held.away * price * quantity - fee
+        if adds.average:
+            together = held.base * held.quantity + price * quantity
+            held.base = Context(prec=17, rounding=ROUND_DOWN).divide(together, held.quantity + quantity)
+        held.quantity += quantity
+        held.bought += quantity
+        held.cost += price * quantity
+        held.fees += fee
+        held.last = price
+        held.adds_done += 1
+
+    # --- the parts of a candle
+
+    def levels(self) -> tuple[Decimal | None, str, Decimal | None]:
+        """The stop nearest the market, its name, and the next target's limit price."""
+        held = self.held
+        assert held is not None
+        stop, name, target = None, "", None
+        if self.terms.stop_loss is not None:
+            stop, name = held.base * (1 - held.away * self.terms.stop_loss), "stop_loss"
+        if self.terms.trailing_stop is not None:
+            trail = held.best * (1 - held.away * self.terms.trailing_stop)
+            if stop is None or held.away * (trail - stop) > 0:
+                stop, name = trail, "trailing_stop"
+        if held.targets_done < len(self.targets):
+            level = held.base * (1 + held.away * self.targets[held.targets_done][0])
+            target = _stepped(level, self.terms.tick, up=held.away > 0)
             if target <= 0:
                 target = None
         return stop, name, target
 
-    for bar, say in zip(bars, says, strict=True):
-        # At the open: what was decided on the candle before.
-        if leave:
-            assert trade is not None
-            close(bar.at_us, price_of(bar.open, buying=trade.side == "short", slips=True), "signal")
-        if enter:
-            buying = enter == "long"
-            price = price_of(bar.open, buying=buying, slips=True)
-            quantity = Decimal(0)
-            if outcome.cash > 0 and price > 0:
-                quantity = outcome.cash * terms.size / (price * (1 + terms.fee))
-                if terms.lot is None:
-                    quantity = Context(prec=15, rounding=ROUND_DOWN).plus(quantity)
-                else:
-                    quantity = _stepped(quantity, terms.lot, up=False)
-            notional = price * quantity
-            if quantity <= 0 or notional < terms.min_notional:
-                outcome.refusals += 1
+    def open(self, bar: Bar) -> None:
+        if self.leave:
+            assert self.held is not None
+            self.all_out(
+                bar.at_us, self.price_of(bar.open, buying=self.held.side == "short", slips=True), "signal"
+            )
+        if self.enter:
+            self.buy_in(bar, self.enter)
+        if self.add:
+            self.add_on(bar)
+        self.leave, self.enter, self.add = False, "", False
+        while self.held is not None:
+            held = self.held
+            stop, name, target = self.levels()
+            if stop is not None and held.away * (bar.open - stop) <= 0:
+                self.all_out(bar.at_us, self.price_of(bar.open, buying=held.away < 0, slips=True), name)
+            elif target is not None and held.away * (bar.open - target) >= 0:
+                price = self.price_of(bar.open, buying=held.away < 0, slips=False)
+                self.take_target(bar.at_us, price, ambiguous=False)
             else:
-                trade = RoundTrip(enter, bar.at_us, price, quantity, notional * terms.fee)
-                outcome.cash += (-notional if buying else notional) - trade.entry_fee
-                best = price
-        leave, enter = False, ""
+                return
 
-        if trade is not None:
-            stop, name, target = levels()
-            long = trade.side == "long"
-            past_stop = stop is not None and (bar.open <= stop if long else bar.open >= stop)
-            past_target = target is not None and (bar.open >= target if long else bar.open <= target)
-            if past_stop:
-                close(bar.at_us, price_of(bar.open, buying=not long, slips=True), name)
-            elif past_target:
-                close(bar.at_us, price_of(bar.open, buying=not long, slips=False), "take_profit")
+    def inside(self, bar: Bar, finer: Sequence[Bar], duration_us: int) -> None:
+        parts = [part for part in finer if bar.at_us <= part.at_us < bar.at_us + duration_us]
+        when_us, placed = bar.at_us, False
+        while self.held is not None:
+            held = self.held
+            stop, name, target = self.levels()
+            stopped, reached = _touches(bar, held.side == "long", stop, target)
+            if not (stopped or reached):
+                break
+            ambiguous = False
+            if (stopped and reached) or placed:
+                found = _first_hit(parts, held.side == "long", stop, target if reached else None)
+                if found is not None:
+                    stopped, when_us = found[0] == "stop", found[1]
+                    parts = [part for part in parts if part.at_us > when_us]
+                    placed = True
+                elif stopped and reached:
+                    ambiguous = True
+                    stopped = not self.terms.target_first
+            if stopped:
+                assert stop is not None
+                price = self.price_of(stop, buying=held.away < 0, slips=True)
+                self.all_out(when_us, price, name, ambiguous=ambiguous)
             else:
-                hit = _first_hit(bar, long, stop, target, finer, duration_us)
-                if hit is not None and hit[0] == "stop":
-                    assert stop is not None
-                    close(hit[1], price_of(stop, buying=not long, slips=True), name, ambiguous=hit[2])
-                elif hit is not None:
-                    assert target is not None
-                    close(hit[1], target, "take_profit")
-        if trade is not None:
-            best = max(best, bar.high) if trade.side == "long" else min(best, bar.low)
+                assert target is not None
+                self.take_target(when_us, target, ambiguous=ambiguous)
+        if self.held is not None:
+            long = self.held.side == "long"
+            self.held.best = max(self.held.best, bar.high) if long else min(self.held.best, bar.low)
 
-        worth = Decimal(0)
-        if trade is not None:
-            worth = bar.close * trade.quantity * (1 if trade.side == "long" else -1)
-        outcome.equity.append(outcome.cash + worth)
-
-        # At the close: what is to be done at the next open.
-        if trade is None:
+    def close(self, bar: Bar, say: Say) -> None:
+        held = self.held
+        worth = Decimal(0) if held is None else held.away * bar.close * held.quantity
+        self.outcome.equity.append(self.outcome.cash + worth)
+        if held is None:
             if say.long_entry and say.short_entry:
-                outcome.refusals += 1
+                self.outcome.refusals += 1
             elif say.long_entry:
-                enter = "long"
+                self.enter = "long"
             elif say.short_entry:
-                enter = "short"
-        elif trade.side == "long" and say.long_exit:
-            leave, enter = True, "short" if say.short_entry else ""
-        elif trade.side == "short" and say.short_exit:
-            leave, enter = True, "long" if say.long_entry else ""
-    outcome.open_trade = trade
-    return outcome
+                self.enter = "short"
+        elif held.side == "long" and say.long_exit:
+            self.leave, self.enter = True, "short" if say.short_entry else ""
+        elif held.side == "short" and say.short_exit:
+            self.leave, self.enter = True, "long" if say.long_entry else ""
+        elif self.terms.adds is not None and held.adds_done < self.terms.adds.most:
+            asks = say.long_add if held.side == "long" else say.short_add
+            every = self.terms.adds.every
+            if every is None:
+                self.add = asks
+            else:
+                level = held.last * (1 + held.away * every)
+                beyond = held.away * (1 if every > 0 else -1) * (bar.close - level) >= 0
+                self.add = beyond and (asks or not self.terms.adds.on_signal)
 
 
 def _stepped(value: Decimal, step: Decimal | None, *, up: bool) -> Decimal:
@@ -207,32 +373,18 @@ def _stepped(value: Decimal, step: Decimal | None, *, up: bool) -> Decimal:
 
 
 def _first_hit(
-    bar: Bar,
-    long: bool,
-    stop: Decimal | None,
-    target: Decimal | None,
-    finer: Sequence[Bar],
-    duration_us: int,
-) -> tuple[str, int, bool] | None:
-    """("stop" or "target", when, whether it was a guess), or None where neither was touched."""
-    stopped, reached = _touches(bar, long, stop, target)
-    if stopped and reached:
-        for part in finer:
-            if not bar.at_us <= part.at_us < bar.at_us + duration_us:
-                continue
-            part_stopped, part_reached = _touches(part, long, stop, target)
-            if part_stopped and part_reached:
-                only_open = Bar(part.at_us, part.open, part.open, part.open, part.open)
-                part_stopped, part_reached = _touches(only_open, long, stop, target)
-                if not (part_stopped or part_reached):
-                    break
-            if part_stopped or part_reached:
-                return "stop" if part_stopped else "target", part.at_us, False
-        return "stop", bar.at_us, True
-    if stopped:
-        return "stop", bar.at_us, False
-    if reached:
-        return "target", bar.at_us, False
+    parts: Sequence[Bar], long: bool, stop: Decimal | None, target: Decimal | None
+) -> tuple[str, int] | None:
+    """ "stop" or "target", whichever the finer candles show first, and when; None where they do not tell."""
+    for part in parts:
+        stopped, reached = _touches(part, long, stop, target)
+        if stopped and reached:
+            only_open = Bar(part.at_us, part.open, part.open, part.open, part.open)
+            stopped, reached = _touches(only_open, long, stop, target)
+            if not (stopped or reached):
+                return None
+        if stopped or reached:
+            return "stop" if stopped else "target", part.at_us
     return None
 
 

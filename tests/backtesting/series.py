@@ -4,18 +4,18 @@ from __future__ import annotations
 
 import csv
 import gzip
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from decimal import Decimal
 from pathlib import Path
 
 import numpy as np
 
-from bots.orders import Costs, TradingRules
+from bots.orders import Costs, RulesFrom, TradingRules
 from data.models import Candle, Ohlcv
 from data.timeframes import Timeframe
-from strategies.base import Overlay, Protection, Signals, Sizing, StrategyStream
-from tests.backtesting.reference_engine import Bar, Say, Terms
+from strategies.base import AddOns, Overlay, Protection, Signals, Sizing, StrategyStream
+from tests.backtesting.reference_engine import Adds, Bar, Say, Terms
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -91,10 +91,19 @@ def bars_of(ohlcv: Ohlcv) -> list[Bar]:
 
 def says_of(signals: Signals) -> list[Say]:
     columns = (signals.long_entry, signals.long_exit, signals.short_entry, signals.short_exit)
+    never = np.zeros(len(signals.long_entry), dtype=np.bool_)
+    for adds in (signals.long_add, signals.short_add):
+        columns = (*columns, never if adds is None else adds)
     return [Say(*row) for row in zip(*(column.tolist() for column in columns), strict=True)]
 
 
-def reference_terms(costs: Costs, rules: TradingRules, protection: Protection, sizing: Sizing) -> Terms:
+def reference_terms(
+    costs: Costs,
+    rules: TradingRules,
+    protection: Protection,
+    sizing: Sizing,
+    later_rules: Sequence[RulesFrom] = (),
+) -> Terms:
     def exact(value: float | None) -> Decimal | None:
         return None if value is None else Decimal(repr(value))
 
@@ -109,6 +118,22 @@ def reference_terms(costs: Costs, rules: TradingRules, protection: Protection, s
         take_profit=exact(protection.take_profit),
         trailing_stop=exact(protection.trailing_stop),
         size=sizing.value,
+        targets=tuple((Decimal(repr(one.at)), Decimal(repr(one.fraction))) for one in protection.targets),
+        adds=None if sizing.add_ons is None else _adds(sizing.add_ons),
+        later=tuple(
+            (later.valid_from_us, later.rules.tick_size, later.rules.lot_size, later.rules.min_notional)
+            for later in later_rules
+        ),
+    )
+
+
+def _adds(add_ons: AddOns) -> Adds:
+    return Adds(
+        most=add_ons.most,
+        size=Decimal(repr(add_ons.size)),
+        every=None if add_ons.every is None else Decimal(repr(add_ons.every)),
+        on_signal=add_ons.by_rule,
+        average=add_ons.levels == "average",
     )
 
 

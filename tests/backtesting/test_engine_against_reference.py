@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from decimal import Context, Decimal, localcontext
 from pathlib import Path
 
@@ -11,7 +12,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from backtesting.engine import BacktestResult, run_backtest
-from bots.orders import Costs, TradingRules
+from bots.orders import Costs, RulesFrom, TradingRules
 from data.models import Ohlcv
 from data.timeframes import Timeframe
 from strategies.base import Protection, Signals, Sizing
@@ -40,13 +41,22 @@ def both(
     protection: Protection,
     sizing: Sizing = Sizing(),  # noqa: B008  # frozen
     finer: Ohlcv | None = None,
+    later_rules: Sequence[RulesFrom] = (),
 ) -> tuple[BacktestResult, Outcome]:
     strategy = GivenSignals(given=signals, timeframe=ohlcv.timeframe, protection=protection, sizing=sizing)
-    fast = run_backtest(strategy, ohlcv, capital=CAPITAL, costs=costs, rules=rules, finer=finer)
+    fast = run_backtest(
+        strategy,
+        ohlcv,
+        capital=CAPITAL,
+        costs=costs,
+        rules=rules,
+        finer=finer,
+        later_rules=later_rules,
+    )
     slow = run_reference(
         bars_of(ohlcv),
         says_of(signals),
-        reference_terms(costs, rules, protection, sizing),
+        reference_terms(costs, rules, protection, sizing, later_rules),
         CAPITAL,
         finer=() if finer is None else bars_of(finer),
         duration_us=ohlcv.timeframe.us,
