@@ -28,6 +28,7 @@ from data.models import (
 )
 from data.timeframes import Timeframe, to_datetime, to_us
 from database.arrow_reader import ArrowReader, floats, ints
+from database.trade_digests import MinuteDigests
 
 _FIRST_US = to_us(datetime(1, 1, 2, tzinfo=UTC))
 _LAST_US = to_us(datetime(9999, 12, 31, tzinfo=UTC))
@@ -86,15 +87,16 @@ class MarketReads:
         )
         return [Market(row["exchange"], row["symbol"]) for row in table.to_pylist()]
 
-    def ohlcv(
+    def candles(
         self,
         market: Market,
         timeframe: Timeframe,
         *,
-        start_us: int | None,
-        end_us: int | None,
-        limit: int | None,
+        start_us: int | None = None,
+        end_us: int | None = None,
+        limit: int | None = None,
     ) -> Ohlcv:
+        """Candles that open in `[start_us, end_us)`, ascending; with `limit` the newest that many of them."""
         where = [self.of(market), f"timeframe_s = {timeframe.seconds:d}"]
         where += within("opened_at", start_us, end_us)
         newest = "" if limit is None else f" DESC LIMIT {max(limit, 0):d}"
@@ -152,6 +154,20 @@ class MarketReads:
             price=floats(table, "price"),
             quantity=floats(table, "quantity"),
             taker_side=table.column("taker_side").to_numpy().astype(np.int8),
+        )
+
+    def digests(self, market: Market, start_us: int, end_us: int) -> MinuteDigests:
+        """What was written of the minutes that open in `[start_us, end_us)`, ascending."""
+        where = [self.of(market), *within("minute_at", start_us, end_us)]
+        table = self._reader.read(
+            "SELECT market_id, minute_at, trades, digest FROM trade_digests "
+            f"WHERE {' AND '.join(where)} ORDER BY minute_at"
+        )
+        return MinuteDigests(
+            market_id=ints(table, "market_id"),
+            minute_us=ints(table, "minute_at"),
+            trades=ints(table, "trades"),
+            digest=ints(table, "digest"),
         )
 
     def id_faults(self, market: Market, first_id: int, last_id: int) -> list[tuple[int, int]]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from bisect import bisect_left, bisect_right
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from data.candles import BuiltCandles, candles_from_trades
 from data.coverage import Span, covered, union_of
+from data.files.trade_columns import TradeColumns
 from data.models import BoolArray, Market, Ohlcv, TradeRun
 from data.timeframes import Timeframe, floor_to
 from database.market_queries import MarketReads
@@ -51,10 +52,12 @@ def rebuilt_candles(
     *,
     start_us: int,
     end_us: int,
+    look: Callable[[Span, TradeColumns], None] | None = None,
 ) -> Iterator[RebuiltSpan]:
     """Candles of stored trades, UTC day by UTC day, weeks last.
 
-    They cover every interval that touches `[start_us, end_us)`. A day's trades are in memory at a time.
+    They cover every interval that touches `[start_us, end_us)`. A day's trades are in memory at a time;
+    `look` is shown them, with the day's bounds.
     """
     wanted = set(timeframes)
     widest = Timeframe.W1 if Timeframe.W1 in wanted else Timeframe.D1
@@ -66,6 +69,8 @@ def rebuilt_candles(
         if not any(run.first_at_us < day_end_us and run.last_at_us >= day_us for run in runs):
             continue
         trades = reader.trades(market, start_us=day_us, end_us=day_end_us)
+        if look is not None:
+            look((day_us, day_end_us), trades)
         built = candles_from_trades(
             trades.price, trades.quantity, trades.traded_at_us, (wanted - {Timeframe.W1}) | {Timeframe.D1}
         )
@@ -180,9 +185,6 @@ def differences(stored: BuiltCandles, rebuilt: BuiltCandles) -> list[CandleDiffe
     for name in _COLUMNS:
         left = _column(stored, name)[rows]
         right = _column(rebuilt, name)[others]
-        unlike = (
-            ~np.isclose(left, right, rtol=_VOLUME_TOLERANCE, atol=0.0) if name == "volume" else left != right
-        )
         found += [
             CandleDifference(
                 timeframe=timeframe,
@@ -191,9 +193,35 @@ def differences(stored: BuiltCandles, rebuilt: BuiltCandles) -> list[CandleDiffe
                 stored=float(left[row]),
                 rebuilt=float(right[row]),
             )
-            for row in np.flatnonzero(unlike)
+            for row in np.flatnonzero(_unlike(name, left, right))
         ]
     return sorted(found, key=lambda difference: (difference.opened_at_us, difference.field))
+
+
+def unlike_prices(ours: Ohlcv, theirs: Ohlcv) -> tuple[int, list[CandleDifference]]:
+    """How many candles stand on both sides, and where they differ: `rebuilt` is then theirs."""
+    common, rows, others = np.intersect1d(
+        ours.opened_at_us, theirs.opened_at_us, assume_unique=True, return_indices=True
+    )
+    found = [
+        CandleDifference(
+            timeframe=ours.timeframe,
+            opened_at_us=int(common[row]),
+            field=name,
+            stored=float(getattr(ours, name)[rows[row]]),
+            rebuilt=float(getattr(theirs, name)[others[row]]),
+        )
+        for name in _COLUMNS[:-1]
+        for row in np.flatnonzero(_unlike(name, getattr(ours, name)[rows], getattr(theirs, name)[others]))
+    ]
+    return len(common), sorted(found, key=lambda difference: (difference.opened_at_us, difference.field))
+
+
+def _unlike(name: str, left: NDArray[Any], right: NDArray[Any]) -> BoolArray:
+    if name == "volume":
+        return ~np.isclose(left, right, rtol=_VOLUME_TOLERANCE, atol=0.0)
+    unlike: BoolArray = left != right
+    return unlike
 
 
 def _windows(spans: Sequence[Span], timeframe: Timeframe, *, after_us: int, until_us: int) -> list[Span]:

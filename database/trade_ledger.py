@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 
 import numpy as np
 
-from data.models import IntArray, TradeGap, TradeRun
+from data.models import BoolArray, IntArray, TradeGap, TradeRun
 
 
 def merge_runs(runs: Iterable[TradeRun]) -> list[TradeRun]:
@@ -40,6 +40,16 @@ def open_gaps(gaps: Iterable[TradeGap], runs: Sequence[TradeRun]) -> list[TradeG
                 TradeGap(first_id=first_id, last_id=last_id, reason=gap.reason, found_at_us=gap.found_at_us)
             )
     return sorted(left, key=lambda gap: gap.first_id)
+
+
+def ids_in_runs(trade_ids: IntArray, runs: Sequence[TradeRun]) -> BoolArray:
+    """Which ids a run has; `runs` are as `merge_runs` gives them. Shape (n,)."""
+    firsts = np.array([run.first_id for run in runs], dtype=np.int64)
+    lasts = np.array([run.last_id for run in runs], dtype=np.int64)
+    at = np.searchsorted(firsts, trade_ids, side="right") - 1
+    inside: BoolArray = at >= 0
+    inside[inside] = trade_ids[inside] <= lasts[at[inside]]
+    return inside
 
 
 def runs_of(trade_ids: IntArray, traded_at_us: IntArray) -> list[TradeRun]:

@@ -28,22 +28,18 @@ from config.settings import Settings, load_settings
 from data.collectors.venue_check import VenueCheck, check_against_venue
 from data.errors import InvalidInput, Problem
 from data.files.candle_files import opened_at_text
-from data.models import Market, TradeRun
+from data.models import Market
 from data.timeframes import Timeframe
 from database.features import Retention
-from database.rebuilding import (
-    CandleDifference,
-    checked_runs,
-    differences,
-    inside_runs,
-    likely_causes,
-    rebuilt_candles,
-)
+from database.proving import MarketProof, prove
+from database.rebuilding import CandleDifference, likely_causes
 from database.repositories.candle_repository import CandleRepository
 from database.repositories.market_repository import MarketRepository
 
 _DAY_US = Timeframe.D1.us
 _ABSENT = "the trades were deleted behind the ledger"
+_ALTERED = "a trade was altered behind the ledger"
+_MOVED = "a trade was altered or moved to another time behind the ledger"
 _TWICE = "the trade was stored again with another time"
 
 
@@ -68,10 +64,11 @@ def verify(
     against_venue: bool,
     as_json: bool,
 ) -> None:
-    """Prove the store: every id of the ledger is there once, every candle is what its trades make it.
+    """Prove the store: ids are there once, trades as they were written, candles as their trades make them.
 
-    Volumes are compared to 1e-9, all else exactly; each difference is told with its likely cause. Which side
-    a taker was on is in no candle: only --against-venue proves it. Exit status 1 where anything differs.
+    Also compared are the venue's own candles where its stream brought them. Volumes are compared to 1e-9, all
+    else exactly; each difference is told with its likely cause. With --from and --to, ids are looked for
+    throughout all the same. Exit status 1 where anything differs.
     """
     refuse_backwards(start_us, end_us)
     settings = load_settings()
@@ -86,7 +83,12 @@ def verify(
                 )
             rows.append(row)
     failed = any(
-        row["id_faults"] or row["differences"] or row.get("venue", {}).get("differences") for row in rows
+        row["id_faults"]
+        or row["altered_minutes"]
+        or row["differences"]
+        or row["venue_candle_differences"]
+        or row.get("venue", {}).get("differences")
+        for row in rows
     )
     if as_json:
         click.echo(json.dumps({"ok": not failed, "markets": rows}, indent=2))
@@ -153,34 +155,9 @@ def _verified(
     start_us: int | None,
     end_us: int | None,
 ) -> dict[str, Any]:
-    runs, faults = checked_runs(reader, market, expires_us=_expires_us())
-    oldest_second_us = reader.oldest_candle_us(market, Timeframe.S1)
-    compared = 0
-    found: list[CandleDifference] = []
-    spans = (
-        rebuilt_candles(
-            reader,
-            market,
-            runs,
-            timeframes,
-            start_us=max(start_us or runs[0].first_at_us, runs[0].first_at_us),
-            end_us=min(end_us or runs[-1].last_at_us + 1, runs[-1].last_at_us + 1),
-        )
-        if runs
-        else ()
-    )
-    for span in spans:
-        timeframe = span.built.ohlcv.timeframe
-        stored = reader.built_candles(market, timeframe, start_us=span.start_us, end_us=span.end_us)
-        compared += len(span.built.ohlcv)
-        found += [
-            difference
-            for difference in differences(inside_runs(stored, runs), span.built)
-            # One-second candles are kept for a shorter time than trades.
-            if timeframe is not Timeframe.S1
-            or (oldest_second_us is not None and difference.opened_at_us >= oldest_second_us)
-        ]
-    causes = likely_causes(found, timeframes, _between(reader, market, runs, faults))
+    proof = prove(reader, market, timeframes, start_us=start_us, end_us=end_us, expires_us=_expires_us())
+    runs = proof.runs
+    causes = likely_causes(proof.differences, timeframes, proof.absent)
     return {
         "market": str(market),
         "exchange": market.exchange,
@@ -194,9 +171,18 @@ def _verified(
                 "kind": "twice" if after == before else "absent",
                 "likely_cause": _TWICE if after == before else _ABSENT,
             }
-            for before, after in faults
+            for before, after in proof.faults
         ],
-        "candles_compared": compared,
+        "altered_minutes": [
+            {
+                "minute": opened_at_text(changed.minute_us),
+                "trades_written": changed.written,
+                "trades_stored": changed.stored,
+                "likely_cause": _ALTERED if changed.stored == changed.written else _MOVED,
+            }
+            for changed in proof.changed
+        ],
+        "candles_compared": proof.candles,
         "differences": [
             {
                 "timeframe": difference.timeframe.value,
@@ -206,7 +192,19 @@ def _verified(
                 "rebuilt": difference.rebuilt,
                 "likely_cause": cause,
             }
-            for difference, cause in zip(found, causes, strict=True)
+            for difference, cause in zip(proof.differences, causes, strict=True)
+        ],
+        "venue_candles_compared": proof.venue_candles,
+        "venue_candle_differences": [
+            {
+                "timeframe": difference.timeframe.value,
+                "opened_at": opened_at_text(difference.opened_at_us),
+                "field": difference.field,
+                "stored": difference.stored,
+                "venue": difference.rebuilt,
+                "likely_cause": _venue_cause(difference, proof),
+            }
+            for difference in proof.venue_differences
         ],
     }
 
@@ -216,16 +214,15 @@ def _expires_us() -> int:
     return 0 if days is None else now_us() - days * _DAY_US
 
 
-def _between(
-    reader: CandleRepository, market: Market, runs: Sequence[TradeRun], faults: Sequence[tuple[int, int]]
-) -> list[tuple[int, int]]:
-    """Times between which absent ids happened."""
-    absent = [fault for fault in faults if fault[1] > fault[0] + 1]
-    times_us = reader.times_of_ids(market, {trade_id for fault in absent for trade_id in fault})
-    return [
-        (times_us.get(before, runs[0].first_at_us), times_us.get(after, runs[-1].last_at_us))
-        for before, after in absent
-    ]
+def _venue_cause(difference: CandleDifference, proof: MarketProof) -> str:
+    """Why our candle is not the one that the venue told, as far as the rest of the proof says."""
+    end_us = difference.opened_at_us + difference.timeframe.us
+    ours = {(found.timeframe, found.opened_at_us) for found in proof.differences}
+    if (difference.timeframe, difference.opened_at_us) in ours:
+        return "our candle is not what its trades make it"
+    if any(difference.opened_at_us <= changed.minute_us < end_us for changed in proof.changed):
+        return "a trade of it was altered"
+    return "the venue told its candle before the last trades of it, or has corrected it since"
 
 
 def _print_verified(row: dict[str, Any]) -> None:
@@ -244,6 +241,22 @@ def _print_verified(row: dict[str, Any]) -> None:
         click.echo(
             f"    {difference['timeframe']} {difference['opened_at']} {difference['field']}: "
             f"stored {difference['stored']}, its trades make {difference['rebuilt']}; "
+            f"{difference['likely_cause']}"
+        )
+    for altered in row["altered_minutes"][:SHOWN]:
+        click.echo(
+            f"    {altered['minute']}: {altered['trades_stored']} trades stored, {altered['trades_written']} "
+            f"written; {altered['likely_cause']}"
+        )
+    if row["venue_candles_compared"]:
+        click.echo(
+            f"    the venue's candles as its stream told them: {row['venue_candles_compared']} compared, "
+            f"{len(row['venue_candle_differences'])} differences"
+        )
+    for difference in row["venue_candle_differences"][:SHOWN]:
+        click.echo(
+            f"    {difference['timeframe']} {difference['opened_at']} {difference['field']}: "
+            f"stored {difference['stored']}, the venue told {difference['venue']}; "
             f"{difference['likely_cause']}"
         )
     venue = row.get("venue")

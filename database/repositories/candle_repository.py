@@ -10,6 +10,7 @@ from data.files.trade_columns import TradeColumns
 from data.models import Instrument, Market, Ohlcv, TradeGap, TradeRun
 from data.timeframes import Timeframe
 from database.market_queries import MarketReads
+from database.trade_digests import MinuteDigests
 
 
 class CandleRepository:
@@ -34,13 +35,19 @@ class CandleRepository:
         limit: int | None = None,
     ) -> Ohlcv:
         """Candles that open in `[start_us, end_us)`, ascending; with `limit` the newest that many of them."""
-        return self._reads.ohlcv(market, timeframe, start_us=start_us, end_us=end_us, limit=limit)
+        return self._reads.candles(market, timeframe, start_us=start_us, end_us=end_us, limit=limit)
 
     def built_candles(
         self, market: Market, timeframe: Timeframe, *, start_us: int | None = None, end_us: int | None = None
     ) -> BuiltCandles:
         """Candles built from trades, without those the venue gave for the time before recording began."""
         return self._reads.built_candles(market, timeframe, start_us, end_us)
+
+    def venue_candles(
+        self, market: Market, timeframe: Timeframe, start_us: int | None = None, end_us: int | None = None
+    ) -> BuiltCandles:
+        """The venue's own candles as its stream told them, kept for comparing; ascending."""
+        return self._reads.venue_candles(market, timeframe, start_us, end_us)
 
     def trades(
         self, market: Market, *, start_us: int | None = None, end_us: int | None = None
@@ -58,6 +65,10 @@ class CandleRepository:
         `(5, 9)`: 6 to 8 are absent; `(5, 5)`: 5 is stored twice.
         """
         return self._reads.id_faults(market, first_id, last_id)
+
+    def digests(self, market: Market, start_us: int, end_us: int) -> MinuteDigests:
+        """What was written of the minutes that open in `[start_us, end_us)`, ascending."""
+        return self._reads.digests(market, start_us, end_us)
 
     def times_of_ids(self, market: Market, trade_ids: Collection[int]) -> dict[int, int]:
         """When these trades happened, by id, as far as they are stored."""

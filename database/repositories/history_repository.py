@@ -19,6 +19,7 @@ from database.market_queries import as_candles
 from database.rebuilding import checked_runs, touched_candles
 from database.repositories.market_repository import MarketRepository
 from database.trade_ledger import merge_runs
+from database.trade_writes import storing_trades
 
 _DAY_US = Timeframe.D1.us
 
@@ -70,11 +71,15 @@ class HistoryRepository(MarketRepository):
         )
         with database_errors(self._url):
             ids = await self._market_ids({market})
-            async with self._engine.begin() as connection:
-                await self._store(connection, batch, ids)
+
+            async def work(connection: AsyncConnection, repeats: bool) -> None:
+                # Without a run to note they are trades that the ledger has and the store has lost.
+                await self._store(connection, batch, ids, repeats=repeats, written_anew=bool(runs))
                 # A loss may lie inside a range made good, so losses are told last.
                 for repair in sorted(repairs, key=lambda repair: repair.repaired_at_us is None):
                     await _save_repair(connection, ids[market], repair)
+
+            await storing_trades(self._engine, work)
 
     async def build_candles(self, market: Market) -> int:
         """Build the candles again that repairs have touched and that have ended since; how many."""

@@ -10,26 +10,22 @@ import numpy as np
 from sqlalchemy import event
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from data.files.trade_columns import BUY, SELL, TradeColumns
-from data.models import Candle, Instrument, InstrumentVersion, Market, Ohlcv, Side, Trade, TradeRun
+from data.files.trade_columns import TradeColumns
+from data.models import Candle, Instrument, InstrumentVersion, Market, Ohlcv, Trade, TradeRun
 from data.stores import MarketBatch
 from data.timeframes import Timeframe, to_us
-from database.binary_arrays import bigints, doubles, integers, smallints, times
+from database.binary_arrays import doubles, integers, times
 from database.engine import async_engine, database_errors
 from database.instrument_writes import keep_versions, save_events
 from database.ledger_writes import check_runs_go_on, save_gaps, save_runs, tidy_ledger
 from database.market_numbers import MarketNumbers
 from database.market_queries import MarketReads, as_candles, candle_table
+from database.trade_ledger import ids_in_runs, merge_runs
+from database.trade_writes import columns_of, insert_trades, picked, storing_trades
 
 # Rows in one transaction of an import: long enough to be fast, short enough to let others in.
 _IMPORT_ROWS = 50_000
 
-_INSERT_TRADES = """
-    INSERT INTO trades (market_id, trade_id, traded_at, price, quantity, taker_side)
-    SELECT * FROM unnest(%b::integer[], %b::bigint[], %b::timestamptz[], %b::float8[], %b::float8[],
-        %b::smallint[])
-    ON CONFLICT DO NOTHING
-"""
 _INSERT_CANDLES = """
     INSERT INTO {table} AS old
         (market_id, timeframe_s, opened_at, open, high, low, close, volume, trades, from_venue)
@@ -98,9 +94,12 @@ class MarketRepository:
             return
         with database_errors(self._url):
             ids = await self._market_ids(markets)
-            async with self._engine.begin() as connection:
+
+            async def work(connection: AsyncConnection, repeats: bool) -> None:
                 await check_runs_go_on(connection, batch, ids)
-                await self._store(connection, batch, ids)
+                await self._store(connection, batch, ids, repeats=repeats)
+
+            await storing_trades(self._engine, work)
 
     async def save_history(self, candles: Sequence[Candle]) -> None:
         """Store a venue's own candles where no candle built from trades stands."""
@@ -154,6 +153,7 @@ class MarketRepository:
         """
         with database_errors(self._url):
             market_id = (await self._market_ids({market}))[market]
+            runs = merge_runs(await asyncio.to_thread(self._reads.runs, market))
             stored = 0
             for start in range(0, len(columns), _IMPORT_ROWS):
                 part = columns.rows(start, min(start + _IMPORT_ROWS, len(columns)))
@@ -163,22 +163,19 @@ class MarketRepository:
                     )
                 ).trade_id
                 new = ~np.isin(part.trade_id, stored_ids, assume_unique=True)
-                count = int(new.sum())
-                if count == 0:
-                    continue
+                # What the ledger has was written before, and lost: the digests tell of it still.
+                known = ids_in_runs(part.trade_id, runs)
                 async with self._engine.begin() as connection:
-                    result = await connection.exec_driver_sql(
-                        _INSERT_TRADES,
-                        (
-                            integers(np.full(count, market_id)),
-                            bigints(part.trade_id[new]),
-                            times(part.traded_at_us[new]),
-                            doubles(part.price[new]),
-                            doubles(part.quantity[new]),
-                            smallints(part.taker_side[new]),
-                        ),
-                    )
-                    stored += result.rowcount
+                    for mask, written_anew in ((new & ~known, True), (new & known, False)):
+                        if mask.any():
+                            rows = picked(part, mask)
+                            stored += await insert_trades(
+                                connection,
+                                np.full(len(rows), market_id),
+                                rows,
+                                repeats=True,
+                                written_anew=written_anew,
+                            )
             return stored
 
     async def last_run(self, market: Market) -> TradeRun | None:
@@ -199,10 +196,18 @@ class MarketRepository:
         return as_candles(built, market)
 
     @staticmethod
-    async def _store(connection: AsyncConnection, batch: MarketBatch, ids: dict[Market, int]) -> None:
-        """The batch, inside a transaction that may store more."""
+    async def _store(
+        connection: AsyncConnection,
+        batch: MarketBatch,
+        ids: dict[Market, int],
+        *,
+        repeats: bool,
+        written_anew: bool = True,
+    ) -> None:
+        """The batch, inside a transaction that may store more. Trades are as `insert_trades` takes them."""
         if batch.trades:
-            await _insert_trades(connection, batch.trades, ids)
+            market_ids, columns = columns_of(batch.trades, ids)
+            await insert_trades(connection, market_ids, columns, repeats=repeats, written_anew=written_anew)
         await _upsert_candles(connection, batch.candles, ids, from_venue=False)
         crowded = await save_runs(connection, batch.runs, ids)
         await save_gaps(connection, batch.gaps, ids)
@@ -225,22 +230,6 @@ def _lift_decompression_limit(connection: Any, _record: Any) -> None:
     cursor.close()
     # The driver opened a transaction for the SET; a rollback would undo it.
     connection.commit()
-
-
-async def _insert_trades(
-    connection: AsyncConnection, trades: Sequence[Trade], ids: dict[Market, int]
-) -> None:
-    await connection.exec_driver_sql(
-        _INSERT_TRADES,
-        (
-            integers([ids[Market(trade.exchange, trade.symbol)] for trade in trades]),
-            bigints([trade.trade_id for trade in trades]),
-            times([trade.traded_at_us for trade in trades]),
-            doubles([trade.price for trade in trades]),
-            doubles([trade.quantity for trade in trades]),
-            smallints([BUY if trade.taker_side is Side.BUY else SELL for trade in trades]),
-        ),
-    )
 
 
 async def _upsert_candles(

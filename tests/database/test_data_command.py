@@ -134,6 +134,47 @@ def test_verify_lists_what_was_tampered_with(desk: Desk, tmp_path: Path) -> None
     assert "ids 300 to 300 are absent" in result.output
 
 
+@pytest.mark.parametrize(
+    "change",
+    [
+        # Two trades of one second: the second's candle, and so every candle, stays what it was.
+        "UPDATE trades SET quantity = 0.003 + CASE trade_id WHEN 65 THEN 0.001 ELSE -0.001 END "
+        "WHERE trade_id IN (65, 66)",
+        "UPDATE trades SET taker_side = -taker_side WHERE trade_id = 65",
+        "UPDATE trades SET traded_at = traded_at + interval '1 microsecond' WHERE trade_id = 65",
+    ],
+)
+def test_a_trade_altered_without_any_candle_changing_is_found(
+    desk: Desk, tmp_path: Path, change: str
+) -> None:
+    columns = trades_of(0, 600)
+    columns.traded_at_us[66] = columns.traded_at_us[65] + 1
+    columns.price[66] = columns.price[65]
+    desk.told("import", "--trades", write(tmp_path, columns), *MARKET)
+    assert desk.told("verify")["ok"]
+    desk.change(change)
+
+    result = desk.run("verify", "--json")
+
+    assert result.exit_code == 1
+    (row,) = json.loads(result.stdout)["markets"]
+    assert (row["id_faults"], row["differences"]) == ([], [])
+    (altered,) = row["altered_minutes"]
+    assert altered["minute"] == "2024-08-08T23:56:00Z"
+    assert altered["likely_cause"] == "a trade was altered behind the ledger"
+
+
+def test_trades_deleted_and_imported_again_are_as_they_were_written(desk: Desk, tmp_path: Path) -> None:
+    path = write(tmp_path, trades_of(0, 600))
+    desk.told("import", "--trades", path, *MARKET)
+    desk.change("DELETE FROM trades WHERE trade_id BETWEEN 70 AND 200")
+    assert desk.run("verify").exit_code == 1
+
+    assert desk.told("import", "--trades", path, *MARKET)["new_trades"] == 131
+
+    assert desk.told("verify")["ok"]
+
+
 def test_candles_from_a_file_stand_where_no_trades_were(desk: Desk, tmp_path: Path) -> None:
     desk.told("import", "--trades", write(tmp_path, trades_of(0, 300)), *MARKET)
     minutes = np.arange(10)

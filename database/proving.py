@@ -1,0 +1,119 @@
+"""Whether a market is stored as it was written: its ids, its trades, its candles, and the venue's."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from data.coverage import Span
+from data.files.trade_columns import TradeColumns
+from data.models import Market, Ohlcv, TradeRun
+from data.timeframes import Timeframe, floor_to
+from database.rebuilding import (
+    CandleDifference,
+    CandleReads,
+    checked_runs,
+    differences,
+    inside_runs,
+    rebuilt_candles,
+    unlike_prices,
+)
+from database.trade_digests import ChangedMinute, changed_minutes
+
+
+@dataclass(slots=True, kw_only=True)
+class MarketProof:
+    """What was compared, and what is not as it was written."""
+
+    runs: list[TradeRun]
+    faults: list[tuple[int, int]]  # neighbours among stored ids between which some are absent or double
+    absent: list[Span]  # times between which the absent ones happened
+    candles: int = 0  # rebuilt and compared
+    differences: list[CandleDifference] = field(default_factory=list)
+    changed: list[ChangedMinute] = field(default_factory=list)  # beside those whose trades are absent
+    venue_candles: int = 0  # the venue's own that were compared with ours
+    venue_differences: list[CandleDifference] = field(default_factory=list)
+
+
+def prove(
+    reader: CandleReads,
+    market: Market,
+    timeframes: Sequence[Timeframe],
+    *,
+    start_us: int | None = None,
+    end_us: int | None = None,
+    expires_us: int,
+) -> MarketProof:
+    """Compare what is stored of `[start_us, end_us)` with what was written; ids are compared throughout.
+
+    Retention may have taken any trade of before `expires_us`.
+    """
+    runs, faults = checked_runs(reader, market, expires_us=expires_us)
+    proof = MarketProof(runs=runs, faults=faults, absent=_absent_between(reader, market, runs, faults))
+    oldest_us = reader.oldest_trade_us(market)
+    oldest_second_us = reader.oldest_candle_us(market, Timeframe.S1)
+
+    def look(day: Span, trades: TradeColumns) -> None:
+        for changed in changed_minutes(trades, reader.digests(market, *day)):
+            expired = changed.minute_us < expires_us and (
+                oldest_us is None or changed.minute_us <= floor_to(oldest_us, Timeframe.M1)
+            )
+            if not expired and not _explained(changed, proof.absent):
+                proof.changed.append(changed)
+
+    if runs:
+        for span in rebuilt_candles(
+            reader,
+            market,
+            runs,
+            timeframes,
+            start_us=max(start_us or runs[0].first_at_us, runs[0].first_at_us),
+            end_us=min(end_us or runs[-1].last_at_us + 1, runs[-1].last_at_us + 1),
+            look=look,
+        ):
+            timeframe = span.built.ohlcv.timeframe
+            stored = reader.built_candles(market, timeframe, start_us=span.start_us, end_us=span.end_us)
+            proof.candles += len(span.built.ohlcv)
+            proof.differences += [
+                difference
+                for difference in differences(inside_runs(stored, runs), span.built)
+                # One-second candles are kept for a shorter time than trades.
+                if timeframe is not Timeframe.S1
+                or (oldest_second_us is not None and difference.opened_at_us >= oldest_second_us)
+            ]
+    for timeframe in timeframes:
+        theirs = reader.venue_candles(market, timeframe, start_us, end_us).ohlcv
+        if len(theirs):
+            ours = _between(reader, market, theirs)
+            compared, unlike = unlike_prices(ours, theirs)
+            proof.venue_candles += compared
+            proof.venue_differences += unlike
+    return proof
+
+
+def _between(reader: CandleReads, market: Market, theirs: Ohlcv) -> Ohlcv:
+    return reader.candles(
+        market,
+        theirs.timeframe,
+        start_us=int(theirs.opened_at_us[0]),
+        end_us=int(theirs.opened_at_us[-1]) + 1,
+    )
+
+
+def _explained(changed: ChangedMinute, absent: Sequence[Span]) -> bool:
+    """Trades of it are absent, which is told by their ids."""
+    return changed.stored < changed.written and any(
+        start_us < changed.minute_us + Timeframe.M1.us and end_us >= changed.minute_us
+        for start_us, end_us in absent
+    )
+
+
+def _absent_between(
+    reader: CandleReads, market: Market, runs: Sequence[TradeRun], faults: Sequence[tuple[int, int]]
+) -> list[Span]:
+    absent = [fault for fault in faults if fault[1] > fault[0] + 1]
+    times_us = reader.times_of_ids(market, {trade_id for fault in absent for trade_id in fault})
+    return [
+        (times_us.get(before, runs[0].first_at_us), times_us.get(after, runs[-1].last_at_us))
+        for before, after in absent
+    ]
