@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from decimal import Decimal
+from functools import reduce
 
 import msgspec
 import pytest
@@ -127,13 +128,71 @@ def test_a_fill_that_needs_a_position_is_rejected_without_one(wrong: Fill) -> No
     assert ledger.state == before
 
 
-def test_a_fill_of_another_quantity_than_the_position_is_rejected() -> None:
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        fill(OrderReason.EXIT_SIGNAL, Side.SELL, Decimal(1), Decimal(3)),
+        fill(OrderReason.EXIT_SIGNAL, Side.BUY, Decimal(1), Decimal(1)),
+        fill(OrderReason.ENTRY, Side.BUY, Decimal(1), Decimal(1)),
+        fill(OrderReason.ADD_ON, Side.SELL, Decimal(1), Decimal(1), position=PositionSide.SHORT),
+    ],
+)
+def test_a_fill_that_does_not_fit_the_position_is_rejected(wrong: Fill) -> None:
     ledger = Ledger.opened_with(Decimal(10))
     ledger.book(fill(OrderReason.ENTRY, Side.BUY, Decimal(1), Decimal(2)))
     before = ledger.state
-    with pytest.raises(RejectedError, match="against a position of 2"):
-        ledger.book(fill(OrderReason.EXIT_SIGNAL, Side.SELL, Decimal(1), Decimal(1)))
+    with pytest.raises(RejectedError, match="a position of 2"):
+        ledger.book(wrong)
     assert ledger.state == before
+
+
+def test_parts_are_counted_at_the_average_cost_and_lose_nothing() -> None:
+    ledger = Ledger.opened_with(Decimal(1_000))
+    ledger.book(fill(OrderReason.ENTRY, Side.BUY, Decimal(10), Decimal(2), Decimal("0.2")))
+    ledger.book(fill(OrderReason.ADD_ON, Side.BUY, Decimal(13), Decimal(1), Decimal("0.1")))
+    assert ledger.entry_price == 11
+    third = ledger.book(
+        fill(OrderReason.TAKE_PROFIT, Side.SELL, Decimal(12), Decimal(1), Decimal("0.1"))
+    ).closed
+    rest = ledger.book(fill(OrderReason.STOP_LOSS, Side.SELL, Decimal(9), Decimal(2), Decimal("0.2"))).closed
+    assert third is not None
+    assert rest is not None
+    assert (third.quantity, third.entry_price, third.pnl) == (1, 11, Decimal("0.8"))
+    assert (rest.quantity, rest.pnl) == (2, Decimal("-4.4"))
+    assert ledger.cash == Decimal("996.4")
+    ledger.verify()
+
+
+PARTS = st.lists(st.tuples(st.booleans(), AMOUNTS, AMOUNTS, AMOUNTS), min_size=1, max_size=12)
+
+
+@settings(deadline=None)
+@given(PARTS, st.sampled_from(PositionSide))
+def test_whatever_is_added_and_taken_in_parts_the_books_stay_exact(
+    steps: list[tuple[bool, Decimal, Decimal, Decimal]], position: PositionSide
+) -> None:
+    opens, closes = (Side.BUY, Side.SELL) if position is PositionSide.LONG else (Side.SELL, Side.BUY)
+    ledger = Ledger.opened_with(Decimal(10_000))
+    cash, pnl = Decimal(10_000), Decimal(0)
+    for adds, price, quantity, fee in steps:
+        held = ledger.quantity.copy_abs()
+        if held == 0 or adds:
+            reason = OrderReason.ADD_ON if held else OrderReason.ENTRY
+            made = fill(reason, opens, price, quantity, fee, position)
+        else:
+            made = fill(OrderReason.TAKE_PROFIT, closes, price, min(quantity, held), fee, position)
+        booking = ledger.book(made)
+        assert reduce(EXACT.add, [posting.amount for posting in booking.postings]) == 0
+        notional = EXACT.multiply(price, made.quantity)
+        cash = EXACT.subtract((EXACT.subtract if made.side is Side.BUY else EXACT.add)(cash, notional), fee)
+        if booking.closed is not None:
+            pnl = EXACT.add(pnl, booking.closed.pnl)
+        ledger.verify()
+        assert ledger.cash == cash
+    state = ledger.state
+    assert state.cost is not None
+    # Every unit of profit is told by a trade or still lies in the open position at cost.
+    assert EXACT.add(EXACT.add(state.cash, state.cost), state.entry_fee) == EXACT.add(Decimal(10_000), pnl)
 
 
 def test_the_crossing_to_decimals_keeps_every_digit() -> None:

@@ -2,22 +2,26 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field
 from decimal import Decimal
 
 import msgspec
+import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from backtesting.engine import run_backtest
-from bots.orders import ClosedTrade, Costs, Fill, Order, OrderReason, OrderStatus, TradingRules
+from backtesting.engine import Simulation, run_backtest, simulate
+from bots import fill_records
+from bots.orders import ClosedTrade, Costs, Fill, Order, OrderReason, OrderStatus, RulesFrom, TradingRules
 from bots.paper_account import AccountState, AccountStep, PaperAccount
 from data.errors import RejectedError
 from data.models import Ohlcv
 from strategies.base import Decision, Protection, Signals, Sizing
 from tests.backtesting.series import GivenSignals, candle_of, ohlcv_of, signals_at
 from tests.backtesting.test_engine_against_reference import COSTS, PROTECTIONS, RULES, markets
+from tests.backtesting.test_parts_against_reference import PARTS, SIZINGS, growing_markets
 
 CAPITAL = Decimal(10_000)
 CENTS = TradingRules(tick_size=Decimal("0.01"), lot_size=Decimal("0.001"), min_notional=Decimal(10))
@@ -39,10 +43,21 @@ class Diary:
 
 
 def account(
-    costs: Costs, rules: TradingRules, protection: Protection, state: AccountState | None = None
+    costs: Costs,
+    rules: TradingRules,
+    protection: Protection,
+    state: AccountState | None = None,
+    sizing: Sizing = Sizing(),  # noqa: B008  # frozen
+    later_rules: Sequence[RulesFrom] = (),
 ) -> PaperAccount:
     return PaperAccount(
-        capital=CAPITAL, costs=costs, rules=rules, protection=protection, sizing=Sizing(), state=state
+        capital=CAPITAL,
+        costs=costs,
+        rules=rules,
+        protection=protection,
+        sizing=sizing,
+        later_rules=later_rules,
+        state=state,
     )
 
 
@@ -56,12 +71,17 @@ def decision_of(ohlcv: Ohlcv, signals: Signals, row: int) -> Decision:
         long_exit=bool(signals.long_exit[row]),
         short_entry=bool(signals.short_entry[row]),
         short_exit=bool(signals.short_exit[row]),
+        long_add=signals.long_add is not None and bool(signals.long_add[row]),
+        short_add=signals.short_add is not None and bool(signals.short_add[row]),
         record={},
     )
 
 
-@settings(max_examples=80, deadline=None, derandomize=True)
-@given(markets(), COSTS, RULES, PROTECTIONS, st.booleans(), st.sampled_from(["whole", "halved", "restarted"]))
+WAYS = st.sampled_from(["whole", "halved", "restarted"])
+
+
+@settings(max_examples=60, deadline=None, derandomize=True)
+@given(markets(), COSTS, RULES, PROTECTIONS, st.booleans(), WAYS)
 def test_stepping_equals_the_backtest_even_with_a_restart_at_every_step(
     market: tuple[Ohlcv, Signals],
     costs: Costs,
@@ -70,20 +90,92 @@ def test_stepping_equals_the_backtest_even_with_a_restart_at_every_step(
     rounded: bool,
     way: str,
 ) -> None:
-    ohlcv, signals = market
-    if not rounded:
-        rules = TradingRules()
-    expected = run_backtest(
-        GivenSignals(given=signals, protection=protection), ohlcv, capital=CAPITAL, costs=costs, rules=rules
+    assert_stepping_equals_the_backtest(
+        market, costs, rules if rounded else TradingRules(), protection, Sizing(), (), way
     )
-    bot = account(costs, rules, protection)
+
+
+@settings(max_examples=120, deadline=None, derandomize=True)
+@given(growing_markets(), COSTS, RULES, RULES, PARTS, SIZINGS, st.booleans(), WAYS)
+def test_stepping_equals_the_backtest_with_parts_add_ons_and_changing_rules(
+    market: tuple[Ohlcv, Signals],
+    costs: Costs,
+    rules: TradingRules,
+    later: TradingRules,
+    protection: Protection,
+    sizing: Sizing,
+    rounded: bool,
+    way: str,
+) -> None:
+    changed = RulesFrom(valid_from_us=int(market[0].opened_at_us[len(market[0]) // 2]), rules=later)
+    assert_stepping_equals_the_backtest(
+        market,
+        costs,
+        rules if rounded else TradingRules(),
+        protection,
+        sizing,
+        (changed,) if rounded else (),
+        way,
+    )
+
+
+@settings(max_examples=80, deadline=None, derandomize=True)
+@given(growing_markets(), COSTS, RULES, PARTS, SIZINGS, st.floats(0, 1))
+def test_a_run_over_two_halves_with_the_state_carried_across_equals_the_whole(
+    market: tuple[Ohlcv, Signals],
+    costs: Costs,
+    rules: TradingRules,
+    protection: Protection,
+    sizing: Sizing,
+    where: float,
+) -> None:
+    ohlcv, signals = market
+    cut = 1 + int(where * (len(ohlcv) - 2))
+    terms = fill_records.terms_of(costs, rules, protection, sizing)
+
+    def part(first: int, last: int, state: fill_records.Records) -> Simulation:
+        columns = {
+            name: None if column is None else column[first:last] for name, column in asdict(signals).items()
+        }
+        return simulate(Signals(**columns), ohlcv.rows(first, last), state=state, terms=terms)
+
+    begun = fill_records.flat_state(CAPITAL)
+    whole = part(0, len(ohlcv), begun)
+    first = part(0, cut, begun)
+    second = part(cut, len(ohlcv), first.state)
+    assert second.state.tobytes() == whole.state.tobytes()
+    assert first.equity.tolist() + second.equity.tolist() == whole.equity.tolist()
+    second.events["row"] += cut
+    assert np.concatenate([first.events, second.events]).tolist() == whole.events.tolist()
+
+
+def assert_stepping_equals_the_backtest(
+    market: tuple[Ohlcv, Signals],
+    costs: Costs,
+    rules: TradingRules,
+    protection: Protection,
+    sizing: Sizing,
+    later_rules: Sequence[RulesFrom],
+    way: str,
+) -> None:
+    ohlcv, signals = market
+    expected = run_backtest(
+        GivenSignals(given=signals, protection=protection, sizing=sizing),
+        ohlcv,
+        capital=CAPITAL,
+        costs=costs,
+        rules=rules,
+        later_rules=later_rules,
+    )
+    bot = account(costs, rules, protection, None, sizing, later_rules)
     diary = Diary()
 
     def again() -> PaperAccount:
         if way != "restarted":
             return bot
         saved = msgspec.json.encode(bot.state)
-        return account(costs, rules, protection, msgspec.json.decode(saved, type=AccountState))
+        state = msgspec.json.decode(saved, type=AccountState)
+        return account(costs, rules, protection, state, sizing, later_rules)
 
     for row in range(len(ohlcv)):
         if way != "whole":
