@@ -122,7 +122,7 @@ class ChannelRecorder:
                 await asyncio.sleep(backoff.next_s())
 
     async def _store(self) -> bool:
-        """Store what is kept; False where the database could not take it, which is kept where not outdated."""
+        """Store what is kept; False where the database could not. What has no newer one is then kept on."""
         taken = self._quotes, self._books, self._marks, self._funding, self._candles
         quotes, books, marks, funding, candles = taken
         if not any(taken):

@@ -12,6 +12,7 @@ from data.collectors.market_recorder import MarketRecorder
 from data.collectors.rest import VenueRest
 from data.collectors.tuning import CollectorTuning
 from data.errors import BadDataError, TransientError
+from data.models import TradeRun
 from data.sequencing import MissingRange
 
 log = structlog.get_logger()
@@ -37,6 +38,8 @@ class GapFiller:
         self._slots = asyncio.Semaphore(_FILLS_AT_ONCE)
         self._busy: set[MarketRecorder] = set()
         self.given_up = 0  # ranges
+        self.found = 0  # holes that did not close by themselves
+        self.repaired = 0  # of those, the ones that were closed wholly
 
     @property
     def under_way(self) -> int:
@@ -54,8 +57,14 @@ class GapFiller:
         try:
             # Missing ids may be on their way, merely out of order.
             await asyncio.sleep(self._tuning.fill_settle_s)
+            if recorder.sequencer.missing() is None:
+                return
+            self.found += 1
             async with self._slots:
+                run_before = recorder.run
                 await self._fetch_missing(recorder)
+            if _is_same_run(run_before, recorder.run):
+                self.repaired += 1
         finally:
             self._busy.discard(recorder)
 
@@ -105,6 +114,11 @@ class GapFiller:
             return
         last_id = min(missing.last_id, missing.first_id + self._page_ids - 1)
         self.give_up(recorder, MissingRange(missing.first_id, last_id), "history_unavailable")
+
+
+def _is_same_run(before: TradeRun | None, after: TradeRun | None) -> bool:
+    """Whether nothing was given up between the two."""
+    return before is None or after is None or before.first_id == after.first_id
 
 
 class _Patience:

@@ -59,7 +59,7 @@ class StreamSet:
             self._add_at(place, found)
 
     def drop(self, topics: Iterable[Subscription]) -> list[VenueStream]:
-        """Bring these no more. Streams that have nothing left to bring are returned, for the caller to end."""
+        """Bring these no more. Returns the streams that have nothing left to bring, for the caller to end."""
         by_stream: dict[int, list[Subscription]] = {}
         for topic in topics:
             stream = self._stream_of.pop(topic, None)

@@ -177,7 +177,7 @@ class VenueConnection:
             topics=topics,
         )
 
-    async def _session(self) -> None:
+    async def _session(self) -> NoReturn:
         async with connect(
             self.url,
             max_size=_MAX_MESSAGE_BYTES,

@@ -37,6 +37,10 @@ class HistoryKeeper:
         self._wishes: asyncio.Queue[_Wish] = asyncio.Queue()
         self._soon: set[_Wish] = set()
 
+    def set_count(self, count: int) -> None:
+        """From now on so many candles at most are fetched of a market and time frame."""
+        self._count = count
+
     def ask(self, symbol: str, timeframe: Timeframe, since_us: int) -> None:
         """Fetch what ended since `since_us` (0: ever), as far as the count allows."""
         if self._count and _is_kept(timeframe):
