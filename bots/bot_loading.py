@@ -5,6 +5,7 @@ Everything here reads candles and files, so it runs in the runner's worker threa
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Protocol
 
@@ -15,11 +16,11 @@ from bots.config import BotConfig, OnRestart, load_bot, parse_bot
 from bots.finer_candles import finer_candles
 from bots.lifecycle import BotState
 from bots.paper_bot import MOST_HISTORY, PaperBot, SavedAccount, history_wanted, rules_of
-from bots.stores import BotRecord
+from bots.roster import Series
+from bots.stores import BotRecord, FreshCandleReader
 from data.errors import InvalidInput, Problem
 from data.models import Candle, Market, Ohlcv
 from data.stores import CandleReader
-from data.timeframes import Timeframe
 from strategies.base import Strategy
 from strategies.python.checker import python_files
 
@@ -35,8 +36,15 @@ class StrategyLoader(Protocol):
 class BotLoader:
     """Makes bots from records."""
 
-    def __init__(self, candles: CandleReader, load_strategy: StrategyLoader) -> None:
+    def __init__(
+        self,
+        candles: CandleReader,
+        load_strategy: StrategyLoader,
+        fresh: FreshCandleReader | None = None,
+    ) -> None:
+        """Without `fresh` the newest candles are read series by series."""
         self._candles = candles
+        self._fresh = fresh
         self._load_strategy = load_strategy
 
     def as_stored(self, record: BotRecord) -> PaperBot:
@@ -101,9 +109,14 @@ class BotLoader:
         bot.begin(history, rules_of(instrument), at_us)
         bot.report("")
 
-    def candles_after(self, market: Market, timeframe: Timeframe, opened_at_us: int) -> Ohlcv:
-        """Every stored candle that opened later."""
-        return self._candles.candles(market, timeframe, start_us=opened_at_us + 1)
+    def candles_since(self, wanted: Mapping[Series, int]) -> Mapping[Series, Ohlcv]:
+        """Stored candles of each series that opened later than the time given for it, oldest first."""
+        if self._fresh is not None:
+            return self._fresh.candles_since(wanted)
+        return {
+            series: self._candles.candles(*series, start_us=opened_at_us + 1)
+            for series, opened_at_us in wanted.items()
+        }
 
     def finer(self, candle: Candle) -> Ohlcv | None:
         """Stored candles inside this one, of the smallest time frame that covers it wholly; None without."""

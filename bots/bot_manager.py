@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import structlog
@@ -11,8 +11,10 @@ import structlog
 from bots.bot_loading import StrategyLoader, find_strategy
 from bots.bot_runner import BotRunner
 from bots.config import BotConfig, as_document, is_bot_name, load_bot, read_document
+from bots.entry_gates import EntryGate
+from bots.feed_watch import FeedWatch
 from bots.lifecycle import BotState
-from bots.stores import BotBus, BotEvent, BotStore
+from bots.stores import BotBus, BotEvent, BotStore, FreshCandleReader
 from data.errors import InvalidInput
 from data.stores import CandleReader
 from strategies.base import Strategy
@@ -33,14 +35,25 @@ async def run_bots(
     clock: Callable[[], int],
     stop: asyncio.Event,
     python: PythonStrategyFactory | None = None,
+    fresh: FreshCandleReader | None = None,
+    feeds: FeedWatch | None = None,
+    gates: Sequence[EntryGate] = (),
 ) -> None:
     """Run the bots of `store` until `stop` is set; `clock` gives now in microseconds.
 
     A file in `bots_folder` whose bot does not exist yet makes that bot and starts it. A file is read again
-    each time its bot starts and never in between: whoever changes it stops the bot and starts it.
+    each time its bot starts and never in between: whoever changes it stops the bot and starts it. The rest is
+    the runner's.
     """
     runner = BotRunner(
-        store, candles, load_strategy=strategies_in(strategies_folder, python), clock=clock, bus=bus
+        store,
+        candles,
+        load_strategy=strategies_in(strategies_folder, python),
+        clock=clock,
+        bus=bus,
+        fresh=fresh,
+        feeds=feeds,
+        gates=gates,
     )
     await runner.run(stop, before=lambda: adopt_bot_files(store, bots_folder, clock))
 

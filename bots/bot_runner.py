@@ -7,9 +7,11 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import gc
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from functools import partial
 from typing import TypeVar
 
@@ -17,25 +19,26 @@ import msgspec
 import structlog
 
 from bots.bot_loading import BotLoader, StrategyLoader
+from bots.entry_gates import EntryGate
+from bots.feed_watch import FeedWatch
 from bots.lifecycle import ACTIVE, BotState, next_state
 from bots.messages import CONTROL_TOPIC
 from bots.paper_bot import PaperBot, candles_of
 from bots.rehearsal import rehearse
+from bots.roster import Roster, Series, series_of
 from bots.step_writer import StepWriter, internal_error
-from bots.stores import BotBus, BotRecord, BotStore, RunnerClaim, Wish
+from bots.stores import MOST_FRESH, BotBus, BotRecord, BotStep, BotStore, FreshCandleReader, RunnerClaim, Wish
 from data.errors import TradingError, TransientError
-from data.messages import CandleUpdate
+from data.messages import CandleUpdate, FeedNews
 from data.models import Candle, Market, Ohlcv
 from data.stores import CandleReader
-from data.timeframes import Timeframe
-from data.topics import candles_topic
+from data.topics import ALL_FEEDS, candles_topic, feeds_topic
 
 T = TypeVar("T")
-Series = tuple[Market, Timeframe]
 _log = structlog.get_logger(__name__)
 
 POLL_S = 1.0
-_CANDLES_A_STEP = 2_000  # of an outage, made up for in one transaction
+_GROUP = 64  # bots that decide while those before them are stored
 _BACKOFF_S = (0.2, 0.5, 1.0, 2.0, 5.0)
 _LONG_AGO_S = -1e9
 
@@ -52,17 +55,27 @@ class BotRunner:
         clock: Callable[[], int],
         bus: BotBus | None = None,
         poll_s: float = POLL_S,
+        fresh: FreshCandleReader | None = None,
+        feeds: FeedWatch | None = None,
+        gates: Sequence[EntryGate] = (),
     ) -> None:
-        """`clock` gives now in microseconds: it stamps steps and starts; candles keep the venue's time."""
+        """`clock` gives now in microseconds: it stamps steps and starts; candles keep the venue's time.
+
+        `feeds` hears what collectors say of feeds and is asked before any entry, and then each of `gates`.
+        """
         self._store = store
-        self._loader = BotLoader(candles, load_strategy)
+        self._loader = BotLoader(candles, load_strategy, fresh)
+        self._feeds = FeedWatch() if feeds is None else feeds
+        self._gates = (self._feeds, *gates)
         self._clock = clock
         self._bus = bus
         self._poll_s = poll_s
         # One thread: a bot is handed to it and back, never shared, and the reader keeps one connection.
         self._worker = ThreadPoolExecutor(1, "bots")
-        self._writer = StepWriter(store, work=self._work, clock=clock, bus=bus)
-        self._bots: dict[int, PaperBot] = {}
+        # Another that stores the steps of some bots while the next are deciding.
+        self._storing = ThreadPoolExecutor(1, "bot steps")
+        self._writer = StepWriter(store, work=self._store_work, clock=clock, bus=bus)
+        self._bots = Roster()
         self._met: set[int] = set()  # bots that were seen since they became ours
         self._forming: dict[Series, Candle] = {}
         self._dirty: set[Series] = set()
@@ -86,6 +99,7 @@ class BotRunner:
         finally:
             alarm.cancel()
             self._worker.shutdown(wait=False)
+            self._storing.shutdown(wait=False)
 
     async def _wake_at(self, stop: asyncio.Event) -> None:
         await stop.wait()
@@ -150,7 +164,8 @@ class BotRunner:
         series = set(self._dirty)
         if polling:
             self._polled_at_s = time.monotonic()
-            series |= {_series(bot) for bot in self._bots.values()}
+            series |= self._bots.series()
+            await self._work(self._feeds.refresh)
         self._dirty -= series
         await self._advance(series)
 
@@ -165,8 +180,7 @@ class BotRunner:
     # What people want
 
     async def _obey(self, wishes: Sequence[Wish]) -> None:
-        known = {wish.bot_id for wish in wishes}
-        self._bots = {bot_id: bot for bot_id, bot in self._bots.items() if bot_id in known}
+        self._bots.keep({wish.bot_id for wish in wishes})
         for wish in wishes:
             try:
                 bot = await self._obeying(wish)
@@ -179,9 +193,11 @@ class BotRunner:
                 await self._fail(wish.bot_id, internal_error(error))
             else:
                 if bot is not None:
-                    self._bots[bot.bot_id] = bot
+                    self._bots.add(bot)
                     self._writer.add(bot)
         await self._store_steps()
+        # Strategies and histories are here to stay: looking through them for garbage would hold up a close.
+        gc.freeze()
 
     async def _obeying(self, wish: Wish) -> PaperBot | None:
         """The bot after it went where a person wants it; None for one that stands still and may."""
@@ -235,45 +251,68 @@ class BotRunner:
         return record
 
     async def _fail(self, bot_id: int, health: str) -> None:
-        self._bots.pop(bot_id, None)
+        self._bots.remove(bot_id)
         await self._writer.fail(bot_id, health)
 
     # Candles
 
     async def _advance(self, series: set[Series]) -> None:
-        """Let the bots of these series take the candles that are stored and not taken yet."""
-        for one in series:
-            # Taken before the store is read: what closed before this candle opened is stored by then.
-            forming = self._forming.get(one)
-            bots = [
-                bot for bot in self._bots.values() if _series(bot) == one and bot.bot_id not in self._writer
-            ]
+        """Let the bots of these series take the candles that are stored and not taken yet.
+
+        While one group of bots is being stored the next one decides.
+        """
+        # Taken before the store is read: what closed before a forming candle opened is stored by then.
+        forming = {one: self._forming.get(one) for one in series}
+        due = {
+            one: [bot for bot in self._bots.reading(one) if bot.bot_id not in self._writer] for one in series
+        }
+        wanted = {}
+        for one, bots in due.items():
             taken = [bot.taken_until_us for bot in bots if bot.taken_until_us is not None]
-            fresh = None
             if taken:
-                fresh = await self._work(partial(self._loader.candles_after, *one, min(taken)))
-            for bot in bots:
-                if await self._fed(bot, fresh, forming):
-                    self._dirty.add(one)
-                    self._awake.set()
+                wanted[one] = min(taken)
+        fresh = await self._work(partial(self._loader.candles_since, wanted)) if wanted else {}
+        turns = [_Turn(bot, fresh.get(one), forming[one]) for one, bots in due.items() for bot in bots]
+        storing: asyncio.Task[None] | None = None
+        try:
+            for start in range(0, len(turns), _GROUP):
+                await self._take_turns(turns[start : start + _GROUP])
+                if storing is not None:
+                    await storing
+                storing = asyncio.create_task(self._store_steps())
+        finally:
+            if storing is not None:
+                await storing
         await self._store_steps()
 
-    async def _fed(self, bot: PaperBot, fresh: Ohlcv | None, forming: Candle | None) -> bool:
-        """Give one bot its candles, at most a step's worth; whether more are waiting."""
+    async def _take_turns(self, turns: Sequence[_Turn]) -> None:
+        away: TransientError | None = None
+        for bot, result in await self._work(lambda: [(turn.bot, self._fed(turn)) for turn in turns]):
+            if isinstance(result, TransientError):
+                # Half a step in memory: back to the last stored one.
+                self._bots.remove(bot.bot_id)
+                away = result
+            elif isinstance(result, Exception):
+                _log.error("bot_broke", bot=bot.name, exc_info=result)
+                words = str(result) if isinstance(result, TradingError) else internal_error(result)
+                await self._fail(bot.bot_id, words)
+            else:
+                if result.step is not None:
+                    self._writer.take(bot.name, result.step)
+                if result.more:
+                    self._dirty.add(series_of(bot))
+                    self._awake.set()
+        if away is not None:
+            raise away
+
+    def _fed(self, turn: _Turn) -> _Fed | Exception:
+        """Give one bot its candles, at most a step's worth."""
         try:
-            more = await self._work(partial(self._feed, bot, fresh, forming))
-        except TransientError:
-            # Half a step in memory: back to the last stored one.
-            del self._bots[bot.bot_id]
-            raise
+            more = self._feed(turn.bot, turn.fresh, turn.forming)
+            step = turn.bot.step(self._clock()) if turn.bot.has_news else None
         except Exception as error:  # noqa: BLE001 one bot's bug must not stop the others
-            _log.exception("bot_broke", bot=bot.name)
-            await self._fail(
-                bot.bot_id, str(error) if isinstance(error, TradingError) else internal_error(error)
-            )
-            return False
-        self._writer.add(bot)
-        return more
+            return error
+        return _Fed(step=step, more=more)
 
     def _feed(self, bot: PaperBot, fresh: Ohlcv | None, forming: Candle | None) -> bool:
         if not bot.is_warm:
@@ -283,11 +322,11 @@ class BotRunner:
         if fresh is None or taken is None:
             return False
         first = int(fresh.opened_at_us.searchsorted(taken, side="right"))
-        last = min(len(fresh), first + _CANDLES_A_STEP)
+        last = min(len(fresh), first + MOST_FRESH)
         for candle in candles_of(fresh.rows(first, last), bot.market):
             if bot.state not in ACTIVE:
                 return False
-            bot.take(candle, self._loader.finer)
+            bot.take(candle, self._loader.finer, self._gates)
         if last < len(fresh):
             return True
         newest = bot.last_candle_us
@@ -302,27 +341,35 @@ class BotRunner:
 
     async def _store_steps(self) -> None:
         for bot_id in await self._writer.flush():
-            self._bots.pop(bot_id, None)
-        # Those that stand still need no memory; a wish brings them back.
-        self._bots = {bot_id: bot for bot_id, bot in self._bots.items() if bot.state in ACTIVE}
+            self._bots.remove(bot_id)
+        self._bots.drop_idle()
 
     # Listening
 
     def _topics(self) -> frozenset[str]:
-        series = {_series(bot) for bot in self._bots.values()}
-        return frozenset({CONTROL_TOPIC, *(candles_topic(*one) for one in series)})
+        series = self._bots.series()
+        return frozenset(
+            {
+                CONTROL_TOPIC,
+                *(candles_topic(*one) for one in series),
+                *(feeds_topic(market) for market, _ in series),
+            }
+        )
 
     def _hear(self, topic: str, payload: bytes) -> None:
         if topic == CONTROL_TOPIC:
             self._asked = True
             self._awake.set()
             return
+        if topic.startswith(_FEEDS):
+            self._feeds.hear([_feed_news.decode(payload).feed])
+            return
         update = _candle_updates.decode(payload)
         candle = update.candle
         series = (Market(candle.exchange, candle.symbol), candle.timeframe)
         if update.covered and not update.closed:
             self._forming[series] = candle
-            if not any(_series(bot) == series and bot.waits_for_an_open for bot in self._bots.values()):
+            if not any(bot.waits_for_an_open for bot in self._bots.reading(series)):
                 return
         elif not update.closed:
             return
@@ -331,6 +378,24 @@ class BotRunner:
 
     async def _work(self, work: Callable[[], T]) -> T:
         return await asyncio.get_running_loop().run_in_executor(self._worker, work)
+
+    async def _store_work(self, work: Callable[[], T]) -> T:
+        return await asyncio.get_running_loop().run_in_executor(self._storing, work)
+
+
+@dataclass(frozen=True, slots=True)
+class _Turn:
+    """A bot and what may be new to it."""
+
+    bot: PaperBot
+    fresh: Ohlcv | None
+    forming: Candle | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Fed:
+    step: BotStep | None  # to be stored; None where nothing changed
+    more: bool  # whether more candles are waiting
 
 
 class _Ears:
@@ -372,10 +437,8 @@ class _Ears:
 
 
 _candle_updates = msgspec.json.Decoder(CandleUpdate)
-
-
-def _series(bot: PaperBot) -> Series:
-    return bot.market, bot.timeframe
+_feed_news = msgspec.json.Decoder(FeedNews)
+_FEEDS = ALL_FEEDS.rstrip("*")
 
 
 async def _sleep(stop: asyncio.Event, seconds: float) -> None:

@@ -58,7 +58,7 @@ class StepWriter:
     def add(self, bot: PaperBot) -> None:
         """Take the bot's next step, if there is anything new."""
         if bot.has_news:
-            self._wait(bot.name, bot.step(self._clock()))
+            self.take(bot.name, bot.step(self._clock()))
 
     async def fail(self, bot_id: int, health: str) -> None:
         """Mark one bot as failed, on top of its last stored step: what it began since is forgotten."""
@@ -77,9 +77,10 @@ class StepWriter:
             settle=(record.desired, BotState.FAILED),
             events=[BotEvent(at_us=now, who="runner", what="failed", why=health)],
         )
-        self._wait(record.name, step)
+        self.take(record.name, step)
 
-    def _wait(self, name: str, step: BotStep) -> None:
+    def take(self, name: str, step: BotStep) -> None:
+        """Take the next step of the bot called `name`."""
         self._waiting[step.bot_id] = (name, step)
         self._made[step.bot_id] = step.step
 
@@ -92,6 +93,7 @@ class StepWriter:
         while self._waiting:
             steps = dict(self._waiting)
             applied, broken = await self._commit([step for _, step in steps.values()])
+            told: list[tuple[str, BotStep]] = []
             for bot_id, (name, step) in steps.items():
                 if bot_id in broken:
                     # On top of what is stored; it replaces the step that cannot be.
@@ -99,11 +101,12 @@ class StepWriter:
                     await self.fail(bot_id, internal_error(broken[bot_id]))
                     continue
                 if bot_id in applied or await self._was_stored(step):
-                    await self._tell(name, step)
+                    told.append((name, step))
                 else:
                     _log.warning("bot_moved_elsewhere", bot=name, step=step.step)
                     lost.add(bot_id)
                 del self._waiting[bot_id]
+            await self._tell(told)
         return frozenset(lost)
 
     async def _commit(self, steps: Sequence[BotStep]) -> tuple[frozenset[int], dict[int, Exception]]:
@@ -132,23 +135,25 @@ class StepWriter:
         record = await self._work(lambda: self._store.record(step.bot_id))
         return record is not None and record.step == step.step
 
-    async def _tell(self, name: str, step: BotStep) -> None:
+    async def _tell(self, told: Sequence[tuple[str, BotStep]]) -> None:
+        """Signals first: somebody may be waiting to act on them, the rest is for screens."""
         if self._bus is None:
             return
-        update = BotUpdate(
-            bot=name,
-            state=step.state,
-            health=step.health,
-            summary=step.summary,
-            last_candle_us=step.last_candle_us,
-            fills=list(step.fills),
-            sent_at_us=self._clock(),
-        )
-        await self._bus.publish(bot_topic(name), msgspec.json.encode(update))
-        signals = _signals_of(step)
-        if signals:
-            topic = signals_topic(signals[0].market)
-            await self._bus.publish(topic, msgspec.json.encode(SignalsSaid(signals=signals)))
+        for _, step in told:
+            if signals := _signals_of(step):
+                payload = msgspec.json.encode(SignalsSaid(signals=signals))
+                await self._bus.publish(signals_topic(signals[0].market), payload)
+        for name, step in told:
+            update = BotUpdate(
+                bot=name,
+                state=step.state,
+                health=step.health,
+                summary=step.summary,
+                last_candle_us=step.last_candle_us,
+                fills=list(step.fills),
+                sent_at_us=self._clock(),
+            )
+            await self._bus.publish(bot_topic(name), msgspec.json.encode(update))
 
 
 def internal_error(error: Exception) -> str:

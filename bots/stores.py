@@ -6,7 +6,7 @@ cannot answer.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from decimal import Decimal
 from typing import Any, Protocol
 
@@ -27,9 +27,11 @@ from bots.views import (
     SignalView,
     TradeView,
 )
-from data.models import Market
+from data.models import Market, Ohlcv
 from data.timeframes import Timeframe
 from strategies.base import Decision
+
+MOST_FRESH = 2_000  # candles of an outage, made up for in one transaction
 
 
 class BotEvent(msgspec.Struct, frozen=True, kw_only=True):
@@ -212,6 +214,19 @@ class BotStore(Protocol):
     def signals(
         self, market: Market, timeframe: Timeframe, *, start_us: int | None, end_us: int | None, limit: int
     ) -> list[SignalView]: ...
+
+
+class FreshCandleReader(Protocol):
+    """Reads what many bots wait for in one round trip. Synchronous; raises TransientError."""
+
+    def candles_since(
+        self, wanted: Mapping[tuple[Market, Timeframe], int]
+    ) -> Mapping[tuple[Market, Timeframe], Ohlcv]:
+        """The oldest stored candles of each series that opened after the time given for it, ascending.
+
+        At least `MOST_FRESH` of each, where there are so many; a series without any may be left out.
+        """
+        ...
 
 
 class BotBus(Protocol):

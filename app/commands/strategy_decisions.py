@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from typing import Any
 
 import click
 
 from app.commands.moments import Moment
 from app.composition import open_store
+from bots.gates import Gate
+from bots.orders import OrderReason
 from bots.service import BotService
-from bots.views import DecisionView
+from bots.views import DecisionView, OrderView
 from config.settings import load_settings
 from data.errors import InvalidInput, Problem
 from data.timeframes import floor_to, to_datetime
@@ -34,7 +37,8 @@ def explain_decision(bot: str, at_us: int, as_json: bool) -> None:
     """Say why a bot did or did not trade on a candle, from the decision it stored then."""
     with open_store(load_settings()) as store:
         decision = find_decision(store.bots, bot, at_us)
-    document = decision_document(decision)
+        orders = store.bots.orders_of(decision)
+    document = decision_document(decision, orders)
     if as_json:
         click.echo(json.dumps(document, indent=2, ensure_ascii=False))
     else:
@@ -57,8 +61,11 @@ def find_decision(bots: BotService, bot: str, at_us: int) -> DecisionView:
     )
 
 
-def decision_document(decision: DecisionView) -> dict[str, Any]:
-    """A decision as JSON values, with a sentence for each rule and what came of it."""
+def decision_document(decision: DecisionView, orders: Sequence[OrderView] = ()) -> dict[str, Any]:
+    """A decision as JSON values, with a sentence for each rule and what came of it.
+
+    `orders` are those it led to as they stand now: one may have been refused after the decision, at its fill.
+    """
     said = [name for name in _SIGNALS if getattr(decision, name)]
     return {
         "bot": decision.bot,
@@ -67,6 +74,18 @@ def decision_document(decision: DecisionView) -> dict[str, Any]:
         "close": decision.close,
         "said": said,
         "outcome": decision.outcome or "no signal, nothing to do",
+        "gate": str(decision.gate),
+        "orders": [
+            {
+                "sequence": order.sequence,
+                "side": str(order.side),
+                "position_side": str(order.position_side),
+                "reason": str(order.reason),
+                "status": str(order.status),
+                "refusal": order.refusal,
+            }
+            for order in orders
+        ],
         "rules": _sentences(decision.record),
         "record": decision.record,
     }
@@ -82,6 +101,15 @@ def decision_text(document: dict[str, Any]) -> str:
         lines.append(f"  decided in Python{f', having seen {seen}' if seen else ''}")
     said = ", ".join(name.replace("_", " ") for name in document["said"]) or "nothing"
     lines += [f"  said: {said}", f"  outcome: {document['outcome']}"]
+    if document["gate"] != Gate.NONE:
+        lines.append(f"  stopped by: {document['gate'].replace('_', ' ')}")
+    for order in document["orders"]:
+        because = f": {order['refusal']}" if order["refusal"] else ""
+        kind = "entry" if order["reason"] == OrderReason.ENTRY else "exit"
+        lines.append(
+            f"  order {order['sequence']}: {order['side']}, {order['position_side']} {kind},"
+            f" {order['status']}{because}"
+        )
     return "\n".join(lines)
 
 

@@ -9,9 +9,13 @@ from app.composition import bus_at, now_us
 from app.installation import RunningServices
 from app.processes.strategy_check import python_strategies
 from bots.bot_manager import run_bots
+from bots.feed_watch import FeedWatch
 from config.settings import Settings
 from database.repositories.bot_repository import BotRepository
 from database.repositories.candle_repository import CandleRepository
+from database.repositories.coverage_repository import CoverageRepository
+from database.repositories.fresh_candles import FreshCandles
+from database.repositories.market_facts_repository import MarketFactsRepository
 
 
 async def run_paper_bots(settings: Settings, services: RunningServices, stop: asyncio.Event) -> None:
@@ -21,6 +25,12 @@ async def run_paper_bots(settings: Settings, services: RunningServices, stop: as
         stack.callback(store.close)
         candles = CandleRepository(services.database_url)
         stack.callback(candles.close)
+        fresh = FreshCandles(services.database_url)
+        stack.callback(fresh.close)
+        facts = MarketFactsRepository(services.database_url)
+        stack.callback(facts.close)
+        coverage = CoverageRepository(services.database_url)
+        stack.callback(coverage.close)
         bus = await stack.enter_async_context(bus_at(services.redis_url))
         await run_bots(
             store,
@@ -31,4 +41,6 @@ async def run_paper_bots(settings: Settings, services: RunningServices, stop: as
             clock=now_us,
             stop=stop,
             python=python_strategies(),
+            fresh=fresh,
+            feeds=FeedWatch(facts, coverage),
         )

@@ -1,0 +1,56 @@
+"""The runner that `benchmarks.bench_signals` measures: the product's own, wired as `app` wires it."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+import sys
+import time
+from contextlib import AsyncExitStack
+from pathlib import Path
+
+from bots.bot_manager import run_bots
+from bots.feed_watch import FeedWatch
+from database.repositories.bot_repository import BotRepository
+from database.repositories.candle_repository import CandleRepository
+from database.repositories.coverage_repository import CoverageRepository
+from database.repositories.fresh_candles import FreshCandles
+from database.repositories.market_facts_repository import MarketFactsRepository
+from messaging.redis_bus import RedisBus
+
+
+async def serve(url: str, redis_url: str, home: Path) -> None:
+    """Run the bots until told to end."""
+    stop = asyncio.Event()
+    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, stop.set)
+    async with AsyncExitStack() as stack:
+        bus = RedisBus(redis_url)
+        stack.push_async_callback(bus.close)
+        opened = [
+            kind(url)
+            for kind in (
+                BotRepository,
+                CandleRepository,
+                FreshCandles,
+                MarketFactsRepository,
+                CoverageRepository,
+            )
+        ]
+        store, candles, fresh, facts, coverage = opened
+        for one in opened:
+            stack.callback(one.close)
+        await run_bots(
+            store,
+            candles,
+            bus,
+            bots_folder=home / "bots",
+            strategies_folder=home / "strategies",
+            clock=lambda: time.time_ns() // 1_000,
+            stop=stop,
+            fresh=fresh,
+            feeds=FeedWatch(facts, coverage),
+        )
+
+
+if __name__ == "__main__":
+    asyncio.run(serve(sys.argv[1], sys.argv[2], Path(sys.argv[3])))
