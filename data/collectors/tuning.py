@@ -33,6 +33,14 @@ class CollectorTuning:
     settle_s: float = 5.0  # what is stored stays in the journal so long: a server's crash may undo it
     journal_sync_s: float = 1.0  # how often the disk is waited for while the database cannot answer
     stalled_s: float = 3.0  # a store that takes so long for one batch is told of
+    # A feed is doubted after `feed_pauses` times the usual pause between trades, within these bounds.
+    feed_pauses: float = 4.0
+    feed_least_s: float = 5.0
+    feed_most_s: float = 60.0
+    feed_unknown_s: float = 30.0  # while the usual pause is not known yet
+    feed_down_s: float = 5.0  # without a connection every feed is stale after this
+    feed_asked_s: float = 300.0  # a feed that REST confirms to be quiet is doubted again after this at most
+    feed_repeat_s: float = 5.0  # how often a stale feed is told of
     # The venue's own candle is ready, and the clock that says so is asked anew, so long after its end.
     history_settle_s: float = 10.0
     resubscribe_s: float = 60.0  # a topic that was refused, or stays silent, is asked for again
