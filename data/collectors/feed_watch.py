@@ -45,7 +45,7 @@ class _Feed:
 
 
 class FeedWatch:
-    """Judges the feeds of one process's markets, about once a second.
+    """Judges the feeds of one venue's markets, about once a second.
 
     A feed is declared stale at the latest `feed_most_s` after its last trade, plus a second for looking,
     `deaf_s` for a trade that may be under way, and the time that REST takes to answer.
@@ -62,7 +62,7 @@ class FeedWatch:
         """Without a `writer` the states are only published."""
         self._publisher, self._writer, self._has_unseen = publisher, writer, has_unseen
         self._clock_us, self._tuning = clock_us, tuning
-        self._feeds: dict[Market, _Feed] = {}
+        self._feeds: dict[str, _Feed] = {}  # by symbol: of one venue
         self._unsaved: dict[Market, FeedState] = {}
         self._tasks: set[asyncio.Task[None]] = set()
         self._saving: asyncio.Task[None] | None = None
@@ -73,9 +73,9 @@ class FeedWatch:
             feed.market.symbol for feed in self._feeds.values() if feed.state is not None and feed.state.stale
         )
 
-    def note(self, market: Market, traded_at_us: int) -> None:
-        """The market's stream brought trades, the last of them at that time by the venue's clock."""
-        feed = self._feeds.get(market)
+    def note(self, symbol: str, traded_at_us: int) -> None:
+        """The symbol's stream brought trades, the last of them at that time by the venue's clock."""
+        feed = self._feeds.get(symbol)
         if feed is not None:
             feed.rhythm.note(traded_at_us)
             feed.heard += 1
@@ -93,12 +93,13 @@ class FeedWatch:
     def look(self, lines: Mapping[Market, bool]) -> None:
         """Judge every feed once; markets that `lines` no longer has are forgotten."""
         now_s = asyncio.get_running_loop().time()
-        for market in [market for market in self._feeds if market not in lines]:
-            del self._feeds[market]
+        recorded = {market.symbol for market in lines}
+        for symbol in [symbol for symbol in self._feeds if symbol not in recorded]:
+            del self._feeds[symbol]
         for market, is_live in lines.items():
-            feed = self._feeds.get(market)
+            feed = self._feeds.get(market.symbol)
             if feed is None:
-                feed = self._feeds[market] = _Feed(market, now_s)
+                feed = self._feeds[market.symbol] = _Feed(market, now_s)
             self._judge(feed, is_live, now_s)
         self._tell_again(now_s)
         self._save()

@@ -13,6 +13,7 @@ import structlog
 from data.collectors.backoff import Backoff
 from data.collectors.batch_flusher import BatchFlusher
 from data.collectors.channel_recorder import ChannelRecorder
+from data.collectors.feed_watch import FeedWatch
 from data.collectors.gap_filler import GapFiller
 from data.collectors.instrument_watch import InstrumentWatch
 from data.collectors.journal import Journal
@@ -33,7 +34,7 @@ from data.collectors.venue_stream import VenueStream
 from data.errors import TransientError, VenueUnreachable
 from data.exchanges.base import ExchangeAdapter, TradesMessage, VenueMessage
 from data.messages import CollectorHealth
-from data.models import Trade
+from data.models import Market, Trade
 from data.stores import ChannelWriter, MarketPublisher, MarketWriter
 
 log = structlog.get_logger()
@@ -153,6 +154,7 @@ class TradeCollector:
             take=self._take,
             start=self._start,
         )
+        self._feeds = FeedWatch(publisher, channel_writer, self._has_unseen, clock_us, tuning)
         self._tasks: asyncio.TaskGroup | None = None
         self._state, self._detail = "connecting", ""
         self._channels_lost: dict[VenueStream, str] = {}  # why they bring nothing now
@@ -173,6 +175,7 @@ class TradeCollector:
                 tasks.create_task(self._tell_health_forever())
                 await self._prepare()
                 tasks.create_task(self._watch.run())
+                tasks.create_task(self._feeds.run(self._lines))
                 tasks.create_task(self._flush_forever())
                 tasks.create_task(self._history.run())
                 tasks.create_task(self._roster.run())
@@ -238,6 +241,8 @@ class TradeCollector:
         recorder.deaf = False
         if parsed.merged:
             recorder.sequencer.expect_through(parsed.merged[2])
+        if trades:
+            self._feeds.note(symbol, trades[-1].traded_at_us)
         if trades and self._lag_due:
             # Once for each report: a clock read for each trade would cost as much as its candle.
             self._lag_due = False
@@ -270,6 +275,21 @@ class TradeCollector:
             self._filler.give_up(recorder, missing, "too_many_waiting")
         elif not self._filler.is_filling(recorder):
             self._start(self._filler.fill(recorder))
+
+    def _lines(self) -> dict[Market, bool]:
+        """Each recorded market, and whether a stream brings its trades now."""
+        lines = {recorder.market: False for recorder in self._recorders.values() if not recorder.leaving}
+        for stream in self._streams.of_trades:
+            for recorder in self._recorders_of(stream) if stream.live else ():
+                if recorder.market in lines:
+                    lines[recorder.market] = True
+        return lines
+
+    async def _has_unseen(self, market: Market) -> bool:
+        newest = await self._rest.newest_trades(market.symbol)
+        recorder = self._recorders.get(market.symbol)
+        next_id = None if recorder is None else recorder.sequencer.next_id
+        return next_id is not None and any(trade.trade_id >= next_id for trade in newest)
 
     def _recorders_of(self, stream: VenueStream) -> list[MarketRecorder]:
         return [self._recorders[symbol] for symbol in stream.symbols if symbol in self._recorders]
@@ -373,6 +393,7 @@ class TradeCollector:
             malformed=self._malformed,
             gaps_open=self._filler.given_up + self._filler.under_way,
             lag_ms=self._lag_ms,
+            stale_symbols=self._feeds.stale_symbols,
             queue_depth=self._unsaved.in_memory,
             journal_depth=self._unsaved.spilled + self._journal_depth,
             sent_at_us=self._clock_us(),

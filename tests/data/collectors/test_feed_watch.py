@@ -61,7 +61,7 @@ class Bench:
         for _ in range(round(seconds / 0.01)):
             for market in trading:
                 self.at_us += 10_000
-                self.watch.note(market, self.at_us)
+                self.watch.note(market.symbol, self.at_us)
             self.watch.look(self.lines)
             await asyncio.sleep(0.01)
 
