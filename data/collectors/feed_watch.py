@@ -109,7 +109,7 @@ class FeedWatch:
             if feed.down_since_s is None:
                 feed.down_since_s = now_s
             if now_s - feed.down_since_s >= self._tuning.feed_down_s:
-                self._set(feed, stale=True, detail="there is no connection to the venue's stream")
+                self._set(feed, stale=True, detail="no stream brings its trades now")
             return
         if feed.down_since_s is not None:
             feed.down_since_s = None

@@ -280,8 +280,8 @@ class TradeCollector:
         """Each recorded market, and whether a stream brings its trades now."""
         lines = {recorder.market: False for recorder in self._recorders.values() if not recorder.leaving}
         for stream in self._streams.of_trades:
-            for recorder in self._recorders_of(stream) if stream.live else ():
-                if recorder.market in lines:
+            for recorder in self._recorders_of(stream):
+                if recorder.market in lines and stream.hears(recorder.market.symbol):
                     lines[recorder.market] = True
         return lines
 
