@@ -19,6 +19,7 @@ Span = tuple[int, int]  # start and end (exclusive), in microseconds
 # Why trades were fetched later than they came, beside the reasons that gaps have.
 HISTORY = "history"  # nothing was missing: they are older or newer than what was recorded
 DELETED = "deleted_from_store"
+ALTERED = "altered_in_store"
 # Why minutes are missing, beside the same.
 ABSENT_AT_VENUE = "absent_at_venue"  # asked for after the fact, and the venue has not got them
 NOT_RECORDED = "not_recorded"  # between two runs, and nothing tells why

@@ -190,6 +190,28 @@ class MarketReads:
         )
         return list(zip(ints(table, "before").tolist(), ints(table, "trade_id").tolist(), strict=True))
 
+    def ids_around(self, market: Market, start_us: int, end_us: int) -> tuple[int, int] | None:
+        """First and last id that belong to `[start_us, end_us)`, told by the trades in it and around it.
+
+        None where no trade stands on either side.
+        """
+        before, inside, after = (
+            " AND ".join([self.of(market), *within("traded_at", *span)])
+            for span in ((None, start_us), (start_us, end_us), (end_us, None))
+        )
+        (row,) = self.rows(
+            f"""
+            SELECT least(min(trade_id), (
+                SELECT trade_id + 1 FROM trades WHERE {before} ORDER BY traded_at DESC, trade_id DESC LIMIT 1
+            )) AS first_id, greatest(max(trade_id), (
+                SELECT trade_id - 1 FROM trades WHERE {after} ORDER BY traded_at, trade_id LIMIT 1
+            )) AS last_id FROM trades WHERE {inside}
+            """
+        )
+        if row["first_id"] is None or row["last_id"] is None:
+            return None
+        return row["first_id"], row["last_id"]
+
     def times_of_ids(self, market: Market, trade_ids: Collection[int]) -> dict[int, int]:
         """When these trades happened, by id, as far as they are stored."""
         if not trade_ids:

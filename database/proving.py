@@ -34,6 +34,16 @@ class MarketProof:
     venue_candles: int = 0  # the venue's own that were compared with ours
     venue_differences: list[CandleDifference] = field(default_factory=list)
 
+    def doubts(self, found: CandleDifference) -> bool:
+        """Whether trades of that candle are absent or altered, so that they prove nothing."""
+        end_us = found.opened_at_us + found.timeframe.us
+        return any(
+            start_us < end_us and until_us >= found.opened_at_us for start_us, until_us in self.absent
+        ) or any(
+            changed.minute_us < end_us and changed.minute_us + Timeframe.M1.us > found.opened_at_us
+            for changed in self.changed
+        )
+
 
 def prove(
     reader: CandleReads,
@@ -50,16 +60,15 @@ def prove(
     """
     runs, faults = checked_runs(reader, market, expires_us=expires_us)
     proof = MarketProof(runs=runs, faults=faults, absent=_absent_between(reader, market, runs, faults))
-    oldest_us = reader.oldest_trade_us(market)
     oldest_second_us = reader.oldest_candle_us(market, Timeframe.S1)
+    kept = _KeptMinutes(reader, market, expires_us)
 
     def look(day: Span, trades: TradeColumns) -> None:
-        for changed in changed_minutes(trades, reader.digests(market, *day)):
-            expired = changed.minute_us < expires_us and (
-                oldest_us is None or changed.minute_us <= floor_to(oldest_us, Timeframe.M1)
-            )
-            if not expired and not _explained(changed, proof.absent):
-                proof.changed.append(changed)
+        proof.changed += [
+            changed
+            for changed in changed_minutes(trades, reader.digests(market, *day))
+            if kept.has(changed) and not _explained(changed, proof.absent)
+        ]
 
     if runs:
         for span in rebuilt_candles(
@@ -89,6 +98,36 @@ def prove(
             proof.venue_candles += compared
             proof.venue_differences += unlike
     return proof
+
+
+def changed_since(
+    reader: CandleReads, market: Market, since_us: int, *, expires_us: int
+) -> list[ChangedMinute]:
+    """Minutes from that time on whose stored trades are not those that were written; ascending."""
+    kept = _KeptMinutes(reader, market, expires_us)
+    runs = reader.runs(market)
+    if not runs:
+        return []
+    changed: list[ChangedMinute] = []
+    first_us = floor_to(max(since_us, min(run.first_at_us for run in runs)), Timeframe.D1)
+    for day_us in range(first_us, max(run.last_at_us for run in runs) + 1, Timeframe.D1.us):
+        written = reader.digests(market, day_us, day_us + Timeframe.D1.us)
+        if len(written.digest):
+            trades = reader.trades(market, start_us=day_us, end_us=day_us + Timeframe.D1.us)
+            changed += [found for found in changed_minutes(trades, written) if kept.has(found)]
+    return changed
+
+
+class _KeptMinutes:
+    """Minutes of which retention cannot have taken a trade."""
+
+    def __init__(self, reader: CandleReads, market: Market, expires_us: int) -> None:
+        self._oldest_us, self._expires_us = reader.oldest_trade_us(market), expires_us
+
+    def has(self, changed: ChangedMinute) -> bool:
+        if changed.minute_us >= self._expires_us:
+            return True
+        return self._oldest_us is not None and changed.minute_us > floor_to(self._oldest_us, Timeframe.M1)
 
 
 def _between(reader: CandleReads, market: Market, theirs: Ohlcv) -> Ohlcv:

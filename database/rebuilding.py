@@ -218,9 +218,9 @@ def unlike_prices(ours: Ohlcv, theirs: Ohlcv) -> tuple[int, list[CandleDifferenc
 
 
 def _unlike(name: str, left: NDArray[Any], right: NDArray[Any]) -> BoolArray:
-    if name == "volume":
-        return ~np.isclose(left, right, rtol=_VOLUME_TOLERANCE, atol=0.0)
     unlike: BoolArray = left != right
+    if name == "volume":
+        unlike = np.logical_not(np.isclose(left, right, rtol=_VOLUME_TOLERANCE, atol=0.0))
     return unlike
 
 

@@ -9,8 +9,9 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from data.files.trade_columns import BUY, SELL, TradeColumns
 from data.models import BoolArray, IntArray, Market, Side, Trade
+from data.timeframes import Timeframe, floor_to, to_datetime, to_us
 from database.binary_arrays import bigints, doubles, integers, smallints, times
-from database.trade_digests import add_digests, digests_of
+from database.trade_digests import add_digests, digests_of, renew_digests
 
 _INSERT_TRADES = """
     INSERT INTO trades (market_id, trade_id, traded_at, price, quantity, taker_side)
@@ -76,6 +77,41 @@ async def insert_trades(
         rows = np.array(sorted(first[key] for key in stored), dtype=np.int64)
         await add_digests(connection, digests_of(market_ids[rows], picked(trades, rows)))
     return len(stored)
+
+
+async def replace_trades(
+    connection: AsyncConnection,
+    market_id: int,
+    first_id: int,
+    last_id: int,
+    market_ids: IntArray,
+    trades: TradeColumns,
+) -> None:
+    """Let `trades` stand for all that is stored under these ids, and the digests tell of them."""
+    gone = await connection.exec_driver_sql(
+        "DELETE FROM trades WHERE market_id = %s AND trade_id BETWEEN %s AND %s RETURNING traded_at",
+        (market_id, first_id, last_id),
+    )
+    minutes_us = {floor_to(to_us(at), Timeframe.M1) for at in gone.scalars()}
+    minutes_us |= {floor_to(at_us, Timeframe.M1) for at_us in trades.traded_at_us.tolist()}
+    await insert_trades(connection, market_ids, trades, repeats=True, written_anew=False)
+    found = await connection.exec_driver_sql(
+        """
+        SELECT trade_id, traded_at, price, quantity, taker_side
+        FROM unnest(%s::timestamptz[]) AS minutes (at)
+        JOIN trades ON market_id = %s AND traded_at >= at AND traded_at < at + INTERVAL '1 minute'
+        """,
+        ([to_datetime(minute_us) for minute_us in sorted(minutes_us)], market_id),
+    )
+    rows = found.all()
+    stored = TradeColumns(
+        trade_id=np.array([row.trade_id for row in rows], dtype=np.int64),
+        traded_at_us=np.array([to_us(row.traded_at) for row in rows], dtype=np.int64),
+        price=np.array([row.price for row in rows], dtype=np.float64),
+        quantity=np.array([row.quantity for row in rows], dtype=np.float64),
+        taker_side=np.array([row.taker_side for row in rows], dtype=np.int8),
+    )
+    await renew_digests(connection, market_id, sorted(minutes_us), stored)
 
 
 def columns_of(trades: Sequence[Trade], ids: Mapping[Market, int]) -> tuple[IntArray, TradeColumns]:

@@ -6,7 +6,7 @@ import asyncio
 import json
 import sys
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import AsyncExitStack, ExitStack, contextmanager
 from typing import Any
 
 import click
@@ -23,7 +23,14 @@ from app.commands.data_options import (
 )
 from app.composition import now_us, open_store
 from app.parent_watch import watch_parent
-from app.processes.maintenance import MarketRepair, maintain, market_backfill, repair_markets
+from app.processes.maintenance import (
+    Histories,
+    MarketRepair,
+    maintain,
+    market_backfill,
+    repair_announcer,
+    repair_markets,
+)
 from app.stop_signals import run_until_signalled
 from config.logging import configure_logging
 from config.settings import Settings, load_settings
@@ -117,8 +124,9 @@ def backfill(
 def repair(ctx: click.Context, exchange: str | None, symbol: str | None, again: bool, as_json: bool) -> None:
     """Fetch every trade that the store lacks and the venue still has, and mend the candles it touches.
 
-    Missing are ids between recorded runs, and those that were deleted behind the ledger. Exit status 1 where
-    a venue could not be asked.
+    Missing are ids between recorded runs, and those that were deleted behind the ledger. Trades that were
+    altered behind it are fetched anew, and candles that are not what their trades make are built again. Exit
+    status 1 where a venue could not be asked.
     """
     settings = load_settings()
     configure_logging(settings.candlewick_log_level, process="data repair")
@@ -165,7 +173,9 @@ async def _backfilled(
     candles: dict[str, int] = {}
     fetched = None
     try:
-        async with market_backfill(settings, store, market) as fetcher:
+        async with AsyncExitStack() as stack:
+            announce = await stack.enter_async_context(repair_announcer(settings))
+            fetcher = await market_backfill(Histories(settings, stack), store, market, announce=announce)
             for timeframe in timeframes:
                 with told_progress(f"{market} {timeframe}") as tell:
                     candles[timeframe.value] = await fetcher.fetch_klines(
@@ -205,6 +215,7 @@ async def _repaired(
             store,
             markets,
             again=again,
+            check_since_us=0,
             watch=lambda market: stack.enter_context(told_progress(str(market))),
         )
     finally:
@@ -217,14 +228,19 @@ def _fetched_row(fetched: Fetched) -> dict[str, int]:
         "ids_missing": fetched.wanted,
         "trades_stored": fetched.stored,
         "absent_at_venue": fetched.absent,
+        "ids_altered": fetched.altered,
+        "ids_mended": fetched.mended,
         "candles_built": fetched.candles,
     }
 
 
 def _fetched_text(row: dict[str, int]) -> str:
-    if row["ids_missing"] == 0 and row["candles_built"] == 0:
+    if row["ids_missing"] == row["ids_altered"] == row["candles_built"] == 0:
         return "nothing was missing"
+    altered = ""
+    if row["ids_altered"]:
+        altered = f"trades altered among {row['ids_altered']} ids, {row['ids_mended']} fetched anew; "
     return (
         f"{row['ids_missing']} ids were missing; {row['trades_stored']} trades stored, "
-        f"{row['absent_at_venue']} the venue has not got; {row['candles_built']} candles built"
+        f"{row['absent_at_venue']} the venue has not got; {altered}{row['candles_built']} candles built"
     )

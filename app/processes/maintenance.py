@@ -5,29 +5,36 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import AsyncIterator, Callable, Sequence
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field, replace
 from typing import NoReturn
 
 import structlog
 
-from app.composition import now_us
+from app.composition import bus_at, now_us
+from app.installation import running_in
 from app.processes.collector import venue_at
 from config.settings import Settings
-from data.collectors.backfill import Backfill, BackfillTuning, Fetched, OnProgress
+from data.collectors.backfill import Announce, Backfill, BackfillTuning, Fetched, OnProgress
 from data.collectors.backoff import Backoff
 from data.collectors.rest import VenueRest
 from data.errors import InvalidInput, Problem, TradingError, TransientError
 from data.exchanges.base import ExchangeAdapter, RestBudget, VenueLimits
-from data.exchanges.registry import EXCHANGES
+from data.exchanges.registry import EXCHANGES, adapter_for, product_of, products
+from data.messages import RepairNews
 from data.models import Market
+from data.timeframes import Timeframe
+from data.topics import repairs_topic
 from database.features import Retention, apply_retention
 from database.repositories.history_repository import HistoryRepository
+from messaging.redis_publisher import RedisPublisher
 
 log = structlog.get_logger()
 
 # Of a collector's budget: it fetches from the same address, comes first, and leaves a third of the limits.
 _SHARE = 0.5
+# What was recorded in these last days is proven whole by the daily search; `data repair` proves all.
+_CHECKED_US = 2 * Timeframe.D1.us
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -36,7 +43,7 @@ class MaintenancePlan:
 
     repair_every_s: float = 3_600.0
     retry_s: float = 15.0  # after a repair that failed; doubled each time, up to the hour
-    search_every_s: float = 86_400.0  # for ids deleted behind the ledger, which reads every id
+    search_every_s: float = 86_400.0  # for what was deleted or altered behind the ledger, which reads all
     retention_every_s: float = 86_400.0
     look_s: float = 5.0
     retention: Retention = field(default_factory=Retention)
@@ -53,10 +60,10 @@ class MarketRepair:
 
 @asynccontextmanager
 async def venue_history(
-    settings: Settings, exchange: str
+    settings: Settings, exchange: str, product: str = ""
 ) -> AsyncIterator[tuple[ExchangeAdapter, VenueRest]]:
     """A venue's REST interface at half the pace that collectors may go: with theirs it keeps the limits."""
-    adapter = EXCHANGES[exchange]()
+    adapter = adapter_for(exchange, product or products(exchange)[0])
     adapter.limits = _slower(adapter.limits)
     rest = VenueRest(adapter, venue_at(settings, exchange)[0])
     try:
@@ -65,35 +72,79 @@ async def venue_history(
         await rest.close()
 
 
+class Histories:
+    """The REST interfaces in use, one for each product of a venue: its markets share the limits."""
+
+    def __init__(self, settings: Settings, stack: AsyncExitStack) -> None:
+        """They are closed with `stack`."""
+        self._settings, self._stack = settings, stack
+        self._open: dict[tuple[str, str], tuple[ExchangeAdapter, VenueRest]] = {}
+
+    async def of(self, market: Market) -> tuple[ExchangeAdapter, VenueRest]:
+        key = market.exchange, product_of(market.exchange, market.symbol)
+        if key not in self._open:
+            self._open[key] = await self._stack.enter_async_context(venue_history(self._settings, *key))
+        return self._open[key]
+
+
 @asynccontextmanager
+async def repair_announcer(settings: Settings) -> AsyncIterator[Announce]:
+    """Tells the bus what was repaired, where there is one: who reads candles reads them again."""
+    running = running_in(settings.candlewick_home)
+    url = running.redis_url if running is not None else ""
+    if settings.redis_url is not None:
+        url = settings.redis_url.get_secret_value()
+    if not url:
+        yield _unheard
+        return
+    async with bus_at(url) as bus:
+        publisher = RedisPublisher(bus)
+
+        async def announce(news: RepairNews) -> None:
+            await publisher.publish(repairs_topic(Market(news.exchange, news.symbol)), news)
+
+        yield announce
+
+
+async def _unheard(news: RepairNews) -> None:
+    log.debug("repair_not_announced", symbol=news.symbol)
+
+
 async def market_backfill(
-    settings: Settings,
+    histories: Histories,
     store: HistoryRepository,
     market: Market,
     *,
     tuning: BackfillTuning | None = None,
-) -> AsyncIterator[Backfill]:
+    announce: Announce,
+) -> Backfill:
     """What fetches this market's past. Raises InvalidInput where the venue does not trade it."""
-    async with venue_history(settings, market.exchange) as (adapter, rest):
-        instruments = [
-            instrument
-            for instrument in await rest.instruments([market.symbol])
-            if instrument.symbol == market.symbol
-        ]
-        if not instruments:
-            raise InvalidInput(
-                Problem(
-                    where="--symbol",
-                    field="",
-                    value=market.symbol,
-                    expected=f"expected a symbol that {market.exchange} trades, like BTC-USDT",
-                )
+    adapter, rest = await histories.of(market)
+    instruments = [
+        instrument
+        for instrument in await rest.instruments([market.symbol])
+        if instrument.symbol == market.symbol
+    ]
+    if not instruments:
+        raise InvalidInput(
+            Problem(
+                where="--symbol",
+                field="",
+                value=market.symbol,
+                expected=f"expected a symbol that {market.exchange} trades, like BTC-USDT",
             )
-        adapter.use(instruments)
-        await store.save_instruments(instruments)
-        yield Backfill(
-            rest, store, market, page_ids=adapter.limits.history_page, clock_us=now_us, tuning=tuning
         )
+    adapter.use(instruments)
+    await store.save_instruments(instruments)
+    return Backfill(
+        rest,
+        store,
+        market,
+        page_ids=adapter.limits.history_page,
+        clock_us=now_us,
+        tuning=tuning,
+        announce=announce,
+    )
 
 
 async def repair_markets(
@@ -103,6 +154,7 @@ async def repair_markets(
     *,
     search: bool = True,
     again: bool = False,
+    check_since_us: int | None = None,
     tuning: BackfillTuning | None = None,
     watch: Callable[[Market], OnProgress] | None = None,
 ) -> list[MarketRepair]:
@@ -111,18 +163,21 @@ async def repair_markets(
     It never touches a collector: both may run at once.
     """
     repairs = []
-    for market in markets:
-        fetched, failure = Fetched(), ""
-        try:
-            async with market_backfill(settings, store, market, tuning=tuning) as backfill:
-                if watch is None:
-                    fetched = await backfill.repair(search=search, again=again)
-                else:
-                    fetched = await backfill.repair(search=search, again=again, on_progress=watch(market))
-        except TradingError as error:
-            failure = str(error)
-            log.warning("repair_failed", market=str(market), error=failure)
-        repairs.append(MarketRepair(market=market, fetched=fetched, failure=failure))
+    async with AsyncExitStack() as stack:
+        histories = Histories(settings, stack)
+        announce = await stack.enter_async_context(repair_announcer(settings))
+        for market in markets:
+            fetched, failure = Fetched(), ""
+            told = {} if watch is None else {"on_progress": watch(market)}
+            try:
+                backfill = await market_backfill(histories, store, market, tuning=tuning, announce=announce)
+                fetched = await backfill.repair(
+                    search=search, again=again, check_since_us=check_since_us, **told
+                )
+            except TradingError as error:
+                failure = str(error)
+                log.warning("repair_failed", market=str(market), error=failure)
+            repairs.append(MarketRepair(market=market, fetched=fetched, failure=failure))
     return repairs
 
 
@@ -166,7 +221,8 @@ async def _repair_all(settings: Settings, store: HistoryRepository, *, search: b
     except TransientError as error:
         log.warning("repair_failed", error=str(error))
         return False
-    repairs = await repair_markets(settings, store, markets, search=search)
+    check_since_us = now_us() - _CHECKED_US if search else None
+    repairs = await repair_markets(settings, store, markets, search=search, check_since_us=check_since_us)
     return not any(repair.failure for repair in repairs)
 
 

@@ -16,6 +16,7 @@ from data.collectors.backoff import Backoff
 from data.collectors.rest import VenueRest
 from data.coverage import (
     ABSENT_AT_VENUE,
+    ALTERED,
     HISTORY,
     VENUE_SILENT,
     Span,
@@ -24,6 +25,7 @@ from data.coverage import (
     without,
 )
 from data.errors import TransientError
+from data.messages import RepairNews
 from data.models import Candle, Market, Trade, TradeGap, TradeRun
 from data.timeframes import Timeframe, floor_to
 
@@ -45,6 +47,22 @@ class Hole(msgspec.Struct, frozen=True, kw_only=True):
 
     def __len__(self) -> int:
         return self.last_id - self.first_id + 1
+
+
+class AlteredTrades(msgspec.Struct, frozen=True, kw_only=True):
+    """Stored trades that are not what was written, between `start_us` and `end_us`; both ids are included."""
+
+    first_id: int
+    last_id: int
+    start_us: int
+    end_us: int
+
+
+class Rebuilt(msgspec.Struct, frozen=True, kw_only=True):
+    """Candles that were built again, and the times whose candles they are, to the minute."""
+
+    candles: int = 0
+    spans: Sequence[Span] = ()
 
 
 class HistoryStore(Protocol):
@@ -76,8 +94,25 @@ class HistoryStore(Protocol):
         """
         ...
 
-    async def build_candles(self, market: Market) -> int:
-        """Build the candles again that repairs have touched and that have ended since; how many."""
+    async def build_candles(self, market: Market) -> Rebuilt:
+        """Build the candles again that repairs have touched and that have ended since."""
+        ...
+
+    async def altered(self, market: Market, *, since_us: int, again: bool) -> list[AlteredTrades]:
+        """Where the store holds other trades than were written, of that time and later; ascending.
+
+        What could not be mended before is told only where `again` is set.
+        """
+        ...
+
+    async def replace_trades(
+        self, market: Market, altered: AlteredTrades, trades: Sequence[Trade], repair: TradeRepair
+    ) -> None:
+        """Let `trades` stand for all that is stored under these ids, and note it, in one transaction."""
+        ...
+
+    async def mend_candles(self, market: Market, *, since_us: int) -> Rebuilt:
+        """Build the candles again that are not what their trades make, of that time and later."""
         ...
 
     async def trades_between(self, market: Market, start_us: int, end_us: int) -> list[Trade]: ...
@@ -112,6 +147,8 @@ class Fetched:
     stored: int = 0
     absent: int = 0  # the venue has not got them
     holes: int = 0
+    altered: int = 0  # ids among which some were altered behind the ledger
+    mended: int = 0  # of these, taken from the venue again
     candles: int = 0  # built from them, or again
 
     def add(self, other: Fetched) -> None:
@@ -119,10 +156,17 @@ class Fetched:
         self.stored += other.stored
         self.absent += other.absent
         self.holes += other.holes
+        self.altered += other.altered
+        self.mended += other.mended
         self.candles += other.candles
 
 
+Announce = Callable[[RepairNews], Awaitable[None]]
 OnProgress = Callable[[int, int], None]  # how much of how much is done
+
+
+async def _unannounced(_news: RepairNews) -> None:
+    """Nobody is to hear of it."""
 
 
 def _untold(_done: int, _whole: int) -> None:
@@ -145,20 +189,32 @@ class Backfill:
         page_ids: int,
         clock_us: Callable[[], int],
         tuning: BackfillTuning | None = None,
+        announce: Announce = _unannounced,
     ) -> None:
-        """A page of the venue's trades speaks for `page_ids` ids. `rest` knows the market already."""
+        """A page of the venue's trades speaks for `page_ids` ids. `rest` knows the market already.
+
+        `announce` is told of times whose candles were built again, once they are stored.
+        """
         self._rest, self._store, self._market = rest, store, market
         self._page_ids, self._clock_us = page_ids, clock_us
         self._tuning = tuning or BackfillTuning()
+        self._announce = announce
         self._recent: dict[int, Trade] = {}  # the page that came last, by id
 
     async def repair(
-        self, *, search: bool = True, again: bool = False, on_progress: OnProgress = _untold
+        self,
+        *,
+        search: bool = True,
+        again: bool = False,
+        check_since_us: int | None = None,
+        on_progress: OnProgress = _untold,
     ) -> Fetched:
         """Fetch what the store lacks between its first trade and its last, and mend the candles touched.
 
-        `search` looks for every id, which takes a while, instead of believing the ledger. What the venue has
-        been found to lack is asked for only where `again` is set.
+        `search` looks for every id, which takes a while, instead of believing the ledger. From
+        `check_since_us` on, trades that were altered are fetched anew and candles that are not what their
+        trades make are built again; it reads them all. What the venue has been found to lack is asked for
+        only where `again` is set.
         """
         holes = [
             hole
@@ -168,14 +224,22 @@ class Backfill:
         done = Fetched(wanted=sum(map(len, holes)), holes=len(holes))
         for hole in reversed(holes):
             await self._fetch(hole, done, on_progress)
-        done.candles = await self._store.build_candles(self._market)
-        if done.holes or done.candles:
+        if check_since_us is not None:
+            for altered in await self._store.altered(self._market, since_us=check_since_us, again=again):
+                await self._fetch_anew(altered, done)
+        done.candles = await self._build_candles()
+        if check_since_us is not None:
+            mended = await self._store.mend_candles(self._market, since_us=check_since_us)
+            await self._tell(mended)
+            done.candles += mended.candles
+        if done.holes or done.altered or done.candles:
             log.info(
                 "market_repaired",
                 market=str(self._market),
                 holes=done.holes,
                 trades=done.stored,
                 absent=done.absent,
+                altered=done.altered,
                 candles=done.candles,
             )
         return done
@@ -198,7 +262,7 @@ class Backfill:
         done = Fetched(wanted=sum(map(len, pieces)), holes=len(pieces))
         for piece in reversed(pieces):
             await self._fetch(piece, done, on_progress)
-        done.candles = await self._store.build_candles(self._market)
+        done.candles = await self._build_candles()
         return done
 
     async def fetch_klines(
@@ -259,6 +323,50 @@ class Backfill:
             on_progress(done.stored + done.absent, done.wanted)
         if done.stored == stored_before and not hole.in_run and hole.reason != HISTORY:
             await self._note_outage(hole)
+
+    async def _fetch_anew(self, altered: AlteredTrades, done: Fetched) -> None:
+        """Take the venue's trades for those that were altered, all of them or none."""
+        trades: list[Trade] = []
+        for first_id in range(altered.first_id, altered.last_id + 1, self._page_ids):
+            last_id = min(first_id + self._page_ids - 1, altered.last_id)
+            page = await self._page(first_id, last_id, attempts=self._tuning.attempts)
+            if len(page) <= last_id - first_id:
+                break
+            trades += page
+        count = altered.last_id - altered.first_id + 1
+        complete = len(trades) == count
+        done.altered += count
+        repair = TradeRepair(
+            first_id=altered.first_id,
+            last_id=altered.last_id,
+            start_us=altered.start_us,
+            end_us=altered.end_us,
+            reason=ALTERED,
+            repaired_at_us=self._clock_us() if complete else None,
+        )
+        if complete:
+            done.mended += count
+            await self._store.replace_trades(self._market, altered, trades, repair)
+        else:
+            await self._store.save_fetched(self._market, [], repairs=[repair])
+
+    async def _build_candles(self) -> int:
+        built = await self._store.build_candles(self._market)
+        await self._tell(built)
+        return built.candles
+
+    async def _tell(self, built: Rebuilt) -> None:
+        if not built.candles:
+            return
+        for start_us, end_us in built.spans:
+            await self._announce(
+                RepairNews(
+                    exchange=self._market.exchange,
+                    symbol=self._market.symbol,
+                    start_us=start_us,
+                    end_us=end_us,
+                )
+            )
 
     async def _page(self, first_id: int, last_id: int, *, attempts: int) -> list[Trade]:
         """The trades of these ids that the venue has, ascending. It must say repeatedly that it lacks one."""

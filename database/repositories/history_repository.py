@@ -8,18 +8,29 @@ from collections.abc import Callable, Sequence
 
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from data.collectors.backfill import Hole
-from data.coverage import ABSENT_AT_VENUE, DELETED, NOT_RECORDED, Span, TradeRepair, VenueOutage, without
+from data.collectors.backfill import AlteredTrades, Hole, Rebuilt
+from data.coverage import (
+    ABSENT_AT_VENUE,
+    ALTERED,
+    DELETED,
+    NOT_RECORDED,
+    Span,
+    TradeRepair,
+    VenueOutage,
+    union_of,
+    without,
+)
 from data.models import Market, Trade, TradeGap, TradeRun
 from data.stores import MarketBatch
 from data.timeframes import Timeframe, floor_to, to_datetime
 from database.engine import database_errors
 from database.features import Retention
-from database.market_queries import as_candles
+from database.market_queries import as_candles, candle_table
+from database.proving import MarketProof, changed_since, prove
 from database.rebuilding import checked_runs, touched_candles
 from database.repositories.market_repository import MarketRepository
 from database.trade_ledger import merge_runs
-from database.trade_writes import storing_trades
+from database.trade_writes import columns_of, replace_trades, storing_trades
 
 _DAY_US = Timeframe.D1.us
 
@@ -81,19 +92,22 @@ class HistoryRepository(MarketRepository):
 
             await storing_trades(self._engine, work)
 
-    async def build_candles(self, market: Market) -> int:
-        """Build the candles again that repairs have touched and that have ended since; how many."""
+    async def build_candles(self, market: Market) -> Rebuilt:
+        """Build the candles again that repairs have touched and that have ended since."""
         with database_errors(self._url):
             market_id = (await self._market_ids({market}))[market]
             pending = await self._pending_repairs(market_id)
             runs = await self.runs(market)
             if not pending or not runs:
-                return 0
+                return Rebuilt()
             until_us = max(run.last_at_us for run in runs)
             built = 0
+            told: list[Span] = []
             for since_us, rows in itertools.groupby(pending, key=lambda row: row[1]):
                 spans = [span for span, _ in rows]
-                built += await self._build_touched(market, runs, spans, since_us)
+                found = await self._build_touched(market, runs, spans, since_us)
+                if found:
+                    built, told = built + found, told + spans
             async with self._engine.begin() as connection:
                 await connection.exec_driver_sql(
                     "UPDATE trade_repairs SET candles_until = %s WHERE market_id = %s "
@@ -106,7 +120,63 @@ class HistoryRepository(MarketRepository):
                         [to_datetime(span[1]) for span, _ in pending],
                     ),
                 )
-            return built
+            return Rebuilt(candles=built, spans=_minutes_of(told))
+
+    async def altered(self, market: Market, *, since_us: int, again: bool) -> list[AlteredTrades]:
+        """Where the store holds other trades than were written, of that time and later; ascending.
+
+        What could not be mended before is told only where `again` is set.
+        """
+        with database_errors(self._url):
+            return await asyncio.to_thread(self._altered, market, since_us, again)
+
+    async def replace_trades(
+        self, market: Market, altered: AlteredTrades, trades: Sequence[Trade], repair: TradeRepair
+    ) -> None:
+        """Let `trades` stand for all that is stored under these ids, and note it, in one transaction."""
+        with database_errors(self._url):
+            ids = await self._market_ids({market})
+            async with self._engine.begin() as connection:
+                await replace_trades(
+                    connection, ids[market], altered.first_id, altered.last_id, *columns_of(trades, ids)
+                )
+                await _save_repair(connection, ids[market], repair)
+
+    async def mend_candles(self, market: Market, *, since_us: int) -> Rebuilt:
+        """Build the candles again that are not what their trades make, of that time and later.
+
+        Candles whose trades are absent or altered stay as they are: those trades would not make them right.
+        """
+        with database_errors(self._url):
+            runs = await self.runs(market)
+            if not runs:
+                return Rebuilt()
+            proof = await asyncio.to_thread(self._prove, market, since_us)
+            wrong = [found for found in proof.differences if not proof.doubts(found)]
+            if not wrong:
+                return Rebuilt()
+            market_id = (await self._market_ids({market}))[market]
+            for timeframe in {found.timeframe for found in wrong}:
+                opened = {found.opened_at_us for found in wrong if found.timeframe is timeframe}
+                parts = touched_candles(
+                    self._reads, market, runs, [timeframe], [(at, at) for at in opened], closed_after_us=0
+                )
+                while (part := await asyncio.to_thread(next, parts, None)) is not None:
+                    candles = [candle for candle in as_candles(part, market) if candle.opened_at_us in opened]
+                    await self.save(MarketBatch(trades=[], candles=candles, runs=[]))
+            strange = [found for found in wrong if found.field == "row" and found.rebuilt is None]
+            async with self._engine.begin() as connection:
+                for found in strange:
+                    await connection.exec_driver_sql(
+                        f"DELETE FROM {candle_table(found.timeframe)} WHERE market_id = %s "
+                        "AND timeframe_s = %s AND opened_at = %s AND NOT from_venue",
+                        (market_id, found.timeframe.seconds, to_datetime(found.opened_at_us)),
+                    )
+            spans = [(found.opened_at_us, found.opened_at_us + found.timeframe.us - 1) for found in wrong]
+            return Rebuilt(
+                candles=len({(found.timeframe, found.opened_at_us) for found in wrong}),
+                spans=_minutes_of(spans),
+            )
 
     async def fetched_klines(self, market: Market, timeframe: Timeframe) -> list[Span]:
         """Spans whose candles were fetched already, ascending."""
@@ -153,8 +223,7 @@ class HistoryRepository(MarketRepository):
         return await asyncio.to_thread(self._reads.recorded_markets)
 
     def _holes(self, market: Market, search: bool) -> list[Hole]:
-        days = self._retention.trades_days
-        expires_us = 0 if days is None else self._clock_us() - days * _DAY_US
+        expires_us = self._expires_us()
         gaps = self._reads.gaps(market)
         holes: list[Hole] = []
         for before, after in itertools.pairwise(merge_runs(self._reads.runs(market))):
@@ -190,6 +259,42 @@ class HistoryRepository(MarketRepository):
             )
         return holes
 
+    def _prove(self, market: Market, since_us: int) -> MarketProof:
+        return prove(self._reads, market, tuple(Timeframe), start_us=since_us, expires_us=self._expires_us())
+
+    def _altered(self, market: Market, since_us: int, again: bool) -> list[AlteredTrades]:
+        known = [
+            repair.touches()
+            for repair in self._reads.repairs(market)
+            if repair.repaired_at_us is None and (repair.reason != ALTERED or not again)
+        ]
+        minutes = union_of(
+            (changed.minute_us, changed.minute_us + Timeframe.M1.us)
+            for changed in changed_since(self._reads, market, since_us, expires_us=self._expires_us())
+        )
+        runs = merge_runs(self._reads.runs(market))
+        found = []
+        for start_us, end_us in minutes:
+            ids = self._reads.ids_around(market, start_us, end_us)
+            if ids is None or without((start_us, end_us), known) != [(start_us, end_us)]:
+                continue
+            # The ledger alone says which ids belong to the store.
+            found += [
+                AlteredTrades(
+                    first_id=max(ids[0], run.first_id),
+                    last_id=min(ids[1], run.last_id),
+                    start_us=start_us,
+                    end_us=end_us - 1,
+                )
+                for run in runs
+                if run.first_id <= ids[1] and run.last_id >= ids[0]
+            ]
+        return found
+
+    def _expires_us(self) -> int:
+        days = self._retention.trades_days
+        return 0 if days is None else self._clock_us() - days * _DAY_US
+
     async def _pending_repairs(self, market_id: int) -> list[tuple[Span, int]]:
         """Times between which repaired ids lie, and up to when their candles are built; by the latter."""
         async with self._engine.begin() as connection:
@@ -224,6 +329,14 @@ class HistoryRepository(MarketRepository):
                 await self.save(MarketBatch(trades=[], candles=candles, runs=[]))
                 built += len(candles)
         return built
+
+
+def _minutes_of(spans: Sequence[Span]) -> list[Span]:
+    """The whole minutes that the spans touch, as few spans as there are."""
+    return union_of(
+        (floor_to(start_us, Timeframe.M1), floor_to(end_us, Timeframe.M1) + Timeframe.M1.us)
+        for start_us, end_us in spans
+    )
 
 
 def _between(before: TradeRun, after: TradeRun, gaps: Sequence[TradeGap]) -> list[Hole]:

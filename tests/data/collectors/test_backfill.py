@@ -2,10 +2,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from data.collectors.backfill import Backfill, BackfillTuning, Hole
+from data.collectors.backfill import AlteredTrades, Backfill, BackfillTuning, Hole, Rebuilt
 from data.collectors.rest import VenueRest
-from data.coverage import ABSENT_AT_VENUE, HISTORY, NOT_RECORDED, Span, TradeRepair, VenueOutage
+from data.coverage import ABSENT_AT_VENUE, ALTERED, HISTORY, NOT_RECORDED, Span, TradeRepair, VenueOutage
 from data.exchanges.binance import BinanceAdapter
+from data.messages import RepairNews
 from data.models import Candle, Market, Side, Trade, TradeGap, TradeRun
 from data.timeframes import Timeframe
 from tests.data.collectors.fakes import BinanceHistory
@@ -57,6 +58,8 @@ class Ledger:
         self.ids: list[int] = []
         self.gaps: list[TradeGap] = []
         self.repairs: list[TradeRepair] = []
+        self.altered_trades: list[AlteredTrades] = []
+        self.replaced: list[Trade] = []
 
     async def runs(self, market: Market) -> list[TradeRun]:
         return self._runs
@@ -77,8 +80,20 @@ class Ledger:
         self.gaps += gaps
         self.repairs += repairs
 
-    async def build_candles(self, market: Market) -> int:
-        return 0
+    async def build_candles(self, market: Market) -> Rebuilt:
+        return Rebuilt()
+
+    async def altered(self, market: Market, *, since_us: int, again: bool) -> list[AlteredTrades]:
+        return self.altered_trades
+
+    async def replace_trades(
+        self, market: Market, altered: AlteredTrades, trades: Sequence[Trade], repair: TradeRepair
+    ) -> None:
+        self.replaced += trades
+        self.repairs.append(repair)
+
+    async def mend_candles(self, market: Market, *, since_us: int) -> Rebuilt:
+        return Rebuilt(candles=2, spans=[(0, 60_000_000), (120_000_000, 180_000_000)])
 
     async def trades_between(self, market: Market, start_us: int, end_us: int) -> list[Trade]:
         return []
@@ -101,6 +116,11 @@ class Bench:
         adapter = BinanceAdapter()
         adapter.use([INSTRUMENT])
         self.venue, self.ledger = BinanceHistory([made(number) for number in at_venue], page=PAGE), ledger
+        self.news: list[RepairNews] = []
+
+        async def hear(news: RepairNews) -> None:
+            self.news.append(news)
+
         self.backfill = Backfill(
             VenueRest(adapter, self.venue),
             ledger,
@@ -108,6 +128,7 @@ class Bench:
             page_ids=PAGE,
             clock_us=lambda: 42,
             tuning=FAST,
+            announce=hear,
         )
 
 
@@ -167,3 +188,32 @@ async def test_trades_before_the_first_run_are_history_and_only_what_is_lacking_
     assert done.stored == 51
     assert {repair.reason for repair in bench.ledger.repairs} == {HISTORY}
     assert len(bench.venue.requests) < 30
+
+
+async def test_altered_trades_are_taken_from_the_venue_anew_only_when_it_has_them_all() -> None:
+    bench = Bench(range(1, 61), Ledger([run_of(1, 70)]))
+    bench.ledger.altered_trades = [
+        AlteredTrades(first_id=5, last_id=28, start_us=START_US, end_us=START_US + 1),
+        AlteredTrades(first_id=50, last_id=70, start_us=START_US, end_us=START_US + 1),
+    ]
+
+    done = await bench.backfill.repair(check_since_us=0)
+
+    assert [trade.trade_id for trade in bench.ledger.replaced] == list(range(5, 29))
+    assert (done.altered, done.mended, done.candles) == (24 + 21, 24, 2)
+    assert [(repair.reason, repair.repaired_at_us) for repair in bench.ledger.repairs] == [
+        (ALTERED, 42),
+        (ALTERED, None),
+    ]
+
+
+async def test_every_time_whose_candles_were_built_again_is_announced() -> None:
+    bench = Bench(range(1, 61), Ledger([run_of(1, 60)]))
+
+    await bench.backfill.repair(check_since_us=0)
+
+    assert [(news.start_us, news.end_us) for news in bench.news] == [
+        (0, 60_000_000),
+        (120_000_000, 180_000_000),
+    ]
+    assert bench.news[0].symbol == MARKET.symbol
