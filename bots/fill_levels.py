@@ -231,12 +231,12 @@ def target_part(s: Any, t: Any) -> int:
     """
     k = s.targets_done
     if k == t.targets - 1 and t.share_m[k] == ten_to(t.share_d):
-        return s.quantity_m
+        return int(s.quantity_m)
     together, _ = quotient(times(wide(s.bought_m), t.share_m[k]), wide(1), -t.share_d)
     if together <= s.sold_m:
         return 0
     part = in_decimals_of(s, on_lot(s, t, together - s.sold_m, s.quantity_d))
-    return min(part, s.quantity_m)
+    return int(min(part, s.quantity_m))
 
 
 @compiled

@@ -17,7 +17,17 @@ from numpy.typing import NDArray
 from bots.orders import Costs, OrderReason, RulesFrom, TradingRules
 from data.errors import InvalidInput, Problem, RejectedError
 from data.models import FloatArray, IntArray, Ohlcv
-from strategies.base import MOST_ADD_ONS, AddOns, Decision, LevelBase, Protection, Signals, Sizing, Target
+from strategies.base import (
+    MOST_ADD_ONS,
+    MOST_TARGETS,
+    AddOns,
+    Decision,
+    LevelBase,
+    Protection,
+    Signals,
+    Sizing,
+    Target,
+)
 
 CASH_DECIMALS: Final = 40  # cash is counted in 1e-40 of the quote currency
 QUANTITY_DIGITS: Final = 15  # of a quantity that no lot size rounds
@@ -64,7 +74,6 @@ _INT_FIELDS = (
     # (0: anywhere); whether a signal is needed; whether levels move to the average price.
     "most_adds add_m add_d every_m every_d every_sign add_on_signal average"
 )
-MOST_TARGETS: Final = 8
 TERMS: Final = np.dtype(
     [(name, np.int64) for name in _INT_FIELDS.split()]
     + [(name, np.int64, (MOST_TARGETS,)) for name in ("target_m", "target_d", "share_m")]

@@ -14,6 +14,7 @@ from data.models import BoolArray, Candle, FloatArray, Ohlcv
 from data.timeframes import Timeframe
 
 MOST_ADD_ONS = 50
+MOST_TARGETS = 8
 
 
 class Target(msgspec.Struct, frozen=True, kw_only=True):

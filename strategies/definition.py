@@ -94,10 +94,11 @@ Condition = Comparison | Cross | Slope | Group
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SideRules:
-    """When to enter and leave one side. Without `exit` only protection ends a position."""
+    """When to enter, leave and add to one side. Without `exit` only protection ends a position."""
 
     entry: Condition
     exit: Condition | None
+    add: Condition | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

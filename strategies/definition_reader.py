@@ -12,7 +12,16 @@ from typing import Any
 
 from data.errors import InvalidInput, Problem
 from data.timeframes import Timeframe
-from strategies.base import Protection, Sizing, SizingType
+from strategies.base import (
+    MOST_ADD_ONS,
+    MOST_TARGETS,
+    AddOns,
+    LevelBase,
+    Protection,
+    Sizing,
+    SizingType,
+    Target,
+)
 from strategies.definition import (
     COMPARISONS,
     CROSSES,
@@ -48,11 +57,14 @@ STRATEGY_KEYS = (
     "short",
     "protection",
     "sizing",
+    "add_ons",
 )
 PARAMETER_KEYS = ("default", "min", "max", "step")
-SIDE_KEYS = ("entry", "exit")
+SIDE_KEYS = ("entry", "exit", "add")
 PROTECTION_KEYS = ("stop_loss", "take_profit", "trailing_stop")
 SIZING_KEYS = ("type", "value")
+TARGET_KEYS = ("at", "fraction")
+ADD_ON_KEYS = ("most", "size", "every", "levels")
 NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_-]{0,63}")
 NAME_EXPECTED = "a name begins with a letter and has letters, digits, _ and - only"
 CONDITION_EXPECTED = 'expected a condition such as {"gt": ["close", "trend"]}'
@@ -131,6 +143,8 @@ class _Reader:
         )
         protection = self._protection(document.get("protection", {}))
         sizing = self._sizing(document.get("sizing", {}))
+        if sizing is not None:
+            sizing = self._with_add_ons(sizing, document, [side for side in (long, short) if side])
         if self._problems or name is None or timeframe is None or protection is None or sizing is None:
             raise InvalidInput(*self._problems)
         in_force = {**document, "timeframe": timeframe.value}
@@ -385,10 +399,13 @@ class _Reader:
             return None
         self._known_keys(body, "protection", PROTECTION_KEYS)
         fractions: dict[str, float | None] = {}
+        targets: tuple[Target, ...] = ()
         for key in PROTECTION_KEYS:
             if body.get(key) is None:
                 continue
-            if key == "take_profit":
+            if key == "take_profit" and isinstance(body[key], list):
+                targets = self._targets(body[key], "protection.take_profit")
+            elif key == "take_profit":
                 fractions[key] = self._number(
                     body[key],
                     f"protection.{key}",
@@ -402,7 +419,46 @@ class _Reader:
                     lambda n: 0 < n < 1,
                     "expected a fraction of the entry price above 0 and below 1, 0.02 for 2%",
                 )
-        return Protection(**fractions)
+        return Protection(**fractions, targets=targets)
+
+    def _targets(self, raw: list[object], at: str) -> tuple[Target, ...]:
+        """Take-profits for parts of the position: nearest first, together at most the whole of it."""
+        if not 1 <= len(raw) <= MOST_TARGETS:
+            self._wrong_type(at, raw, f"expected 1 to {MOST_TARGETS} targets")
+            return ()
+        found: list[Target] = []
+        together = Decimal(0)
+        for number, item in enumerate(raw):
+            place = f"{at}[{number}]"
+            body = self._object(item, place, 'expected a target such as {"at": 0.02, "fraction": 0.5}')
+            if body is None:
+                continue
+            self._known_keys(body, place, TARGET_KEYS, required=TARGET_KEYS)
+            if set(body) != set(TARGET_KEYS):
+                continue
+            least = found[-1].at if found else 0.0
+            distance = self._number(
+                body["at"],
+                f"{place}.at",
+                lambda n, least=least: least < n <= 1000,  # type: ignore[misc]
+                f"expected a fraction of the entry price above {least:g}: targets stand nearest first",
+            )
+            share = self._number(
+                body["fraction"],
+                f"{place}.fraction",
+                lambda n: 0 < n <= 1 and round(n, 9) == n,
+                "expected a fraction of the position above 0, at most 1, with at most 9 decimals",
+            )
+            if distance is None or share is None:
+                continue
+            together += Decimal(repr(share))
+            if together > 1:
+                self._wrong_type(
+                    f"{place}.fraction", share, f"the targets take {together} of the position together"
+                )
+                continue
+            found.append(Target(at=distance, fraction=share))
+        return tuple(found)
 
     def _sizing(self, raw: object) -> Sizing | None:
         body = self._object(
@@ -424,6 +480,52 @@ class _Reader:
         # The decimal a person wrote, not the double nearest to it.
         return None if value is None else Sizing(type=SizingType(kind), value=Decimal(f"{value!r}"))
 
+    def _with_add_ons(
+        self, sizing: Sizing, document: Mapping[str, object], sides: Iterable[SideRules]
+    ) -> Sizing | None:
+        """The sizing with the document's add-ons, which need a distance, a rule, or both."""
+        by_rule = any(side.add is not None for side in sides)
+        if "add_ons" not in document:
+            if by_rule:
+                self._missing("add_ons", 'a side has an "add" rule; say {"most": 3, "size": 0.5}')
+            return sizing
+        body = self._object(document["add_ons"], "add_ons", 'expected {"most": 3, "size": 0.5}')
+        if body is None:
+            return None
+        self._known_keys(body, "add_ons", ADD_ON_KEYS, required=("most", "size"))
+        if not {"most", "size"} <= set(body):
+            return None
+        most = self._number(
+            body["most"],
+            "add_ons.most",
+            lambda n: n.is_integer() and 1 <= n <= MOST_ADD_ONS,
+            f"expected a whole number of add-ons from 1 to {MOST_ADD_ONS}",
+        )
+        size = self._number(
+            body["size"],
+            "add_ons.size",
+            lambda n: 0 < n <= 10,
+            "expected a share of the entry's quantity above 0, at most 10",
+        )
+        every = None
+        if body.get("every") is not None:
+            every = self._number(
+                body["every"],
+                "add_ons.every",
+                lambda n: 0 < abs(n) < 1,
+                "expected a distance from the fill before: 0.01 is 1% in our favour, -0.01 against us",
+            )
+        elif not by_rule:
+            self._missing("add_ons.every", 'give a distance, or an "add" rule to a side')
+        levels = body.get("levels", LevelBase.AVERAGE.value)
+        if not isinstance(levels, str) or levels not in list(LevelBase):
+            self._wrong_type("add_ons.levels", levels, f"expected one of {', '.join(LevelBase)}")
+            return None
+        if most is None or size is None:
+            return None
+        made = AddOns(most=int(most), size=size, every=every, by_rule=by_rule, levels=LevelBase(levels))
+        return Sizing(type=sizing.type, value=sizing.value, add_ons=made)
+
     # --- rules
 
     def _side(self, raw: object, at: str) -> SideRules | None:
@@ -433,7 +535,8 @@ class _Reader:
         self._known_keys(body, at, SIDE_KEYS, required=("entry",))
         entry = self._condition(body["entry"], f"{at}.entry") if "entry" in body else None
         leave = self._condition(body["exit"], f"{at}.exit") if "exit" in body else None
-        return None if entry is None else SideRules(entry=entry, exit=leave)
+        add = self._condition(body["add"], f"{at}.add") if "add" in body else None
+        return None if entry is None else SideRules(entry=entry, exit=leave, add=add)
 
     def _condition(self, raw: object, at: str, depth: int = 1) -> Condition | None:
         body = self._object(raw, at, CONDITION_EXPECTED)

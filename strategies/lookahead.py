@@ -37,7 +37,8 @@ from data.timeframes import Timeframe, to_us
 from strategies.base import Decision, Signals, Strategy
 from strategies.versions import Badge, Counterexample, Fault, ProofStatus
 
-SIGNALS = ("long_entry", "long_exit", "short_entry", "short_exit")  # bit 0 to bit 3 of a code
+# Bit 0 to bit 5 of a code.
+SIGNALS = ("long_entry", "long_exit", "short_entry", "short_exit", "long_add", "short_add")
 LEAST_CANDLES = 3_000
 
 _Codes = NDArray[np.uint8]  # what is said on each bar, as bits
@@ -418,7 +419,9 @@ def _frozen(
 def _codes(signals: Signals, length: int) -> _Codes:
     codes = np.zeros(length, dtype=np.uint8)
     for bit, name in enumerate(SIGNALS):
-        codes |= getattr(signals, name).astype(np.uint8) << bit
+        column = getattr(signals, name)
+        if column is not None:
+            codes |= column.astype(np.uint8) << bit
     return codes
 
 

@@ -40,7 +40,7 @@ from strategies.definition import (
 from strategies.higher_timeframe import FoldedCandles, HigherCandleFold, fold
 from strategies.indicators.spec import IndicatorStream
 
-RULES: Final = ("long.entry", "long.exit", "short.entry", "short.exit")
+RULES: Final = ("long.entry", "long.exit", "short.entry", "short.exit")  # what every strategy says
 
 _HOLDS_OF_COLUMNS: Mapping[str, Callable[[Any, Any], Any]] = {
     "gt": lambda left, right: left > right,
@@ -114,6 +114,8 @@ class RuleStrategy:
                 found[f"{side}.entry"] = rules.entry
                 if rules.exit is not None:
                     found[f"{side}.exit"] = rules.exit
+                if rules.add is not None:
+                    found[f"{side}.add"] = rules.add
         return found
 
     def _reads(self) -> list[Series]:
@@ -359,6 +361,8 @@ class RuleStream:
             long_exit=outcomes.get("long.exit", False),
             short_entry=outcomes.get("short.entry", False),
             short_exit=outcomes.get("short.exit", False),
+            long_add=outcomes.get("long.add", False),
+            short_add=outcomes.get("short.add", False),
             record={
                 "values": {
                     name: None if value != value else value

@@ -10,7 +10,7 @@ from __future__ import annotations
 from typing import Any
 
 from data.timeframes import Timeframe
-from strategies.base import SizingType
+from strategies.base import MOST_ADD_ONS, MOST_TARGETS, LevelBase, SizingType
 from strategies.definition import COMPARISONS, CROSSES, MAX_LOOK_BACK, SLOPES
 from strategies.definition_reader import NAME
 from strategies.indicators.registry import INDICATORS
@@ -36,6 +36,7 @@ def strategy_schema() -> Schema:
                 "short": _ref("side"),
                 "protection": _ref("protection"),
                 "sizing": _ref("sizing"),
+                "add_ons": _ref("add_ons"),
             },
             required=["name", "timeframe"],
         ),
@@ -52,7 +53,10 @@ def strategy_schema() -> Schema:
             ),
             "parameter_reference": _object({"parameter": {"type": "string"}}, required=["parameter"]),
             "indicator": {"oneOf": [_indicator(spec) for spec in INDICATORS.values()]},
-            "side": _object({"entry": _ref("condition"), "exit": _ref("condition")}, required=["entry"]),
+            "side": _object(
+                {"entry": _ref("condition"), "exit": _ref("condition"), "add": _ref("condition")},
+                required=["entry"],
+            ),
             "condition": {"oneOf": _conditions()},
             "operand": {
                 "oneOf": [
@@ -71,9 +75,35 @@ def strategy_schema() -> Schema:
             "protection": _object(
                 {
                     "stop_loss": _optional(_fraction(below=1)),
-                    "take_profit": _optional(_fraction(most=1000)),
+                    "take_profit": {
+                        "oneOf": [*_optional(_fraction(most=1000))["oneOf"], _ref("targets")],
+                    },
                     "trailing_stop": _optional(_fraction(below=1)),
                 }
+            ),
+            "targets": {
+                "type": "array",
+                "description": "each takes a fraction of all that was bought; the nearest comes first",
+                "minItems": 1,
+                "maxItems": MOST_TARGETS,
+                "items": _object(
+                    {
+                        "at": _or_parameter(_fraction(most=1000)),
+                        "fraction": _or_parameter(_fraction(most=1)),
+                    },
+                    required=["at", "fraction"],
+                ),
+            },
+            "add_ons": _object(
+                {
+                    "most": _or_parameter({"type": "integer", "minimum": 1, "maximum": MOST_ADD_ONS}),
+                    "size": _or_parameter(_fraction(most=10)),
+                    "every": _optional(
+                        {"type": "number", "exclusiveMinimum": -1, "exclusiveMaximum": 1, "not": {"const": 0}}
+                    ),
+                    "levels": {"enum": [base.value for base in LevelBase]},
+                },
+                required=["most", "size"],
             ),
             "sizing": _object(
                 {

@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 
 from bots.orders import Costs, RulesFrom, TradingRules
-from data.models import Candle, Ohlcv
+from data.models import BoolArray, Candle, Ohlcv
 from data.timeframes import Timeframe
 from strategies.base import AddOns, Overlay, Protection, Signals, Sizing, StrategyStream
 from tests.backtesting.reference_engine import Adds, Bar, Say, Terms
@@ -90,10 +90,15 @@ def bars_of(ohlcv: Ohlcv) -> list[Bar]:
 
 
 def says_of(signals: Signals) -> list[Say]:
-    columns = (signals.long_entry, signals.long_exit, signals.short_entry, signals.short_exit)
+    columns: list[BoolArray] = [
+        signals.long_entry,
+        signals.long_exit,
+        signals.short_entry,
+        signals.short_exit,
+    ]
     never = np.zeros(len(signals.long_entry), dtype=np.bool_)
     for adds in (signals.long_add, signals.short_add):
-        columns = (*columns, never if adds is None else adds)
+        columns.append(never if adds is None else adds)
     return [Say(*row) for row in zip(*(column.tolist() for column in columns), strict=True)]
 
 

@@ -157,8 +157,12 @@ def test_parts_are_counted_at_the_average_cost_and_lose_nothing() -> None:
     rest = ledger.book(fill(OrderReason.STOP_LOSS, Side.SELL, Decimal(9), Decimal(2), Decimal("0.2"))).closed
     assert third is not None
     assert rest is not None
-    assert (third.quantity, third.entry_price, third.pnl) == (1, 11, Decimal("0.8"))
-    assert (rest.quantity, rest.pnl) == (2, Decimal("-4.4"))
+    assert (third.quantity, third.entry_price, third.pnl) == (
+        Decimal(1),
+        Decimal(11),
+        Decimal("0.8"),
+    )
+    assert (rest.quantity, rest.pnl) == (Decimal(2), Decimal("-4.4"))
     assert ledger.cash == Decimal("996.4")
     ledger.verify()
 

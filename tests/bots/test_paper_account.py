@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from decimal import Decimal
+from typing import Any
 
 import msgspec
 import numpy as np
@@ -134,7 +135,7 @@ def test_a_run_over_two_halves_with_the_state_carried_across_equals_the_whole(
     terms = fill_records.terms_of(costs, rules, protection, sizing)
 
     def part(first: int, last: int, state: fill_records.Records) -> Simulation:
-        columns = {
+        columns: dict[str, Any] = {
             name: None if column is None else column[first:last] for name, column in asdict(signals).items()
         }
         return simulate(Signals(**columns), ohlcv.rows(first, last), state=state, terms=terms)

@@ -253,6 +253,8 @@ def test_a_decision_carries_plain_values_even_from_a_candle_of_numpy_scalars() -
         "long_exit": False,
         "short_entry": False,
         "short_exit": False,
+        "long_add": False,
+        "short_add": False,
         "record": {"values": {"close": 2.0}, "rules": {"long.entry": [True, "gt", "close", 1.5]}},
     }
 
