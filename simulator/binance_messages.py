@@ -137,7 +137,7 @@ def exchange_info(rows: Sequence[Mapping[str, Any]], now_ms: int) -> dict[str, A
     }  # fmt: skip
 
 
-def symbol_row(instrument: SimInstrument) -> Mapping[str, Any]:
+def symbol_row(instrument: SimInstrument, status: str) -> Mapping[str, Any]:
     """A symbol of `exchangeInfo`; a recorded one is given as it was."""
     if instrument.raw is not None:
         return instrument.raw
@@ -145,7 +145,7 @@ def symbol_row(instrument: SimInstrument) -> Mapping[str, Any]:
     step = padded(instrument.lot, instrument.size_decimals)
     return {
         "symbol": instrument.venue_symbol,
-        "status": "TRADING",
+        "status": status,
         "baseAsset": instrument.base,
         "baseAssetPrecision": _PLACES,
         "quoteAsset": instrument.quote,

@@ -12,8 +12,8 @@ from collections.abc import Awaitable, Callable, Mapping
 
 from aiohttp import WSCloseCode, WSMsgType, web
 
-from simulator.faults import Delivery, Fault, FaultBoard, Message
-from simulator.instruments import BINANCE, EXCHANGES, OKX
+from simulator.faults import MARKET_EVENTS, Delivery, Fault, FaultBoard, Message
+from simulator.instruments import BINANCE, OKX, USDM, VENUES
 from simulator.subscription_keys import parts_of_key
 from simulator.tapes import Clock
 
@@ -22,7 +22,11 @@ log = logging.getLogger(__name__)
 # A replay as fast as readers take it waits at the first; a live market drops the connection at the second.
 _ROOMY = 256
 _OVERFULL = 50_000
-_OVERFULL_CODE = {OKX: 4005, BINANCE: int(WSCloseCode.POLICY_VIOLATION)}
+_OVERFULL_CODE = {
+    OKX: 4005,
+    BINANCE: int(WSCloseCode.POLICY_VIOLATION),
+    USDM: int(WSCloseCode.POLICY_VIOLATION),
+}
 _CLOSE_TIMEOUT_S = 1.0
 
 _MILLISECONDS = re.compile(r'"(E|T|t)":(\d{13})(?=[,}])')
@@ -36,6 +40,7 @@ class Connection:
         self.path = path  # "/ws/v5/public", "/stream"
         self.connection_id = secrets.token_hex(4)
         self.keys: dict[str, None] = {}  # what it subscribed to, in that order
+        self.hears: Callable[[str], bool] = lambda key: True  # what this socket carries at all
         self.combined = False  # Binance's envelope
         self.microseconds = False  # Binance's timeUnit
         self.sent = 0
@@ -145,6 +150,15 @@ class Connection:
             transport.abort()
         self.gone()
 
+    def cut_mid_message(self) -> None:
+        """Break the connection inside a text frame."""
+        transport = self._request.transport
+        if transport is not None:
+            # A frame of 64 bytes is announced and half of it comes. Source: RFC 6455, section 5.2.
+            transport.write(b"\x81\x40" + b'{"arg":{"channel":"trades-all",'[:32])
+            transport.close()
+        self.gone()
+
     def gone(self) -> None:
         """Forget what was still to be sent."""
         self.closed = True
@@ -159,15 +173,18 @@ class Hub:
     def __init__(self, board: FaultBoard, clocks: Mapping[str, Clock]) -> None:
         self.board = board
         self.clocks = clocks  # by exchange
-        self.connections: dict[str, list[Connection]] = {exchange: [] for exchange in EXCHANGES}
-        self.connected = dict.fromkeys(EXCHANGES, 0)  # since the start
+        self.connections: dict[str, list[Connection]] = {venue: [] for venue in VENUES}
+        self.connected = dict.fromkeys(VENUES, 0)  # since the start
         self.last_subscription_at: dict[str, float] = {}
         self.subscription_changed = asyncio.Event()
         self._subscribers: dict[tuple[str, str], dict[Connection, None]] = {}
         self._goodbyes: set[asyncio.Task[None]] = set()
+        self.on_market_event: Callable[[Fault], None] | None = None  # None for recordings
 
     def subscribe(self, connection: Connection, key: str) -> None:
         connection.keys[key] = None
+        if not connection.hears(key):
+            return
         self._subscribers.setdefault((connection.exchange, key), {})[connection] = None
         self.last_subscription_at[connection.exchange] = asyncio.get_running_loop().time()
         self.subscription_changed.set()
@@ -207,6 +224,15 @@ class Hub:
             self.board.count_sent(exchange)
         self.advance_faults()
 
+    def reply(self, connection: Connection, text: str) -> None:
+        """Answer a request that came on the socket."""
+        delay_s = self.board.added_ms("slow_acks", connection.exchange) / 1000
+        connection.push(text, delay_s, keeps_order=False)
+
+    def told_ms(self, venue: str) -> int:
+        """The time a venue tells, which may be wrong."""
+        return self.clocks[venue]() + self.board.added_ms("clock_skew", venue)
+
     async def have_room(self, exchange: str) -> None:
         """Wait until every reader of the exchange keeps up."""
         for connection in list(self.connections[exchange]):
@@ -225,10 +251,14 @@ class Hub:
             for connection in self._targets(fault):
                 if fault.name == "disconnect" and "code" in fault.parameters:
                     connection.close(fault.parameters["code"], "closed on purpose")
+                elif fault.name == "disconnect" and fault.parameters["mid_message"]:
+                    connection.cut_mid_message()
                 elif fault.name == "disconnect":
                     connection.cut()
                 elif fault.name == "half_open":
                     connection.fall_silent()
+            if fault.name in MARKET_EVENTS and self.on_market_event is not None:
+                self.on_market_event(fault)
             if fault.name == "upgrade":
                 task = asyncio.create_task(self._upgrade(fault))
                 self._goodbyes.add(task)
@@ -292,7 +322,7 @@ class Hub:
     def _targets(self, fault: Fault) -> list[Connection]:
         targets = []
         for exchange, group in self.connections.items():
-            if fault.exchange in (None, exchange):
+            if fault.meets(exchange):
                 targets += [found for found in group if _listens(found, fault)][: fault.connections]
         return targets
 
@@ -324,6 +354,8 @@ def _listens(connection: Connection, fault: Fault) -> bool:
         return True
     for key in connection.keys:
         channel, symbol = parts_of_key(connection.exchange, key)
+        if connection.exchange == USDM:
+            symbol = f"{symbol}-PERP"
         if fault.channel in (None, channel) and (
             fault.symbol is None or _joined(fault.symbol) == _joined(symbol)
         ):
@@ -347,7 +379,8 @@ def _upgrade_notice(connection: Connection, now_ms: int) -> str | None:
     if connection.exchange == BINANCE:
         payload = f'{{"e":"serverShutdown","E":{now_ms}}}'
         return f'{{"stream":"!serverShutdown","data":{payload}}}' if connection.combined else payload
-    if connection.path.endswith("/business"):
+    # Nobody has seen Binance's futures announce it.
+    if connection.exchange == USDM or connection.path.endswith("/business"):
         return None
     return (
         '{"event":"notice","code":"64008","msg":"The connection will soon be closed for a service upgrade. '

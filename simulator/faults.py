@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 import msgspec
 
 from data.errors import InvalidInput, Problem
-from simulator.instruments import EXCHANGES
+from simulator.instruments import EXCHANGES, VENUES, exchange_of
 
 FAULT_HELP = """\
 A plan is a JSON list of faults. Each is an object:
@@ -25,14 +25,15 @@ A plan is a JSON list of faults. Each is an object:
   after_messages  or: begin once the exchange has sent that many data messages
                   (neither: begin at once)
   for_s           last that many seconds; without it until the end
-  exchange        "okx" or "binance"; without it both
+  exchange        "okx" or "binance", or "binance_usdm": its futures alone; without it all
   symbol          only this symbol: "BTC-USDT" or the venue's name
   channel         only this channel: "trades-all", "trade", "kline_1m"
   connections     only the that many oldest connections
 
 \b
 Faults and their own parameters:
-  disconnect      cut connections; "code": close with that WebSocket code instead
+  disconnect      cut connections; "code": close with that WebSocket code instead;
+                  "mid_message": true: cut inside a message
   half_open       connections fall silent for good and stay open; with for_s new ones too
   delay           "ms": every data message comes that much later, in order
   duplicate       "times" (2): how often each message comes; "every" (1): each n-th only
@@ -43,11 +44,27 @@ Faults and their own parameters:
                   "permanent" (false): the REST history lacks them too
   silent          messages of matching subscriptions do not come, all else does
   refuse          new connections and REST requests are cut
-  rest_error      "status" (required): 418, 429 or any 4xx, 5xx; "retry_after_s";
-                  "path": only paths that contain it; "count": only that many answers
+  rest_error      "status" (required): 418, 429 or any 4xx, 5xx; 200: OKX's 50011 in an
+                  answer that looks fine; "retry_after_s"; "path": only paths that
+                  contain it; "count": only that many answers
+  rest_delay      "ms": REST answers come that much later
+  rest_lag        "ms": REST does not know the newest trades yet
+  slow_acks       "ms": answers to requests on sockets come that much later
+  clock_skew      "ms": the venue tells a time that is that much ahead, below 0 behind
   upgrade         OKX announces a service upgrade (64008), Binance serverShutdown;
                   connections close "close_after_s" (60) later
+
+\b
+And what happens to a made-up market ("symbol" required):
+  halt            it stops trading
+  resume          it goes on
+  delist          it ends
+  list            a symbol the venue did not have is listed, and trades at once
+  tick            "tick" (required, such as "0.5"): prices get that coarser step
 """
+
+# Events in the life of a market; they happen once and have no end.
+MARKET_EVENTS = frozenset({"halt", "resume", "delist", "list", "tick"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +79,7 @@ class _Parameter:
     required: bool = False
 
 
+_SYMBOL = _Parameter(str, 'a symbol such as "BTC-USDT"', required=True)
 _MS = _Parameter(int, "a whole number of milliseconds above 0", required=True)
 _EVERY = _Parameter(int, "a whole number from 1 on", default=1)
 
@@ -69,13 +87,16 @@ _COMMON_PARAMETERS: Mapping[str, _Parameter] = {
     "at_s": _Parameter(float, "seconds, 0 or more", low=0),
     "after_messages": _Parameter(int, "a whole number, 0 or more", low=0),
     "for_s": _Parameter(float, "seconds above 0", low=1e-3),
-    "exchange": _Parameter(str, '"okx" or "binance"'),
+    "exchange": _Parameter(str, '"okx", "binance" or "binance_usdm"'),
     "symbol": _Parameter(str, 'a symbol such as "BTC-USDT"'),
     "channel": _Parameter(str, 'a channel such as "trades-all" or "trade"'),
     "connections": _Parameter(int, "a whole number from 1 on"),
 }
 _OWN_PARAMETERS: Mapping[str, Mapping[str, _Parameter]] = {
-    "disconnect": {"code": _Parameter(int, "a WebSocket close code, 1000 to 4999", low=1000, high=4999)},
+    "disconnect": {
+        "code": _Parameter(int, "a WebSocket close code, 1000 to 4999", low=1000, high=4999),
+        "mid_message": _Parameter(bool, "true or false", default=False),
+    },
     "half_open": {},
     "delay": {"ms": _MS},
     "duplicate": {"times": _Parameter(int, "a whole number from 2 to 100", 2, 100, 2), "every": _EVERY},
@@ -90,15 +111,24 @@ _OWN_PARAMETERS: Mapping[str, Mapping[str, _Parameter]] = {
     "silent": {},
     "refuse": {},
     "rest_error": {
-        "status": _Parameter(int, "an HTTP status from 400 to 599", 400, 599, required=True),
+        "status": _Parameter(int, "an HTTP status from 400 to 599, or 200 for OKX", 200, 599, required=True),
         "retry_after_s": _Parameter(int, "whole seconds, 0 or more", low=0),
         "path": _Parameter(str, "a part of a request's path"),
         "count": _Parameter(int, "how many answers, from 1 on"),
     },
+    "rest_delay": {"ms": _MS},
+    "rest_lag": {"ms": _MS},
+    "slow_acks": {"ms": _MS},
+    "clock_skew": {"ms": _Parameter(int, "whole milliseconds", low=-1e9, high=1e9, required=True)},
+    "halt": {"symbol": _SYMBOL},
+    "resume": {"symbol": _SYMBOL},
+    "delist": {"symbol": _SYMBOL},
+    "list": {"symbol": _SYMBOL},
+    "tick": {"symbol": _SYMBOL, "tick": _Parameter(str, 'a price step such as "0.5"', required=True)},
     "upgrade": {"close_after_s": _Parameter(float, "seconds, 0 or more", low=0, default=60.0)},
 }
 # These happen once; what they do afterwards is not a matter of time.
-_AT_ONCE = frozenset({"disconnect", "withhold", "upgrade"})
+_AT_ONCE = frozenset({"disconnect", "withhold", "upgrade"}) | MARKET_EVENTS
 
 
 @dataclass(slots=True)
@@ -131,6 +161,10 @@ class Fault:
             if getattr(self, key) is not None
         }
         return {"fault": self.name, **filters, **self.parameters, "state": state}
+
+    def meets(self, venue: str) -> bool:
+        """Whether it concerns that venue: an exchange, or one product of it."""
+        return self.exchange in (None, venue, exchange_of(venue))
 
 
 class Message(NamedTuple):
@@ -181,7 +215,7 @@ class FaultBoard:
     withheld: list[WithheldRange] = field(default_factory=list)
     _waiting: bool = False
     _shaping: list[Fault] = field(default_factory=list)
-    _sent: dict[str, int] = field(default_factory=lambda: dict.fromkeys(EXCHANGES, 0))
+    _sent: dict[str, int] = field(default_factory=lambda: dict.fromkeys(VENUES, 0))
     _random: random.Random = field(default_factory=lambda: random.Random(1))
 
     def schedule(self, plan: Sequence[Fault]) -> None:
@@ -266,6 +300,10 @@ class FaultBoard:
             return RestAnswer(parameters["status"], parameters.get("retry_after_s"))
         return None
 
+    def added_ms(self, name: str, venue: str) -> int:
+        """The sum of what the active faults of that name ask for, in ms."""
+        return sum(fault.parameters["ms"] for fault in self._of(name, venue))
+
     def absent(self, exchange: str, *names: str) -> list[tuple[int, int]]:
         """Id ranges, both ends included, that the REST history lacks for good of the symbol of these name"""
         return [
@@ -286,7 +324,7 @@ class FaultBoard:
 
     def _withhold(self, fault: Fault) -> None:
         assert fault.symbol is not None
-        for exchange in [fault.exchange] if fault.exchange else EXCHANGES:
+        for exchange in [exchange_of(fault.exchange)] if fault.exchange else EXCHANGES:
             first, last = fault.parameters.get("from_id"), fault.parameters.get("to_id")
             if first is None or last is None:
                 known = self.last_known_id(exchange, fault.symbol)
@@ -304,14 +342,12 @@ class FaultBoard:
 
     def _of(self, name: str, exchange: str) -> list[Fault]:
         return [
-            fault
-            for fault in self.faults
-            if fault.active and fault.name == name and fault.exchange in (None, exchange)
+            fault for fault in self.faults if fault.active and fault.name == name and fault.meets(exchange)
         ]
 
     def _is_withheld(self, message: Message) -> bool:
         return any(
-            gap.exchange == message.exchange
+            gap.exchange == exchange_of(message.exchange)
             and gap.symbol in (message.symbol, message.venue_symbol)
             and gap.from_id <= message.last_id
             and gap.to_id >= message.first_id
@@ -319,12 +355,14 @@ class FaultBoard:
         )
 
     def _count(self, exchange: str | None) -> int:
-        return sum(self._sent.values()) if exchange is None else self._sent[exchange]
+        return sum(
+            count for venue, count in self._sent.items() if exchange in (None, venue, exchange_of(venue))
+        )
 
 
 def _concerns(fault: Fault, message: Message, position: int) -> bool:
     return (
-        fault.exchange in (None, message.exchange)
+        fault.meets(message.exchange)
         and fault.symbol in (None, message.symbol, message.venue_symbol)
         and fault.channel in (None, message.channel)
         and (fault.connections is None or position < fault.connections)
@@ -406,7 +444,7 @@ def _parse_fault(
                     expected=f"{name} knows {allowed}",
                 )
             )
-        elif not _fits(known[key], value) or (key == "exchange" and value not in EXCHANGES):
+        elif not _fits(known[key], value) or (key == "exchange" and value not in VENUES):
             problems.append(
                 Problem(where=where, field=_at(place, key), value=_shown(value), expected=known[key].expected)
             )
@@ -462,6 +500,18 @@ def _contradictions(name: str, entry: Mapping[str, Any], where: str, place: str)
                 field=_at(place, "for_s"),
                 value="",
                 expected=f"{name} happens at once; leave it out",
+            )
+        )
+    status = entry.get("status")
+    # 200 is an error on OKX alone, whose body tells it.
+    lowest = 201 if entry.get("exchange") == "okx" else 200
+    if name == "rest_error" and isinstance(status, int) and lowest <= status < 400:
+        problems.append(
+            Problem(
+                where=where,
+                field=_at(place, "status"),
+                value=_shown(status),
+                expected=known["status"].expected,
             )
         )
     if name == "withhold":

@@ -61,7 +61,7 @@ class SyntheticMarket:
         self.listed_at_ms = listed_at_ms
         self._shape = shape
         self._rate = shape.trades_per_s * rate_multiplier
-        own = (seed, instrument.exchange, instrument.venue_symbol)
+        own = (seed, instrument.venue, instrument.venue_symbol)
         self._activity = [
             (noise_key(*own, "activity", period), period, part * self._rate * period * _KNOT_S / 2)
             for period, part in _ACTIVITY
@@ -103,11 +103,15 @@ class SyntheticMarket:
         low, high = self._expected(np.array([knot, knot + 1]))
         near = int(low + (high - low) * (seconds / _KNOT_S - knot))
         first = max(near - _REACH, 0)
-        times = self.trades(first + 1, near + _REACH).at_ms
+        times = self._undisturbed(first + 1, near + _REACH).at_ms
         return first + int(np.searchsorted(times, at_ms, side="left"))
 
     def trades(self, first_id: int, last_id: int) -> TradeColumns:
         """Trades `first_id` to `last_id`, both included; ids below 1 do not exist."""
+        return self._undisturbed(first_id, last_id)
+
+    def _undisturbed(self, first_id: int, last_id: int) -> TradeColumns:
+        """The same of a market that never rests."""
         first, last = max(first_id, 1) - 1, last_id - 1
         if last < first:
             return no_trades()

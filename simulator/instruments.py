@@ -16,6 +16,9 @@ from data.errors import InvalidInput, Problem
 BINANCE = "binance"
 OKX = "okx"
 EXCHANGES = (BINANCE, OKX)
+# An exchange's product with sockets, limits and names of its own.
+USDM = "binance_usdm"
+VENUES = (*EXCHANGES, USDM)
 
 # How Binance's joined names are split; the longest match wins.
 _QUOTES = (
@@ -43,6 +46,12 @@ class SimInstrument:
     contract_value: Decimal = Decimal(1)  # of one contract, in `contract_currency`; 1 on spot
     contract_currency: str = ""
     raw: Mapping[str, Any] | None = field(default=None, compare=False)  # the venue's own row, served as it is
+    product: str = ""  # USDM for Binance's futures
+
+    @property
+    def venue(self) -> str:
+        """Who trades it: the exchange, or its product apart."""
+        return self.product or self.exchange
 
     @property
     def tick_size(self) -> Decimal:
@@ -107,7 +116,7 @@ KNOWN_SYMBOLS = (
 
 
 def shapes_of(symbols: Iterable[str]) -> list[MarketShape]:
-    """The made-up markets of `symbols` on both venues; perpetuals trade on OKX alone.
+    """The made-up markets of `symbols` on both exchanges; perpetuals are OKX swaps and Binance USD-M futures.
 
     Raises InvalidInput for a symbol outside KNOWN_SYMBOLS.
     """
@@ -121,7 +130,7 @@ def shapes_of(symbols: Iterable[str]) -> list[MarketShape]:
             )
         asset = _ASSETS[symbol.split("-")[0]]
         if symbol.endswith("-PERP"):
-            shapes.append(_okx_swap(symbol, asset))
+            shapes += [_okx_swap(symbol, asset), _binance_usdm(symbol, asset)]
         else:
             shapes += [_binance_spot(symbol, asset), _okx_spot(symbol, asset)]
     return shapes
@@ -196,6 +205,35 @@ def _okx_swap(symbol: str, asset: _Asset) -> MarketShape:
         trades_per_s=asset.trades_per_s * 1.1,
         typical_notional=asset.typical_notional * 3,
     )
+
+
+def _binance_usdm(symbol: str, asset: _Asset) -> MarketShape:
+    base, quote, _ = symbol.split("-")
+    tick, lot = {"BTC": ("0.1", "0.001"), "ETH": ("0.01", "0.001"), "SOL": ("0.01", "0.01")}[base]
+    instrument = SimInstrument(
+        exchange=BINANCE,
+        product=USDM,
+        symbol=symbol,
+        venue_symbol=base + quote,
+        kind="SWAP",
+        base=base,
+        quote=quote,
+        price_decimals=decimals_of(tick),
+        size_decimals=decimals_of(lot),
+        contract_currency=base,
+    )
+    return MarketShape(
+        instrument=instrument,
+        price=asset.price * 1.0002,
+        daily_move=asset.daily_move,
+        trades_per_s=asset.trades_per_s * 1.3,
+        typical_notional=asset.typical_notional * 4,
+    )
+
+
+def exchange_of(venue: str) -> str:
+    """The exchange a venue belongs to."""
+    return BINANCE if venue == USDM else venue
 
 
 def decimals_of(text: str) -> int:

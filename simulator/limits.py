@@ -9,6 +9,9 @@ from dataclasses import dataclass, field
 OKX_REST_LIMITS = {  # path: requests per 2 s and address
     "/api/v5/public/time": 10,
     "/api/v5/public/instruments": 20,
+    "/api/v5/public/funding-rate": 20,
+    "/api/v5/public/funding-rate-history": 10,
+    "/api/v5/public/mark-price": 10,
     "/api/v5/market/ticker": 20,
     "/api/v5/market/tickers": 20,
     "/api/v5/market/books": 40,

@@ -5,12 +5,13 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
+from enum import StrEnum
 
 import numpy as np
 
 from simulator.columns import MINUTE, CandleColumns, TradeColumns, Width, concatenated
 from simulator.generator import SyntheticMarket
-from simulator.instruments import SimInstrument
+from simulator.instruments import BINANCE, USDM, SimInstrument
 from simulator.noise import noise_key, uniform
 from simulator.tapes import GeneratedTape, ReplayedTape, Tape, dense_candles
 
@@ -68,6 +69,14 @@ class DayStats:
     open_utc8: int
 
 
+class MarketStatus(StrEnum):
+    """Whether a market trades."""
+
+    LIVE = "live"
+    HALTED = "halted"
+    DELISTED = "delisted"
+
+
 @dataclass(slots=True, eq=False)
 class Market:
     """One instrument with its trades so far."""
@@ -77,6 +86,7 @@ class Market:
     synthetic: SyntheticMarket | None = None  # None for a recording
     recorded_aggregates: ReplayedTape | None = None  # where the recording holds them itself
     single_trades: bool = True  # False where the tape holds aggregates alone
+    status: MarketStatus = MarketStatus.LIVE
     _stats: DayStats | None = field(default=None, repr=False)
 
     async def dense_candles(self, width: Width, start_ms: int, end_ms: int) -> CandleColumns:
@@ -106,6 +116,14 @@ class Market:
         else:
             first = max(first, last - (limit - 1) * width.ms)
         return await self.dense_candles(width, first, last + 1)
+
+    def unknown_to_rest(
+        self, now_ms: int, lag_ms: int, absent: Sequence[tuple[int, int]]
+    ) -> list[tuple[int, int]]:
+        """Id ranges REST does not have: `absent` for good, and what is younger than `lag_ms`."""
+        if not lag_ms:
+            return list(absent)
+        return [*absent, (self.tape.first_id_at(now_ms - lag_ms), _LAST)]
 
     def aggregates(self, first_id: int, last_id: int) -> list[Aggregate]:
         """Aggregates by their own ids, both included, as far as known."""
@@ -150,7 +168,7 @@ class Market:
         tick = self.instrument.tick
         bid, ask = (price - tick, price) if last.buy[0] else (price, price + tick)
         places = np.arange(depth)
-        key = noise_key(self.instrument.exchange, self.instrument.venue_symbol, "book", trade_id)
+        key = noise_key(self.instrument.venue, self.instrument.venue_symbol, "book", trade_id)
         steps = np.cumsum(np.floor(uniform(key, places) * 3).astype(np.int64) + 1) - 1
         steps -= steps[0]
         draws = uniform(key, places + depth), uniform(key, places + 2 * depth)
@@ -223,29 +241,42 @@ class MarketList:
     """All markets, found by the venue's name or Candlewick's."""
 
     def __init__(self, markets: Iterable[Market]) -> None:
-        self._all = list(markets)
-        self._by_name: dict[tuple[str, str], Market] = {}
-        for market in self._all:
-            instrument = market.instrument
-            self._by_name.setdefault((instrument.exchange, instrument.symbol), market)
-        for market in self._all:
-            instrument = market.instrument
-            self._by_name[instrument.exchange, instrument.venue_symbol] = market
+        self._all: list[Market] = []
+        self._by_symbol: dict[tuple[str, str], Market] = {}
+        self._by_venue_symbol: dict[tuple[str, str], Market] = {}
+        for market in markets:
+            self.add(market)
+
+    def add(self, market: Market) -> None:
+        """List another market."""
+        instrument = market.instrument
+        self._all.append(market)
+        self._by_symbol.setdefault((instrument.venue, instrument.symbol), market)
+        self._by_venue_symbol[instrument.venue, instrument.venue_symbol] = market
 
     def __iter__(self) -> Iterator[Market]:
         return iter(self._all)
 
     def find(self, exchange: str, name: str) -> Market | None:
         """The market of that name, the venue's or ours."""
-        return self._by_name.get((exchange, name))
+        # Spot and futures share the venue's names: there "BTCUSDT" is spot, "BTC-USDT-PERP" is not.
+        for venue in (exchange, USDM) if exchange == BINANCE else (exchange,):
+            market = self._by_venue_symbol.get((venue, name)) or self._by_symbol.get((venue, name))
+            if market is not None:
+                return market
+        return None
 
-    def listed(self, exchange: str, venue_symbol: str) -> Market | None:
-        """The market of exactly that venue name."""
-        market = self.find(exchange, venue_symbol)
-        return market if market and market.instrument.venue_symbol == venue_symbol else None
+    def listed(self, venue: str, venue_symbol: str) -> Market | None:
+        """The market of exactly that venue name, unless it is delisted."""
+        market = self._by_venue_symbol.get((venue, venue_symbol))
+        return None if market is None or market.status is MarketStatus.DELISTED else market
 
-    def of(self, exchange: str) -> list[Market]:
-        """The markets of one exchange."""
+    def of(self, venue: str) -> list[Market]:
+        """The markets of one venue, delisted ones too."""
+        return [market for market in self._all if market.instrument.venue == venue]
+
+    def on_exchange(self, exchange: str) -> list[Market]:
+        """The markets of all products of an exchange."""
         return [market for market in self._all if market.instrument.exchange == exchange]
 
 

@@ -11,7 +11,9 @@ from simulator.instruments import SimInstrument
 from simulator.markets import Aggregate, Book, DayStats, Level
 from simulator.wire_numbers import plain, plain_float
 
-PUBLIC_CHANNELS = frozenset({"trades", "tickers", "bbo-tbt", "books5", "instruments"})
+PUBLIC_CHANNELS = frozenset(
+    {"trades", "tickers", "bbo-tbt", "books5", "instruments", "funding-rate", "mark-price"}
+)
 # Channels a recording may hold; they are replayed as they are.
 RECORDED_CHANNELS = frozenset({"books", "books-l2-tbt", "books50-l2-tbt"})
 
@@ -126,7 +128,7 @@ def candle_rows(
     return rows
 
 
-def instrument_row(instrument: SimInstrument, listed_at_ms: int) -> Mapping[str, Any]:
+def instrument_row(instrument: SimInstrument, listed_at_ms: int, state: str = "live") -> Mapping[str, Any]:
     """A row of `public/instruments`; a recorded one is given as it was."""
     if instrument.raw is not None:
         return instrument.raw
@@ -157,7 +159,7 @@ def instrument_row(instrument: SimInstrument, listed_at_ms: int) -> Mapping[str,
         "optType": "",
         "quoteCcy": instrument.quote if spot else "",
         "settleCcy": "" if spot else instrument.quote,
-        "state": "live",
+        "state": state,
         "stk": "",
         "tickSz": plain(instrument.tick, instrument.price_decimals),
         "uly": "" if spot else family,

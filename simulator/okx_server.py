@@ -14,7 +14,7 @@ from simulator.connections import Connection, Hub
 from simulator.faults import Message
 from simulator.instruments import OKX
 from simulator.limits import OKX_REST_LIMITS, OKX_REST_WINDOW_S, SlidingWindow
-from simulator.markets import Market, MarketList, aggregates_of, newest, page_down
+from simulator.markets import Market, MarketList, MarketStatus, aggregates_of, newest, page_down
 from simulator.okx_messages import (
     BARS,
     BUSINESS_CHANNELS,
@@ -32,6 +32,14 @@ from simulator.okx_messages import (
     trades_all_pushes,
     trades_push,
 )
+from simulator.okx_perpetuals import (
+    FUNDING_CHANNEL,
+    MARK_CHANNEL,
+    funding_history_rows,
+    funding_row,
+    has_channel,
+    mark_row,
+)
 from simulator.subscription_keys import okx_key
 
 _CONNECTS_PER_S = 3
@@ -39,6 +47,9 @@ _REQUESTS_PER_HOUR = 480
 _MAX_REQUEST_BYTES = 64 * 1024
 _LATEST_BARS = 1440
 _MAX_BARS, _DEFAULT_BARS = 300, 100
+_FUNDING_EVERY_MS = 30_000
+_FUNDING_PAGE = 100
+_STATES = {MarketStatus.LIVE: "live", MarketStatus.HALTED: "suspend"}
 _INSTRUMENT_TYPES = ("SPOT", "MARGIN", "SWAP", "FUTURES", "OPTION")
 
 
@@ -70,6 +81,9 @@ class OkxServer:
             web.get("/ws/v5/{socket:public|business|private}", self._open),
             web.get("/api/v5/public/time", self._rest_handler(self._time)),
             web.get("/api/v5/public/instruments", self._rest_handler(self._instruments)),
+            web.get("/api/v5/public/funding-rate", self._rest_handler(self._funding_rate)),
+            web.get("/api/v5/public/funding-rate-history", self._rest_handler(self._funding_history)),
+            web.get("/api/v5/public/mark-price", self._rest_handler(self._mark_price)),
             web.get("/api/v5/market/ticker", self._rest_handler(self._ticker)),
             web.get("/api/v5/market/tickers", self._rest_handler(self._tickers)),
             web.get("/api/v5/market/trades", self._rest_handler(self._trades)),
@@ -119,6 +133,7 @@ class OkxServer:
 
     async def push_candles(self, market: Market) -> None:
         """Push forming candles and the final ones of intervals that have closed; called every second."""
+        self._push_perpetual(market)
         name = market.instrument.venue_symbol
         for bar, width in BARS.items():
             key = okx_key(f"candle{bar}", name)
@@ -126,6 +141,25 @@ class OkxServer:
                 await self._push_candle(market, bar, width, key)
             else:
                 self._pushed_candle.pop(key, None)
+
+    def _push_perpetual(self, market: Market) -> None:
+        """Push the mark price every second, the funding rate to new subscribers and twice a minute."""
+        name, now = market.instrument.venue_symbol, self._clock()
+        if self._hub.wanted(OKX, okx_key(MARK_CHANNEL, name)):
+            row = mark_row(market, now)
+            if row is not None:
+                self._publish_row(market, MARK_CHANNEL, row)
+        key = okx_key(FUNDING_CHANNEL, name)
+        if self._hub.wanted(OKX, key) and self._pushed_quote.get(key) != now // _FUNDING_EVERY_MS:
+            self._pushed_quote[key] = now // _FUNDING_EVERY_MS
+            self._publish_row(market, FUNDING_CHANNEL, funding_row(market, now))
+
+    def push_instrument(self, market: Market) -> None:
+        """Tell who listens to its kind of instruments that this one has changed."""
+        kind = market.instrument.kind
+        key = okx_key("instruments", kind)
+        text = f'{{"arg":{{"channel":"instruments","instType":"{kind}"}},"data":[{_json(_row_of(market))}]}}'
+        self._hub.publish(self._message(market, "instruments"), key, text)
 
     def subscribed_late(self, key: str) -> None:
         """Let a new subscriber have the present state with the next push."""
@@ -187,7 +221,7 @@ class OkxServer:
     def _on_text(self, connection: Connection, text: str) -> None:
         if text == "ping":
             connection.last_traffic_at = _now()
-            connection.push("pong")
+            self._hub.reply(connection, "pong")
             return
         try:
             request = msgspec.json.decode(text)
@@ -232,7 +266,7 @@ class OkxServer:
         acknowledgement = {"event": operation, "arg": arg, "connId": connection.connection_id}
         if request_id is not None:
             acknowledgement = {"id": request_id, **acknowledgement}
-        connection.push(msgspec.json.encode(acknowledgement).decode())
+        self._hub.reply(connection, msgspec.json.encode(acknowledgement).decode())
         key = okx_key(channel, str(name))
         if operation == "unsubscribe":
             self._hub.unsubscribe(connection, key)
@@ -267,7 +301,8 @@ class OkxServer:
         if channel == "instruments":
             found = name in _INSTRUMENT_TYPES
         else:
-            found = isinstance(name, str) and self._markets.listed(OKX, name) is not None
+            market = self._markets.listed(OKX, name) if isinstance(name, str) else None
+            found = market is not None and has_channel(market.instrument, channel)
         if not known or not found:
             return "60018", (
                 f"Wrong URL or channel:{channel},instId:{name} doesn't exist. Please use the correct URL, "
@@ -279,7 +314,7 @@ class OkxServer:
         reply = {"event": "error", "code": code, "msg": message, "connId": connection.connection_id}
         if request_id is not None:
             reply = {"id": request_id, **reply}
-        connection.push(msgspec.json.encode(reply).decode())
+        self._hub.reply(connection, msgspec.json.encode(reply).decode())
 
     # REST.
 
@@ -299,7 +334,7 @@ class OkxServer:
         return handle
 
     async def _time(self, query: Mapping[str, str]) -> list[Any]:
-        return [{"ts": str(self._clock())}]
+        return [{"ts": str(self._hub.told_ms(OKX))}]
 
     async def _instruments(self, query: Mapping[str, str]) -> list[Any]:
         kind = _given(query, "instType")
@@ -312,6 +347,32 @@ class OkxServer:
             if not rows:
                 raise _Refused(200, "51001", "Instrument ID doesn't exist")
         return rows
+
+    async def _funding_rate(self, query: Mapping[str, str]) -> list[Any]:
+        return [funding_row(self._perpetual(query), self._clock())]
+
+    async def _funding_history(self, query: Mapping[str, str]) -> list[Any]:
+        market, now = self._perpetual(query), self._clock()
+        after, before = _number(query, "after"), _number(query, "before")
+        rows = funding_history_rows(
+            market,
+            before_ms=now + 1 if after is None else after,
+            now_ms=now,
+            count=_limit(query, _FUNDING_PAGE, _FUNDING_PAGE),
+        )
+        return [row for row in rows if before is None or int(row["fundingTime"]) > before]
+
+    async def _mark_price(self, query: Mapping[str, str]) -> list[Any]:
+        kind = _given(query, "instType")
+        markets = [self._market(query)] if query.get("instId") else self._markets.of(OKX)
+        rows = [
+            mark_row(market, self._clock())
+            for market in markets
+            if market.synthetic is not None
+            and market.instrument.kind == kind
+            and has_channel(market.instrument, MARK_CHANNEL)
+        ]
+        return [row for row in rows if row]
 
     async def _ticker(self, query: Mapping[str, str]) -> list[Any]:
         row = await self._ticker_row(self._market(query), self._clock())
@@ -392,14 +453,22 @@ class OkxServer:
 
     def _instrument_rows(self, kind: str) -> list[Mapping[str, Any]]:
         return [
-            instrument_row(market.instrument, market.synthetic.listed_at_ms if market.synthetic else 0)
+            _row_of(market)
             for market in self._markets.of(OKX)
-            if market.instrument.kind == kind
+            if market.instrument.kind == kind and market.status is not MarketStatus.DELISTED
         ]
 
     def _absent(self, market: Market) -> list[tuple[int, int]]:
         instrument = market.instrument
-        return self._hub.board.absent(OKX, instrument.symbol, instrument.venue_symbol)
+        board = self._hub.board
+        absent = board.absent(OKX, instrument.symbol, instrument.venue_symbol)
+        return market.unknown_to_rest(self._clock(), board.added_ms("rest_lag", OKX), absent)
+
+    def _perpetual(self, query: Mapping[str, str]) -> Market:
+        market = self._market(query)
+        if market.synthetic is None or not has_channel(market.instrument, FUNDING_CHANNEL):
+            raise _Refused(200, "51001", "Instrument ID doesn't exist")
+        return market
 
     def _market(self, query: Mapping[str, str]) -> Market:
         market = self._markets.listed(OKX, _given(query, "instId"))
@@ -412,6 +481,12 @@ class OkxServer:
         if width is None:
             raise _Refused(400, "51000", "Parameter bar error")
         return width
+
+
+def _row_of(market: Market) -> Mapping[str, Any]:
+    listed_at_ms = market.synthetic.listed_at_ms if market.synthetic else 0
+    # One that ends is told as "suspend" once, and is gone from the list.
+    return instrument_row(market.instrument, listed_at_ms, _STATES.get(market.status, "suspend"))
 
 
 def _given(query: Mapping[str, str], name: str) -> str:

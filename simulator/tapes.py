@@ -165,6 +165,10 @@ class GeneratedTape:
         # Nothing came before the first trade, so its interval is whole; the newest one is shown as it forms.
         return CandleSpan(first_ms=self._first_ms, last_ms=now, edges=True)
 
+    def forget_future(self) -> None:
+        """Make what comes anew: the market's course has changed from now on."""
+        self._recent, self._recent_until_ms = no_trades(), 0
+
     def _known_count(self) -> int:
         """How many trades there have been until now: the last one's id."""
         now = self._clock()

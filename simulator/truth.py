@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import msgspec
@@ -13,10 +13,11 @@ from data.errors import InvalidInput
 from data.timeframes import Timeframe
 from simulator.columns import Width
 from simulator.connections import Hub
-from simulator.faults import parse_fault_plan
+from simulator.faults import Fault, parse_fault_plan
 from simulator.instruments import EXCHANGES, SimInstrument
 from simulator.markets import Market, MarketList
 from simulator.okx_messages import in_base
+from simulator.perpetuals import funding_rate, marks_at, next_funding_ms
 from simulator.wire_numbers import plain
 
 _MONDAY_MS = 4 * 86_400_000  # weeks open on Monday; the epoch was a Thursday
@@ -26,16 +27,24 @@ _MOST_CANDLES = 100_000
 class TruthServer:
     """Everything the venue knows, without limits and without faults."""
 
-    def __init__(self, markets: MarketList, hub: Hub, source: Callable[[], Mapping[str, Any]]) -> None:
+    def __init__(
+        self,
+        markets: MarketList,
+        hub: Hub,
+        source: Callable[[], Mapping[str, Any]],
+        check: Callable[[Sequence[Fault]], None],
+    ) -> None:
         self._markets = markets
         self._hub = hub
         self._source = source
+        self._check = check  # raises InvalidInput for a plan this venue cannot carry out
 
     def routes(self) -> list[web.RouteDef]:
         return [
             web.get("/sim/state", self._state),
             web.get("/sim/truth/trades", self._trades),
             web.get("/sim/truth/candles", self._candles),
+            web.get("/sim/truth/marks", self._marks),
             web.get("/sim/faults", self._faults),
             web.post("/sim/faults", self._add_faults),
             web.delete("/sim/faults", self._clear_faults),
@@ -115,7 +124,7 @@ class TruthServer:
             return _listing(request, iter(()))
         # The newest interval may still form; only closed ones are true for good.
         newest = min(
-            span.last_open(width), width.floor(self._hub.clocks[market.instrument.exchange]()) - width.ms
+            span.last_open(width), width.floor(self._hub.clocks[market.instrument.venue]()) - width.ms
         )
         start = max(_number(request, "start") or 0, span.first_open(width))
         end = _number(request, "end")
@@ -142,6 +151,24 @@ class TruthServer:
         )
         return _listing(request, rows)
 
+    async def _marks(self, request: web.Request) -> web.Response:
+        market = self._market(request)
+        now = self._hub.clocks[market.instrument.venue]()
+        at_ms = min(_number(request, "at") or now, now)
+        marks = marks_at(market, at_ms) if market.instrument.kind != "SPOT" and market.synthetic else None
+        if marks is None:
+            raise _bad("symbol", "a made-up derivative that has traded")
+        next_ms = next_funding_ms(marks.at_ms)
+        return _json(
+            {
+                "at": marks.at_ms,
+                "mark": str(marks.mark),
+                "index": str(marks.index),
+                "funding_at": next_ms,
+                "funding_rate": f"{funding_rate(market, next_ms):f}",
+            }
+        )
+
     async def _faults(self, request: web.Request) -> web.Response:
         return _json([fault.describe() for fault in self._hub.board.faults])
 
@@ -151,6 +178,7 @@ class TruthServer:
             plan = parse_fault_plan(
                 msgspec.json.decode(await request.read()), where="POST /sim/faults", started_at=now
             )
+            self._check(plan)
         except msgspec.DecodeError as error:
             raise _bad("body", f"a JSON list of faults ({error})") from error
         except InvalidInput as error:
@@ -169,7 +197,7 @@ class TruthServer:
             raise _bad("exchange", f"one of {', '.join(EXCHANGES)}")
         market = self._markets.find(exchange, symbol)
         if market is None:
-            known = ", ".join(found.instrument.symbol for found in self._markets.of(exchange))
+            known = ", ".join(found.instrument.symbol for found in self._markets.on_exchange(exchange))
             raise _bad("symbol", f"one of {known}")
         return market
 
@@ -178,8 +206,10 @@ def _market_row(market: Market) -> dict[str, Any]:
     instrument, bounds = market.instrument, market.tape.bounds()
     return {
         "exchange": instrument.exchange,
+        "venue": instrument.venue,
         "symbol": instrument.symbol,
         "venue_symbol": instrument.venue_symbol,
+        "status": market.status.value,
         "first_id": bounds[0] if bounds else None,
         "last_id": bounds[1] if bounds else None,
     }

@@ -20,16 +20,18 @@ from aiohttp import web
 from data.errors import InstallationError, InvalidInput, Problem
 from simulator.binance_server import BinanceServer
 from simulator.connections import Hub
-from simulator.faults import Fault, FaultBoard
-from simulator.generator import SyntheticMarket
-from simulator.instruments import BINANCE, DEFAULT_SYMBOLS, EXCHANGES, OKX, shapes_of
-from simulator.live import LiveFeed
-from simulator.markets import DAY_MS, MarketList, generated_market
+from simulator.faults import MARKET_EVENTS, Fault, FaultBoard
+from simulator.instruments import BINANCE, DEFAULT_SYMBOLS, OKX, USDM, VENUES, MarketShape, shapes_of
+from simulator.live import LiveFeed, VenueServer
+from simulator.market_events import MarketEvents
+from simulator.markets import DAY_MS, Market, MarketList, generated_market
 from simulator.okx_server import OkxServer
 from simulator.recordings import Recording
 from simulator.replay import Replay, ReplayClock, replayed_markets
+from simulator.scripted_market import ScriptedMarket
 from simulator.tapes import Clock, GeneratedTape
 from simulator.truth import TruthServer
+from simulator.usdm_server import UsdmServer
 
 log = logging.getLogger(__name__)
 
@@ -54,6 +56,7 @@ class VenueOptions:
     limited: bool = True  # keep the venues' rate limits
     okx_idle_s: float = 30.0
     binance_ping_s: float = 20.0
+    binance_life_s: float = 24 * 3600.0  # of a connection, spot and futures alike
 
 
 class WallClock:
@@ -76,11 +79,17 @@ class SimulatedVenue:
         self.hub = Hub(self.board, clocks)
         self._okx = OkxServer(markets, self.hub, idle_s=options.okx_idle_s, limited=options.limited)
         self._binance = BinanceServer(
-            markets, self.hub, ping_every_s=options.binance_ping_s, limited=options.limited
+            markets,
+            self.hub,
+            ping_every_s=options.binance_ping_s,
+            life_s=options.binance_life_s,
+            limited=options.limited,
         )
+        self._usdm = UsdmServer(markets, self.hub, life_s=options.binance_life_s, limited=options.limited)
         self._source: Mapping[str, Any] = {}
         self._replay: Replay | None = None
         self._live: LiveFeed | None = None
+        self._events: MarketEvents | None = None
         self._tasks: list[asyncio.Task[None]] = []
         self._runner: web.AppRunner | None = None
         self.url = ""
@@ -96,15 +105,20 @@ class SimulatedVenue:
     ) -> SimulatedVenue:
         """A venue of generated markets. Raises InvalidInput for symbols it does not know."""
         clock = clock or WallClock()
-        markets = []
-        for shape in shapes_of(symbols):
-            synthetic = SyntheticMarket(
-                shape, seed=state.seed, listed_at_ms=state.listed_at_ms, rate_multiplier=state.rate
+
+        def make(shape: MarketShape, listed_at_ms: int) -> Market:
+            scripted = ScriptedMarket(
+                shape, seed=state.seed, listed_at_ms=listed_at_ms, rate_multiplier=state.rate
             )
-            markets.append(generated_market(synthetic, GeneratedTape(synthetic, clock)))
-        venue = cls(MarketList(markets), dict.fromkeys(EXCHANGES, clock), options or VenueOptions())
+            return generated_market(scripted, GeneratedTape(scripted, clock))
+
+        markets = MarketList(make(shape, state.listed_at_ms) for shape in shapes_of(symbols))
+        venue = cls(markets, dict.fromkeys(VENUES, clock), options or VenueOptions())
         venue._source = {"kind": "made up", "state": "live", **msgspec.to_builtins(state)}
-        venue._live = LiveFeed(venue.markets, venue._okx, venue._binance, clock)
+        servers: dict[str, VenueServer] = {OKX: venue._okx, BINANCE: venue._binance, USDM: venue._usdm}
+        venue._live = LiveFeed(markets, servers, clock)
+        venue._events = MarketEvents(markets, make, clock, venue._live.changed)
+        venue.hub.on_market_event = venue._events.happen
         return venue
 
     @classmethod
@@ -120,7 +134,7 @@ class SimulatedVenue:
         # Recordings of both venues may be years apart; an exchange that has none stands still.
         earliest = min(recording.first_trade_ms.values())
         clocks = {
-            exchange: ReplayClock(recording.first_trade_ms.get(exchange, earliest)) for exchange in EXCHANGES
+            exchange: ReplayClock(recording.first_trade_ms.get(exchange, earliest)) for exchange in VENUES
         }
         markets = replayed_markets(recording)
         venue = cls(markets, clocks, options or VenueOptions())
@@ -138,16 +152,18 @@ class SimulatedVenue:
     async def start(self, host: str = "127.0.0.1", port: int = 0, faults: Sequence[Fault] = ()) -> str:
         """Listen and begin; returns the base URL. Port 0 takes a free one.
 
-        Raises InstallationError where the port is taken.
+        Raises InstallationError where the port is taken, and InvalidInput for market events that cannot be.
         """
+        self._check(faults)
         loop = asyncio.get_running_loop()
         for fault in faults:
             if fault.begins_at is not None:
                 fault.begins_at += loop.time()
         self.board.schedule(faults)
         application = web.Application(middlewares=[self._faulty])
-        truth = TruthServer(self.markets, self.hub, self._describe_source)
-        application.add_routes([*self._okx.routes(), *self._binance.routes(), *truth.routes()])
+        truth = TruthServer(self.markets, self.hub, self._describe_source, self._check)
+        sides = (self._okx, self._binance, self._usdm, truth)
+        application.add_routes([route for side in sides for route in side.routes()])
         self._runner = web.AppRunner(application, access_log=None, shutdown_timeout=_SHUTDOWN_S)
         await self._runner.setup()
         listener = _listening(host, port)
@@ -199,6 +215,19 @@ class SimulatedVenue:
         }
         return {**self._source, "state": self._replay.state, "replay": progress}
 
+    def _check(self, faults: Sequence[Fault]) -> None:
+        if self._events is not None:
+            self._events.check(faults)
+        elif any(fault.name in MARKET_EVENTS for fault in faults):
+            raise InvalidInput(
+                Problem(
+                    where="the plan",
+                    field="fault",
+                    value="",
+                    expected=f"recorded markets stay as they were: no {', '.join(sorted(MARKET_EVENTS))}",
+                )
+            )
+
     def _last_known_id(self, exchange: str, symbol: str) -> int | None:
         market = self.markets.find(exchange, symbol)
         bounds = market.tape.bounds() if market else None
@@ -213,7 +242,10 @@ class SimulatedVenue:
                 if request.transport is not None:
                     request.transport.abort()
                 return web.Response(status=503)
-            if request.path.startswith("/api/"):
+            if request.path.startswith(("/api/", "/fapi/")):
+                delay_ms = self.board.added_ms("rest_delay", exchange)
+                if delay_ms:
+                    await asyncio.sleep(delay_ms / 1000)
                 fault = self.board.rest_answer(exchange, request.path)
                 if fault is not None:
                     return _error_answer(exchange, fault.status, fault.retry_after_s)
@@ -290,6 +322,8 @@ def _listening(host: str, port: int) -> socket.socket:
 def _exchange_of(path: str) -> str | None:
     if path.startswith(("/api/v5/", "/ws/v5/")):
         return OKX
+    if path.startswith(("/fapi/", "/fstream/")):
+        return USDM
     if path.startswith(("/api/v3/", "/ws/", "/stream")) or path == "/ws":
         return BINANCE
     return None
@@ -297,9 +331,17 @@ def _exchange_of(path: str) -> str | None:
 
 def _error_answer(exchange: str, status: int, retry_after_s: int | None) -> web.Response:
     headers = {} if retry_after_s is None else {"Retry-After": str(retry_after_s)}
-    if exchange == BINANCE:
+    if exchange != OKX:
         code, message = (-1003, "Too many requests.") if status in (418, 429) else (-1000, "Injected error.")
         return web.json_response({"code": code, "msg": message}, status=status, headers=headers)
-    code_text, message = ("50011", "Too Many Requests") if status == 429 else ("50001", "Service unavailable")
+    if status == 200:
+        code_text, message = (
+            "50011",
+            "Rate limit reached. Please throttle requests",
+        )
+    elif status == 429:
+        code_text, message = "50011", "Too Many Requests"
+    else:
+        code_text, message = "50001", "Service unavailable"
     body = {"code": code_text, "msg": message, "data": []}
     return web.json_response(body, status=status, headers=headers)

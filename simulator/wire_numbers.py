@@ -24,3 +24,11 @@ def plain_float(value: float) -> str:
     """A sum that is not counted in units, without an exponent."""
     text = f"{value:.8f}".rstrip("0").rstrip(".")
     return text or "0"
+
+
+def fixed(value: int, decimals: int) -> str:
+    """The way of Binance's futures: the instrument's own number of decimals, "28145.10"."""
+    if not decimals:
+        return str(value)
+    whole, part = divmod(value, 10**decimals)
+    return f"{whole}.{part:0{decimals}d}"

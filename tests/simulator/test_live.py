@@ -34,6 +34,8 @@ class Listener:
 
     async def push_candles(self, market: Market) -> None: ...
 
+    def push_instrument(self, market: Market) -> None: ...
+
 
 async def run_briefly(feed: LiveFeed) -> None:
     with pytest.raises(TimeoutError):
@@ -45,7 +47,7 @@ async def test_every_trade_is_pushed_once_from_the_first_listener_on() -> None:
     synthetic = SyntheticMarket(shapes_of(["BTC-USDT"])[0], seed=7, listed_at_ms=LISTED_AT_MS)
     market = generated_market(synthetic, GeneratedTape(synthetic, clock))
     listener = Listener(clock)
-    feed = LiveFeed(MarketList([market]), okx=listener, binance=listener, clock=clock)
+    feed = LiveFeed(MarketList([market]), {market.instrument.venue: listener}, clock)
     await run_briefly(feed)
     pushed = listener.ids
     assert len(pushed) > 60
