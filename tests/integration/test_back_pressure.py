@@ -192,7 +192,7 @@ def test_a_bus_that_goes_away_stops_no_storing_and_news_come_again(
                 wait_until_stored(desk, last_id(venue))
             server.start()
             client = redis.Redis.from_url(desk.redis_url)
-            heard = client.pubsub()
+            heard = client.pubsub()  # type: ignore[no-untyped-call]
             heard.psubscribe("trades.*")
             wait_for(
                 "news of trades",
