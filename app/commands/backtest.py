@@ -218,38 +218,54 @@ def _read_manifest(path: Path) -> Manifest:
 
 
 def _run(request: Request) -> BacktestResult:
-    source = request.source
-    strategy = load_strategy(_strategy_path(source.strategy), request.parameters, request.timeframe)
+    strategy = load_strategy(strategy_path(request.source.strategy), request.parameters, request.timeframe)
+    ohlcv, finer, known = read_market(request.source, strategy)
+    return run_backtest(
+        strategy,
+        ohlcv,
+        capital=request.capital,
+        costs=request.costs,
+        rules=rules_in_force(request.rules or known, request.overrides, rounding=request.rounding),
+        close_at_end=request.close_at_end,
+        finer=finer,
+    )
+
+
+def read_market(source: Source, strategy: Strategy) -> tuple[Ohlcv, Ohlcv | None, TradingRules | None]:
+    """Candles of the strategy's time frame within the span asked for, finer ones, the instrument's rules.
+
+    Raises InvalidInput where there are none.
+    """
     stored_finer = None
     if source.candles is not None:
         read, known = _read_file(Path(source.candles), strategy), None
     else:
         read, stored_finer, known = _read_store(source, strategy)
-    rules = msgspec.structs.replace(request.rules or known or TradingRules(), **request.overrides)
-    if not request.rounding:
-        rules = TradingRules(min_notional=rules.min_notional)
-    elif rules.tick_size is None and rules.lot_size is None:
-        click.echo(
-            "no instrument is known: prices and quantities are not rounded (see --tick-size)", err=True
-        )
     read = _between(read, source)
     ohlcv, finer = _of_timeframe(read, strategy, source.candles or f"{source.venue}:{source.symbol}")
     if source.finer is not None:
         finer = read_candles(Path(source.finer), tell=_note)
     elif stored_finer is not None:
         finer = stored_finer
-    return run_backtest(
-        strategy,
-        ohlcv,
-        capital=request.capital,
-        costs=request.costs,
-        rules=rules,
-        close_at_end=request.close_at_end,
-        finer=finer,
-    )
+    return ohlcv, finer, known
 
 
-def _strategy_path(name_or_path: str) -> Path:
+def rules_in_force(
+    known: TradingRules | None, overrides: Mapping[str, Decimal], *, rounding: bool
+) -> TradingRules:
+    """The instrument's rules with what the command line says of them; says so where nothing is rounded."""
+    rules = msgspec.structs.replace(known or TradingRules(), **overrides)
+    if not rounding:
+        return TradingRules(min_notional=rules.min_notional)
+    if rules.tick_size is None and rules.lot_size is None:
+        click.echo(
+            "no instrument is known: prices and quantities are not rounded (see --tick-size)", err=True
+        )
+    return rules
+
+
+def strategy_path(name_or_path: str) -> Path:
+    """The strategy's file, or that of the template of this name."""
     path = Path(name_or_path)
     if path.is_file():
         return path
