@@ -13,6 +13,7 @@ from data.timeframes import Timeframe, floor_to
 
 # Earlier than any trade, so that a builder's first trade finds no interval that could hold it.
 _BEGINNING_US = -(2**62)
+_FOREVER_US = 2**62
 _NOTHING: tuple[Candle, ...] = ()
 
 
@@ -25,6 +26,8 @@ class CandleBuilder:
 
     __slots__ = (
         "_exchange",
+        "_first_us",
+        "_length_us",
         "_symbol",
         "close",
         "ends_at_us",
@@ -39,6 +42,8 @@ class CandleBuilder:
 
     def __init__(self, market: Market, timeframe: Timeframe) -> None:
         self._exchange, self._symbol, self.timeframe = market.exchange, market.symbol, timeframe
+        # To ask a time frame for these costs more than all else that opening a candle does.
+        self._length_us, self._first_us = timeframe.us, floor_to(0, timeframe)
         self.opened_at_us = self.ends_at_us = _BEGINNING_US
         self.open = self.high = self.low = self.close = self.volume = 0.0
         self.trades = 0
@@ -60,11 +65,15 @@ class CandleBuilder:
             self.trades += 1
             return None
         closed = self.forming()
-        self._begin(at_us)
-        self.open = self.high = self.low = self.close = price
+        self.begin(trade)
+        return closed
+
+    def begin(self, trade: Trade) -> None:
+        """Begin the candle that opens with `trade`, whatever was in the making."""
+        self._open(trade.traded_at_us)
+        self.open = self.high = self.low = self.close = trade.price
         self.volume = trade.quantity
         self.trades = 1
-        return closed
 
     def fold(self, candle: Candle) -> Candle | None:
         """Like `add`, with a closed candle of a smaller time frame whose length divides this one's."""
@@ -72,14 +81,16 @@ class CandleBuilder:
         if at_us < self.opened_at_us:
             raise ValueError(f"a candle of {at_us} us comes after one that opened at {self.opened_at_us} us")
         if at_us < self.ends_at_us:
-            self.high = max(self.high, candle.high)
-            self.low = min(self.low, candle.low)
+            if candle.high > self.high:
+                self.high = candle.high
+            if candle.low < self.low:
+                self.low = candle.low
             self.close = candle.close
             self.volume += candle.volume
             self.trades += candle.trades
             return None
         closed = self.forming()
-        self._begin(at_us)
+        self._open(at_us)
         self.open, self.high, self.low, self.close = candle.open, candle.high, candle.low, candle.close
         self.volume, self.trades = candle.volume, candle.trades
         return closed
@@ -109,9 +120,14 @@ class CandleBuilder:
             trades=self.trades,
         )
 
-    def _begin(self, at_us: int) -> None:
-        self.opened_at_us = floor_to(at_us, self.timeframe)
-        self.ends_at_us = self.opened_at_us + self.timeframe.us
+    def __bool__(self) -> bool:
+        """Whether a candle is in the making."""
+        return self.opened_at_us != self.ends_at_us
+
+    def _open(self, at_us: int) -> None:
+        # What `floor_to` does: an interval opens at `first_us`, and one after the other from there.
+        self.opened_at_us = at_us - (at_us - self._first_us) % self._length_us
+        self.ends_at_us = self.opened_at_us + self._length_us
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,12 +158,18 @@ class CandleCascade:
         self._seconds = CandleBuilder(market, Timeframe.S1)
         self._larger = [CandleBuilder(market, timeframe) for timeframe in self._sources]
         self._builders = [self._seconds, *self._larger]
-        self._folded_into = {
-            source.timeframe: [
-                larger for larger in self._larger if self._sources[larger.timeframe] is source.timeframe
-            ]
+        # Each builder, those that it is folded into, and whether its candles are wanted.
+        self._steps = [
+            (
+                source,
+                [larger for larger in self._larger if self._sources[larger.timeframe] is source.timeframe],
+                source.timeframe in self._wanted,
+            )
             for source in self._builders
-        }
+        ]
+        # Nearly always a second alone ends, and these say so without a look at all builders: no larger candle
+        # in the making ends earlier, no larger one opens later. The first values make the first look happen.
+        self._larger_ends_us, self._larger_opened_us = _BEGINNING_US, _FOREVER_US
         self._covered_from_us = covered_from_us
         self._uncovered: list[tuple[Timeframe, int]] = []
 
@@ -169,14 +191,15 @@ class CandleCascade:
             seconds.volume += trade.quantity
             seconds.trades += 1
             return _NOTHING
-        for builder in self._builders:
-            # A quiet market's minute may be closed by the clock although this second of it never was.
-            if at_us < builder.opened_at_us:
-                raise LateTrade(trade.trade_id, at_us, builder.opened_at_us)
+        if at_us < seconds.opened_at_us or at_us < self._larger_opened_us:
+            for builder in self._builders:
+                # A quiet market's minute may be closed by the clock although this second of it never was.
+                if at_us < builder.opened_at_us:
+                    raise LateTrade(trade.trade_id, at_us, builder.opened_at_us)
         if self._covered_from_us is None:
             self._covered_from_us = at_us
         closed = self.advance(at_us)
-        seconds.add(trade)
+        seconds.begin(trade)
         return closed
 
     def add_all(self, trades: Sequence[Trade], late: list[Trade]) -> Sequence[Candle]:
@@ -213,17 +236,24 @@ class CandleCascade:
     def advance(self, venue_time_us: int) -> Sequence[Candle]:
         """Close the candles whose interval has ended by the venue's clock, less the caller's grace."""
         closed: list[Candle] = []
-        for builder in self._builders:
+        for builder, folded_into, is_wanted in self._steps:
             candle = builder.close_by(venue_time_us)
-            if candle is None:
-                continue
-            for larger in self._folded_into[builder.timeframe]:
-                larger.fold(candle)
-            if builder.timeframe in self._wanted:
-                if self.covers(candle.opened_at_us):
-                    closed.append(candle)
-                else:
-                    self._uncovered.append((candle.timeframe, candle.opened_at_us))
+            if candle is not None:
+                for larger in folded_into:
+                    larger.fold(candle)
+                    if larger.ends_at_us < self._larger_ends_us:
+                        self._larger_ends_us = larger.ends_at_us
+                    if larger.opened_at_us > self._larger_opened_us:
+                        self._larger_opened_us = larger.opened_at_us
+                if is_wanted:
+                    if self.covers(candle.opened_at_us):
+                        closed.append(candle)
+                    else:
+                        self._uncovered.append((candle.timeframe, candle.opened_at_us))
+            if builder is self._seconds and venue_time_us < self._larger_ends_us:
+                return closed
+        self._larger_ends_us = min((each.ends_at_us for each in self._larger if each), default=_FOREVER_US)
+        self._larger_opened_us = max((each.opened_at_us for each in self._larger), default=_BEGINNING_US)
         return closed
 
     def forming(self) -> list[Candle]:

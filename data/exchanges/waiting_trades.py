@@ -7,15 +7,15 @@ a known market is left to `parse`.
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import Literal, NamedTuple
+from typing import Annotated, Literal, NamedTuple
 
 import msgspec
 
 from data.models import Side, Trade
 
 _MS_US = 1_000
-_INFINITY = float("inf")
 _BUY, _SELL = Side.BUY, Side.SELL
 
 # Every character of a plain number becomes "0", so that a run of them can be searched for. A backslash counts
@@ -37,11 +37,15 @@ class WaitingTrades(NamedTuple):
 Take = Callable[[Sequence[bytes], int, bool], WaitingTrades]
 
 
+# Numbers beyond it are infinite, which the venues' other words for a number may be as well.
+_Positive = Annotated[float, msgspec.Meta(gt=0.0, le=sys.float_info.max)]
+
+
 class _BinanceTrade(msgspec.Struct, gc=False, tag_field="e", tag="trade"):
     s: str
     t: int
-    p: float
-    q: float
+    p: _Positive
+    q: _Positive
     T: int  # ms
     m: bool
 
@@ -58,8 +62,8 @@ class _OkxArgument(msgspec.Struct, gc=False):
 class _OkxRow(msgspec.Struct, gc=False):
     instId: str
     tradeId: int
-    px: float
-    sz: float
+    px: _Positive
+    sz: _Positive
     side: Side
     ts: int  # ms
     count: int = 1
@@ -77,6 +81,10 @@ _decode_okx = msgspec.json.Decoder(_OkxPush, strict=False).decode
 
 def in_turn(messages: Sequence[bytes], take: Take) -> Iterator[WaitingTrades | bytes]:
     """The plain trades of `messages` together, and in their place between them messages left to `parse`."""
+    if len(messages) == 1:
+        # What prepares the reading of many costs more than `parse` of one.
+        yield messages[0]
+        return
     # The numbers are looked at in one go. Only where one is long must its message be found.
     all_short = not has_long_number(b"".join(messages))
     start, end = 0, len(messages)
@@ -106,9 +114,6 @@ def take_binance(
     try:
         for message in messages[start:] if start else messages:
             event = _decode_binance(message).data
-            price, quantity = event.p, event.q
-            if not (0.0 < price < _INFINITY and 0.0 < quantity < _INFINITY):
-                break
             if not all_short and has_long_number(message):
                 break
             if event.s != venue_symbol:
@@ -121,8 +126,8 @@ def take_binance(
                     exchange="binance",
                     symbol=symbol,
                     trade_id=event.t,
-                    price=price,
-                    quantity=quantity,
+                    price=event.p,
+                    quantity=event.q,
                     # The buyer was the maker, so the seller's order crossed the spread.
                     taker_side=_SELL if event.m else _BUY,
                     traded_at_us=at_ms * _MS_US,
@@ -147,10 +152,7 @@ def take_okx(
         for message in messages[start:] if start else messages:
             push = _decode_okx(message)
             (row,) = push.data
-            price, quantity = row.px, row.sz
-            if not (0.0 < price < _INFINITY and 0.0 < quantity < _INFINITY) or row.count > 1:
-                break
-            if not all_short and has_long_number(message):
+            if row.count > 1 or (not all_short and has_long_number(message)):
                 break
             if row.instId != venue_symbol:
                 venue_symbol = row.instId
@@ -164,8 +166,8 @@ def take_okx(
                     exchange="okx",
                     symbol=symbol,
                     trade_id=row.tradeId,
-                    price=price,
-                    quantity=quantity,
+                    price=row.px,
+                    quantity=row.sz,
                     taker_side=row.side,
                     traded_at_us=at_ms * _MS_US,
                 )

@@ -213,6 +213,7 @@ def test_what_is_no_plain_trade_comes_in_its_place(venue: str) -> None:
     frame, other = FRAMES[venue], b'{"event":"x"}'
     parts = list(ADAPTERS[venue].in_turn([frame(), frame(), other, other, frame()]))
     assert [part.read if isinstance(part, WaitingTrades) else part for part in parts] == [2, other, other, 1]
+    assert list(ADAPTERS[venue].in_turn([frame()])) == [frame()]
 
 
 def test_a_number_is_long_from_sixteen_characters_on() -> None:
