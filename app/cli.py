@@ -25,6 +25,7 @@ COMMANDS = {
     "strategy": ("app.commands.strategy", "Check strategy files, list templates, explain decisions."),
     "alerts": ("app.commands.alerts", "Tell people what happens; show and test the channels."),
     "backtest": ("app.commands.backtest", "Run a strategy over candles of a file or the store."),
+    "sweep": ("app.commands.sweep", "Search a strategy's parameters, and say how much of the best is luck."),
 }
 
 

@@ -1,0 +1,67 @@
+"""Sends the chunks of a search to a Dask cluster."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+
+from distributed import Client, Future, get_worker
+
+from backtesting.search.executors import Chunk, Done, Session, Worker
+from backtesting.search.trials import Work
+from data.errors import TransientError
+
+CONNECT_TIMEOUT_S = 10
+
+
+class DaskExecutor:
+    """Runs chunks on the workers of the cluster at `address`, which need this program installed.
+
+    The candles are sent to every worker once. `open` raises TransientError where no scheduler answers.
+    """
+
+    def __init__(self, address: str) -> None:
+        self._address = address
+
+    @contextmanager
+    def open(self, works: tuple[Work, ...]) -> Iterator[Session]:
+        try:
+            client = Client(self._address, timeout=CONNECT_TIMEOUT_S, set_as_default=False)
+        except (OSError, ValueError) as error:
+            raise TransientError(f"no Dask scheduler answers at {self._address}: {error}") from error
+        with client:
+            workers = client.scheduler_info(n_workers=-1)["workers"]
+            if not workers:
+                raise TransientError(f"the Dask cluster at {self._address} has no workers")
+            threads = sum(worker["nthreads"] for worker in workers.values())
+            [sent] = client.scatter([works], broadcast=True, hash=False)
+            yield _Cluster(client, sent, 2 * threads)
+
+
+class _Cluster:
+    def __init__(self, client: Client, works: Future, in_flight: int) -> None:
+        self._client, self._works, self._in_flight = client, works, in_flight
+
+    def run(self, chunks: Iterable[Chunk]) -> Iterator[Done]:
+        waiting: list[Future] = []
+        try:
+            for chunk in chunks:
+                waiting.append(
+                    self._client.submit(_run_on_worker, self._works, self._works.key, chunk, pure=False)
+                )
+                if len(waiting) >= self._in_flight:
+                    yield waiting.pop(0).result()
+            while waiting:
+                yield waiting.pop(0).result()
+        finally:
+            self._client.cancel(waiting)
+
+
+def _run_on_worker(works: tuple[Work, ...], key: str, chunk: Chunk) -> Done:
+    """Run a chunk with the evaluator that this thread of the worker keeps for the search."""
+    kept = get_worker().__dict__.setdefault("candlewick_searches", threading.local())
+    if getattr(kept, "key", None) != key:
+        kept.key, kept.worker = key, Worker(works)
+    worker: Worker = kept.worker
+    return worker(chunk)
