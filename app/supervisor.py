@@ -28,6 +28,8 @@ from embedded.service_files import LOG_LIMIT_BYTES, log_tail, open_log, write_pr
 log = structlog.get_logger()
 
 MISCONFIGURED_STATUS = 2  # what our programs exit with on bad input; trying again would not help
+# In a child's environment: how often it was started again.
+RESTARTS = "CANDLEWICK_RESTARTS"
 _POLL_S = 0.05
 _SERVICE_POLL_S = 0.25
 _READY_CHECK_LIMIT_S = 5.0
@@ -338,7 +340,13 @@ class _KeptChild(_Kept):
 
     def _spawn(self, program: Path) -> subprocess.Popen[bytes]:
         command = [str(program.absolute()), *self._spec.argv[1:]]
-        environment = {"PYTHONUNBUFFERED": "1", **os.environ, **self._spec.env, LIFELINE: str(self._lifeline)}
+        environment = {
+            "PYTHONUNBUFFERED": "1",
+            **os.environ,
+            **self._spec.env,
+            LIFELINE: str(self._lifeline),
+            RESTARTS: str(self.restarts),
+        }
         # The child writes to the file itself: it neither waits for us nor breaks when we are gone.
         with open_log(self._log_path) as output:
             self._began = self._echoed = output.tell()

@@ -40,6 +40,7 @@ from data.models import Market
 from data.stores import CandleReader
 from data.timeframes import Timeframe
 from data.topics import candles_topic
+from data.venue_health import venue_health
 
 BATCH_S = 0.02
 TAB_INTERVAL_S = 0.1  # a tab gets ten messages a second at most
@@ -120,7 +121,8 @@ class LiveHub:
         self._pending_candles: dict[str, deque[bytes]] = {}
         self._changed: set[str] = set()
         self._something = asyncio.Event()
-        self._health: dict[str, CollectorHealth] = {}
+        self._health: dict[str, CollectorHealth] = {}  # by exchange, its shards together
+        self._shards: dict[str, dict[str, CollectorHealth]] = {}  # by exchange and name
         self._shown: dict[Market, float] = {}
         self._closed: Counter[str] = Counter()  # candles that closed since a chart's overlays were computed
         self._overlay_tasks: dict[str, asyncio.Task[None]] = {}
@@ -140,7 +142,8 @@ class LiveHub:
         """Listen to the bus until cancelled."""
         try:
             for health in await self._health_reader.last_health():
-                self._health.setdefault(health.exchange, health)
+                self._shards.setdefault(health.exchange, {}).setdefault(health.shard, health)
+                self._join_shards(health.exchange)
         except (TransientError, BadDataError) as error:
             # Collectors speak every second or two; the pages say "unknown" until then.
             log.warning("last_health_unknown", why=str(error))
@@ -222,10 +225,17 @@ class LiveHub:
             self._refuse("health", error)
             return
         before = self._health.get(health.exchange)
-        self._health[health.exchange] = health
+        self._shards.setdefault(health.exchange, {})[health.shard] = health
+        health = self._join_shards(health.exchange)
         self._tell(HEALTH, [health_patch(health)])
         if before is None or (before.state, before.detail) != (health.state, health.detail):
             self._tell(HEALTH, [nudge_patch(HEALTH)])
+
+    def _join_shards(self, exchange: str) -> CollectorHealth:
+        joined = venue_health(self._shards[exchange].values())
+        assert joined is not None  # one has just been heard of
+        self._health[exchange] = joined
+        return joined
 
     def _flush(self) -> None:
         changed, self._changed = self._changed, set()

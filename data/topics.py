@@ -22,8 +22,9 @@ def candles_topic(market: Market, timeframe: Timeframe) -> str:
     return f"candles.{market.exchange}.{market.symbol}.{timeframe.value}"
 
 
-def health_topic(exchange: str) -> str:
-    return f"health.{exchange}"
+def health_topic(shard: str) -> str:
+    """`shard` is a collector process's name, `collector-okx`."""
+    return f"health.{shard}"
 
 
 def quotes_topic(market: Market) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from data.messages import CollectorHealth
-from data.topics import health_topic
+from data.topics import ALL_HEALTH
 from messaging.encoding import decode
 from messaging.redis_bus import RedisBus
 
@@ -13,18 +13,13 @@ from messaging.redis_bus import RedisBus
 class HealthBoard:
     """Reads what `RedisPublisher` has the bus remember."""
 
-    def __init__(self, bus: RedisBus, exchanges: Sequence[str]) -> None:
+    def __init__(self, bus: RedisBus) -> None:
         self._bus = bus
-        self._exchanges = exchanges
 
     async def last_health(self) -> Sequence[CollectorHealth]:
-        """One entry per venue that was ever heard of in the last day. Raises TransientError without Redis."""
+        """One entry per shard heard of in the last day, by name. Raises TransientError without Redis."""
         found = []
-        for exchange in self._exchanges:
-            topic = health_topic(exchange)
-            payload = await self._bus.recall(topic)
-            if payload is None:
-                continue
+        for topic, payload in (await self._bus.recall_all(ALL_HEALTH)).items():
             health = decode(topic, payload)
             if isinstance(health, CollectorHealth):
                 found.append(health)

@@ -77,6 +77,15 @@ class RedisBus:
             raise TransientError(f"Redis at {self._place} cannot be reached: {error}") from error
         return found.encode() if isinstance(found, str) else found
 
+    async def recall_all(self, pattern: str) -> dict[str, bytes]:
+        """The last known values of keys that match, by key. Raises TransientError while Redis is away."""
+        try:
+            keys = [_as_text(key) async for key in self._client.scan_iter(match=pattern, count=1_000)]
+        except (RedisError, OSError) as error:
+            raise TransientError(f"Redis at {self._place} cannot be reached: {error}") from error
+        found = {key: await self.recall(key) for key in sorted(keys)}
+        return {key: value for key, value in found.items() if value is not None}
+
     async def check(self) -> None:
         """Ask whether Redis answers. Raises InstallationError for a wrong password, else TransientError."""
         try:
@@ -225,3 +234,7 @@ def _place(url: str) -> str:
     """The address without user and password, for logs."""
     parts = urlsplit(url)
     return f"{parts.scheme}://{parts.hostname or ''}{f':{parts.port}' if parts.port else ''}{parts.path}"
+
+
+def _as_text(key: str | bytes) -> str:
+    return key if isinstance(key, str) else key.decode()

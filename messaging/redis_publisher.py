@@ -17,7 +17,7 @@ _REMEMBER_S = 86_400
 class RedisPublisher:
     """Satisfies `data.stores.MarketPublisher`.
 
-    The last trade of each market and the last health of each venue can be recalled under their topics' names,
+    The last trade of each market and the last health of each shard can be recalled under their topics' names,
     by pages that open before the next one comes.
     """
 
@@ -47,7 +47,7 @@ class RedisPublisher:
         )
 
     async def publish_health(self, health: CollectorHealth) -> None:
-        topic = health_topic(health.exchange)
+        topic = health_topic(health.shard or health.exchange)
         await self._bus.publish(topic, encode(health))
         await self._bus.remember(topic, encode(health), ttl_s=_REMEMBER_S)
 

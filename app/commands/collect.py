@@ -1,50 +1,64 @@
-"""`candlewick collect`: the collectors alone, one process per venue under a manager."""
+"""`candlewick collect`: the collectors alone, a process for each shard under a manager."""
 
 from __future__ import annotations
 
 import asyncio
-import sys
+import os
+from collections.abc import Coroutine
 
 import click
 import uvloop
 
-from app.installation import Installation, RunningServices
+from app.installation import Installation
 from app.parent_watch import watch_parent
-from app.processes.collector import collect
+from app.processes.collector import collect, collect_venue
+from app.processes.collector_shards import run_shards
 from app.services import services_in_reach
 from app.stop_signals import run_until_signalled
-from app.supervisor import ChildSpec, Supervisor
+from app.supervisor import RESTARTS
 from config.logging import configure_logging
 from config.settings import load_settings
-from data.collectors.collector_manager import CollectorPlan, plan_collectors
+from data.collectors.collector_manager import plan_collectors, plan_named
 from data.collectors.settings import load_collector_settings
+from data.errors import InvalidInput, Problem
 
 
 @click.command("collect")
-@click.option("--venue", help="Collect this venue in this process, without a manager.")
-def command(venue: str | None) -> None:
-    """Run the collectors alone: a manager with one process per venue of config/collectors.json."""
+@click.option("--venue", help="Collect this venue's symbols, all its products, in this process, unmanaged.")
+@click.option("--shard", help="Collect this part alone in this process, unmanaged: collector-okx, say.")
+def command(venue: str | None, shard: str | None) -> None:
+    """Run the collectors alone: a manager with a process for each part of config/collectors.json.
+
+    A part is a product of a venue, or some symbols of one that has many. Changes of the file are followed
+    while they run.
+    """
+    if venue and shard:
+        raise click.UsageError("--venue and --shard exclude each other")
     supervised = watch_parent()
     settings = load_settings()
-    configure_logging(settings.candlewick_log_level, process=f"collect {venue}" if venue else "collect")
+    name = shard or (f"collect {venue}" if venue else "collect")
+    configure_logging(settings.candlewick_log_level, process=name)
     venues = load_collector_settings(settings.candlewick_collectors)
     plans = plan_collectors(venues, (venue,) if venue else ())
+    plan = plan_named(venues, shard) if shard else None
+    if shard and plan is None:
+        raise InvalidInput(
+            Problem(
+                where="--shard",
+                field="",
+                value=shard,
+                expected=f"the collectors' settings make {', '.join(each.name for each in plans)}",
+            )
+        )
     installation = Installation(settings.candlewick_home)
     with services_in_reach(settings, installation, prepared=supervised) as services:
-        if venue:
-            uvloop.run(run_until_signalled(collect(settings, services, plans[0].settings)))
+        recording: Coroutine[object, object, None]
+        if plan is not None:
+            restarts = os.environ.get(RESTARTS, "")
+            recording = collect(settings, services, plan, restarts=int(restarts) if restarts.isdigit() else 0)
+        elif venue:
+            recording = collect_venue(settings, services, venue)
         else:
-            asyncio.run(_manager(installation, services, plans).run())
-
-
-def _manager(installation: Installation, services: RunningServices, plans: list[CollectorPlan]) -> Supervisor:
-    environment = {"DATABASE_URL": services.database_url, "REDIS_URL": services.redis_url}
-    children = [
-        ChildSpec(
-            name=plan.name,
-            argv=[sys.executable, "-m", "app", "collect", "--venue", plan.settings.exchange],
-            env=environment,
-        )
-        for plan in plans
-    ]
-    return Supervisor(children, logs=installation.logs, report_file=installation.collectors_file)
+            asyncio.run(run_shards(settings, installation, services, plans))
+            return
+        uvloop.run(run_until_signalled(recording))

@@ -23,7 +23,8 @@ import redis
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 
-from app.installation import Mode, RunningServices, mode_of, running_in
+from app.installation import Installation, Mode, RunningServices, mode_of, running_in
+from app.supervisor import State, read_report
 from bots.config import load_bot
 from config.settings import Settings, load_settings
 from data.collectors.settings import load_collector_settings
@@ -103,6 +104,7 @@ def examine(settings: Settings) -> list[Finding]:
         lambda: [check_bus(settings)],
         lambda: [check_port(settings, running)],
         lambda: list(check_files(settings)),
+        lambda: list(check_processes(settings.candlewick_home)),
         lambda: [check_venue(name, urls) for name, urls in needed.items()],
         lambda: [check_clock([rest for rest, _ in needed.values()])],
     ]
@@ -327,6 +329,24 @@ def check_files(settings: Settings) -> Iterator[Finding]:
         if not wrong:
             count = f"{len(paths)} file{'' if len(paths) == 1 else 's'} read" if paths else "no files yet"
             yield Finding(name=name, verdict=Verdict.OK, what=count)
+
+
+def check_processes(home: Path) -> Iterator[Finding]:
+    """Processes of ours that are paused because they keep crashing, or that refuse what they were given."""
+    installation = Installation(home)
+    for path in (installation.processes_file, installation.collectors_file):
+        report = read_report(path)
+        for process in report.processes if report is not None and report.is_current() else ():
+            if process.state in (State.CRASH_LOOP, State.MISCONFIGURED):
+                last_line = "".join(process.detail.strip().splitlines()[-1:])
+                yield Finding(
+                    name=f"process {process.name}",
+                    verdict=Verdict.PROBLEM,
+                    what=f"{process.state} after {process.restarts} restarts: {last_line or 'no last words'}",
+                    mend=f"read {installation.logs / process.name}.log; it is started again by itself"
+                    if process.state is State.CRASH_LOOP
+                    else "correct what it names, then start Candlewick again",
+                )
 
 
 def check_venue(name: str, urls: Sequence[str]) -> Finding:

@@ -15,7 +15,6 @@ from app.installation import Installation, RunningServices
 from app.supervisor import ProcessStatus, read_report
 from config.settings import Settings, load_settings
 from data.errors import InstallationError, TransientError
-from data.exchanges.registry import EXCHANGES
 from data.messages import CollectorHealth
 from data.timeframes import to_datetime
 from messaging.health_board import HealthBoard
@@ -77,7 +76,7 @@ def _look(settings: Settings, installation: Installation) -> Overview:
 
 async def _collectors(redis_url: str) -> list[CollectorHealth]:
     async with bus_at(redis_url) as bus:
-        return list(await HealthBoard(bus, tuple(EXCHANGES)).last_health())
+        return list(await HealthBoard(bus).last_health())
 
 
 def _document(installation: Installation, overview: Overview) -> dict[str, object]:
@@ -91,6 +90,27 @@ def _document(installation: Installation, overview: Overview) -> dict[str, objec
         "collectors": msgspec.to_builtins(overview.collectors),
         "bus_problem": overview.bus_problem or None,
     }
+
+
+def _shard_words(health: CollectorHealth) -> str:
+    """What is wrong, where something is, else what it does."""
+    if health.detail:
+        return health.detail
+    words = [
+        f"{health.symbols} symbols",
+        f"{health.trades_per_s:.1f} trades/s",
+        f"{health.messages_per_s:.0f} messages/s",
+        f"lag {health.lag_ms:.0f} ms",
+        f"{health.memory_bytes / 2**20:.0f} MiB",
+    ]
+    counts = (
+        ("reconnects", health.reconnects),
+        ("gaps", health.gaps_found),
+        ("of them repaired", health.gaps_repaired),
+        ("trades waiting", health.queue_depth + health.journal_depth),
+        ("restarts", health.restarts),
+    )
+    return ", ".join([*words, *(f"{count} {name}" for name, count in counts if count)])
 
 
 def _print(installation: Installation, overview: Overview) -> None:
@@ -116,9 +136,6 @@ def _print(installation: Installation, overview: Overview) -> None:
         words = f"{process.state} since {since}, process {process.pid}{restarts}{detail}"
         click.echo(f"  {process.name:<{width}} {words}")
     for health in overview.collectors:
-        words = health.detail or (
-            f"{health.symbols} symbols, {health.trades_per_s:.1f} trades/s, lag {health.lag_ms:.0f} ms"
-        )
-        click.echo(f"  {health.exchange:<{width}} {health.state}: {words}")
+        click.echo(f"  {health.shard or health.exchange:<{width}} {health.state}: {_shard_words(health)}")
     if overview.bus_problem:
         click.echo(f"  collectors could not be asked: {overview.bus_problem}")

@@ -170,8 +170,9 @@ async def _tell_venues(bus: RedisBus) -> None:
     told: dict[str, str] = {}
     async for _topic, payload in bus.subscribe([ALL_HEALTH]):
         health = msgspec.json.decode(payload, type=CollectorHealth)
-        line = health.detail or f"{health.exchange} is {health.state}, {health.symbols} symbols"
+        name = (health.shard or health.exchange).removeprefix("collector-")
+        line = health.detail or f"{name} is {health.state}, {health.symbols} symbols"
         # The wait until the next attempt changes each time; the news is that it cannot be reached.
-        if told.get(health.exchange) != health.state:
-            told[health.exchange] = health.state
+        if told.get(health.shard) != health.state:
+            told[health.shard] = health.state
             click.echo(line)

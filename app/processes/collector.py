@@ -1,51 +1,108 @@
-"""What the process of one venue's collector is made of."""
+"""What the process of a collector is made of: one shard, or all of a venue's."""
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable
 from contextlib import AsyncExitStack
+from pathlib import Path
 
 from app.composition import bus_at, now_us
 from app.installation import RunningServices
 from config.settings import Settings
-from data.collectors.rest import RestTransport, VenueRest
+from data.collectors.collector_manager import CollectorPlan, plan_collectors, plan_named
+from data.collectors.rest import RestTransport, VenueRest, shared_limits
 from data.collectors.rest_binance import BinanceTransport
 from data.collectors.rest_okx import OkxTransport
 from data.collectors.settings import VenueSettings
+from data.collectors.settings_file import SettingsFile, ShardSettings
 from data.collectors.trade_collector import run_collector
-from data.exchanges.registry import EXCHANGES
+from data.exchanges.registry import adapter_for, products
+from database.repositories.channel_repository import ChannelRepository
 from database.repositories.market_repository import MarketRepository
 from messaging.redis_publisher import RedisPublisher
 
+_LOOK_S = 0.5
 
-async def collect(settings: Settings, services: RunningServices, venue: VenueSettings) -> None:
-    """Record one venue until cancelled."""
-    adapter = EXCHANGES[venue.exchange](venue.channel)
-    transport, ws_url = venue_at(settings, venue.exchange)
+
+async def collect(
+    settings: Settings, services: RunningServices, plan: CollectorPlan, *, restarts: int = 0
+) -> None:
+    """Record one shard until cancelled, following the settings' file."""
+    exchange = plan.settings.exchange
+    adapter = adapter_for(exchange, plan.product, _channel_at(plan))
+    adapter.limits = shared_limits(adapter.limits, plan.share)
+    transport, ws_url = venue_at(settings, exchange, plan.product)
+    name = plan.name.replace("collector-", "candlewick ", 1)
     async with AsyncExitStack() as stack:
         rest = VenueRest(adapter, transport)
         stack.push_async_callback(rest.close)
-        writer = MarketRepository(services.database_url, application_name=f"candlewick {venue.exchange}")
+        writer = MarketRepository(services.database_url, application_name=name)
         stack.push_async_callback(writer.close)
+        channels = ChannelRepository(services.database_url, application_name=f"{name} channels")
+        stack.push_async_callback(channels.close)
         bus = await stack.enter_async_context(bus_at(services.redis_url))
         await run_collector(
             adapter,
             rest,
             writer,
             RedisPublisher(bus),
-            venue,
+            plan.settings,
             ws_url=ws_url,
             malformed_folder=settings.candlewick_home / "malformed",
             clock_us=now_us,
-            journal_folder=settings.candlewick_home / "journal" / venue.exchange,
+            journal_folder=settings.candlewick_home / "journal" / plan.name,
+            channel_writer=channels,
+            source=_source(settings.candlewick_collectors, plan),
+            shard=plan.name,
+            restarts=restarts,
         )
 
 
-def venue_at(settings: Settings, exchange: str) -> tuple[RestTransport, str]:
-    """How to reach a venue: its REST transport and the base of its streams."""
-    venues: dict[str, tuple[Callable[[str], RestTransport], str, str]] = {
-        "okx": (OkxTransport, settings.okx_rest_url, settings.okx_ws_url),
-        "binance": (BinanceTransport, settings.binance_rest_url, settings.binance_ws_url),
+async def collect_venue(settings: Settings, services: RunningServices, exchange: str) -> None:
+    """Record all shards of one venue in this process until cancelled, those that are added later as well."""
+    file = SettingsFile(settings.candlewick_collectors)
+    venues: dict[str, VenueSettings] | None = file.load()
+    running: dict[str, asyncio.Task[None]] = {}
+    async with asyncio.TaskGroup() as tasks:
+        while True:
+            if venues is not None:
+                plans = plan_collectors(venues, (exchange,)) if exchange in venues else []
+                for plan in plans:
+                    if plan.name not in running:
+                        running[plan.name] = tasks.create_task(collect(settings, services, plan))
+                for name in running.keys() - {plan.name for plan in plans}:
+                    running.pop(name).cancel()
+            await asyncio.sleep(_LOOK_S)
+            venues = file.changed()
+
+
+def venue_at(settings: Settings, exchange: str, product: str = "") -> tuple[RestTransport, str]:
+    """How to reach a product of a venue, its first unless named: REST and the base of its streams."""
+    venues: dict[tuple[str, str], tuple[Callable[[], RestTransport], str]] = {
+        ("okx", "okx"): (lambda: OkxTransport(settings.okx_rest_url), settings.okx_ws_url),
+        ("binance", "spot"): (
+            lambda: BinanceTransport(settings.binance_rest_url),
+            settings.binance_ws_url,
+        ),
+        ("binance", "usdm"): (
+            lambda: BinanceTransport(settings.binance_futures_rest_url, futures=True),
+            settings.binance_futures_ws_url,
+        ),
     }
-    transport, rest_url, ws_url = venues[exchange]
-    return transport(rest_url), ws_url
+    transport, ws_url = venues[exchange, product or products(exchange)[0]]
+    return transport(), ws_url
+
+
+def _channel_at(plan: CollectorPlan) -> str | None:
+    """The kind of trade stream that the settings name, where this product has it; else its best."""
+    known = adapter_for(plan.settings.exchange, plan.product).channels
+    return plan.settings.channel if plan.settings.channel in known else None
+
+
+def _source(path: Path, plan: CollectorPlan) -> ShardSettings:
+    def part_of(venues: dict[str, VenueSettings]) -> VenueSettings | None:
+        found = plan_named(venues, plan.name)
+        return None if found is None else found.settings
+
+    return ShardSettings(SettingsFile(path), part_of, plan.settings)

@@ -6,7 +6,7 @@ import asyncio
 import time
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import NoReturn
 
 import structlog
@@ -17,9 +17,9 @@ from app.processes.collector import venue_at
 from config.settings import Settings
 from data.collectors.backfill import Announce, Backfill, BackfillTuning, Fetched, OnProgress
 from data.collectors.backoff import Backoff
-from data.collectors.rest import VenueRest
+from data.collectors.rest import VenueRest, shared_limits
 from data.errors import InvalidInput, Problem, TradingError, TransientError
-from data.exchanges.base import ExchangeAdapter, RestBudget, VenueLimits
+from data.exchanges.base import ExchangeAdapter
 from data.exchanges.registry import EXCHANGES, adapter_for, product_of, products
 from data.messages import RepairNews
 from data.models import Market
@@ -64,8 +64,8 @@ async def venue_history(
 ) -> AsyncIterator[tuple[ExchangeAdapter, VenueRest]]:
     """A venue's REST interface at half the pace that collectors may go: with theirs it keeps the limits."""
     adapter = adapter_for(exchange, product or products(exchange)[0])
-    adapter.limits = _slower(adapter.limits)
-    rest = VenueRest(adapter, venue_at(settings, exchange)[0])
+    adapter.limits = shared_limits(adapter.limits, _SHARE)
+    rest = VenueRest(adapter, venue_at(settings, exchange, adapter.product)[0])
     try:
         yield adapter, rest
     finally:
@@ -223,6 +223,12 @@ async def _repair_all(settings: Settings, store: HistoryRepository, *, search: b
         return False
     check_since_us = now_us() - _CHECKED_US if search else None
     repairs = await repair_markets(settings, store, markets, search=search, check_since_us=check_since_us)
+    try:
+        for exchange in {market.exchange for market in markets}:
+            await store.note_outages(exchange, now_us() - _CHECKED_US)
+    except TransientError as error:
+        log.warning("outages_not_noted", error=str(error))
+        return False
     return not any(repair.failure for repair in repairs)
 
 
@@ -233,15 +239,3 @@ async def _retain(database_url: str, retention: Retention) -> None:
         log.warning("retention_failed", error=str(error))
         return
     log.info("retention_applied", **deleted)
-
-
-def _slower(limits: VenueLimits) -> VenueLimits:
-    return replace(
-        limits,
-        rest=_shared(limits.rest),
-        rest_by_path={path: _shared(budget) for path, budget in limits.rest_by_path.items()},
-    )
-
-
-def _shared(budget: RestBudget) -> RestBudget:
-    return RestBudget(per_s=budget.per_s * _SHARE, burst=budget.burst * _SHARE)

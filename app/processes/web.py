@@ -14,7 +14,6 @@ from bots.service import BotService
 from config.settings import Settings
 from dashboard.gate import LOOPBACK_HOSTS
 from dashboard.web import build_web
-from data.exchanges.registry import EXCHANGES
 from database.repositories.bot_repository import BotRepository
 from database.repositories.candle_repository import CandleRepository
 from messaging.health_board import HealthBoard
@@ -37,7 +36,7 @@ def web_page(settings: Settings, services: RunningServices, *, host: str) -> Ite
             market=candles,
             bots=BotService(store, clock=now_us, announce=wake_up),
             strategies=StrategyShelf(settings.candlewick_strategies),
-            health=HealthBoard(bus, tuple(EXCHANGES)),
+            health=HealthBoard(bus),
             bus=bus,
             now_us=now_us,
             simulated=services.mode is Mode.SIMULATED,

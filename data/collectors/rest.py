@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Protocol
 
 from data.collectors.rate_limit import TokenBucket
 from data.errors import RateLimited
-from data.exchanges.base import ExchangeAdapter, RestRequest
+from data.exchanges.base import ExchangeAdapter, RestBudget, RestRequest, VenueLimits
 from data.models import Candle, Instrument, Trade
 from data.timeframes import Timeframe
 
@@ -26,6 +27,23 @@ class RestTransport(Protocol):
         ...
 
     async def close(self) -> None: ...
+
+
+def shared_limits(limits: VenueLimits, share: float) -> VenueLimits:
+    """A process's part of what the venue allows an address, where several processes ask from it.
+
+    What a connection may carry stays the same.
+    """
+    return replace(
+        limits,
+        connects_per_s=limits.connects_per_s * share,
+        rest=_part_of(limits.rest, share),
+        rest_by_path={path: _part_of(budget, share) for path, budget in limits.rest_by_path.items()},
+    )
+
+
+def _part_of(budget: RestBudget, share: float) -> RestBudget:
+    return RestBudget(per_s=budget.per_s * share, burst=budget.burst * share)
 
 
 class VenueRest:

@@ -22,19 +22,17 @@ _RATE_STATUSES = frozenset({418, 429})
 
 
 class BinanceTransport:
-    """Sends an adapter's GET requests by the SDK's own request method."""
+    """Sends an adapter's GET requests by the SDK's own request method: spot's, or that of USD-M futures."""
 
-    def __init__(self, base_url: str) -> None:
-        self._base_url = base_url
+    def __init__(self, base_url: str, *, futures: bool = False) -> None:
+        self._base_url, self._futures = base_url, futures
         self._client: AsyncClient | None = None
 
     async def get(self, request: RestRequest) -> object:
         if self._client is None:
             self._client = _client(self._base_url)
         try:
-            reply: object = await self._client._request_api(
-                "get", request.path, signed=False, version=_VERSION, data=dict(request.params)
-            )
+            reply: object = await self._send(self._client, request)
         except BinanceAPIException as error:
             if error.status_code in _RATE_STATUSES:
                 raise RateLimited(_NAME, _retry_after_s(error)) from error
@@ -49,6 +47,16 @@ class BinanceTransport:
             raise VenueUnreachable(_NAME, self._base_url, str(error) or type(error).__name__) from error
         return reply
 
+    async def _send(self, client: AsyncClient, request: RestRequest) -> object:
+        params = dict(request.params)
+        if self._futures:
+            reply: object = await client._request_futures_api("get", request.path, data=params)
+        else:
+            reply = await client._request_api(
+                "get", request.path, signed=False, version=_VERSION, data=params
+            )
+        return reply
+
     async def close(self) -> None:
         if self._client is not None:
             await self._client.close_connection()
@@ -58,6 +66,7 @@ def _client(base_url: str) -> AsyncClient:
     class _Client(AsyncClient):  # type: ignore[misc]  # the SDK has no types
         # The addresses are class attributes; an argument reaches only some of them.
         API_URL = f"{base_url.rstrip('/')}/api"
+        FUTURES_URL = f"{base_url.rstrip('/')}/fapi"
 
     return _Client(session_params={"timeout": aiohttp.ClientTimeout(total=_TIMEOUT_S)})
 

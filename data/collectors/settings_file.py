@@ -37,6 +37,11 @@ class SettingsFile:
         self._stamp = self._stamped()
         self.problem = ""
 
+    def load(self) -> dict[str, VenueSettings]:
+        """The venues by name as the file has them now. Raises InvalidInput."""
+        self._stamp = self._stamped()
+        return load_collector_settings(self._path)
+
     def changed(self) -> dict[str, VenueSettings] | None:
         """The venues by name, if the file was changed since it was last asked and can be used."""
         stamp = self._stamped()
