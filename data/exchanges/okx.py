@@ -35,7 +35,7 @@ from data.exchanges.okx_instruments import (
     is_usable,
 )
 from data.exchanges.reading import exact_signed, reading
-from data.exchanges.waiting_trades import WaitingTrades, in_turn, take_okx
+from data.exchanges.waiting_trades import WaitingTrades, in_turn, okx_heads, take_okx
 from data.models import (
     Candle,
     FundingRate,
@@ -190,7 +190,7 @@ class OkxAdapter(DerivativesAdapter):
     def __init__(self, channel: str | None = None) -> None:
         super().__init__(channel)
         self._markets: dict[str, OkxMarket] = {}  # by the venue's id
-        self._spot_symbols: dict[str, str] = {}  # ours by the venue's, where a size is base currency
+        self._heads: dict[bytes, str] = {}  # how trades begin whose size is base currency: our symbol
 
     def use(self, instruments: Iterable[Instrument]) -> None:
         super().use(instruments)
@@ -199,8 +199,8 @@ class OkxAdapter(DerivativesAdapter):
             self._markets[instrument.venue_symbol] = OkxMarket(
                 instrument.symbol, instrument.contract_size if counts_contracts else None
             )
-            if not counts_contracts:
-                self._spot_symbols[instrument.venue_symbol] = instrument.symbol
+        spot = {theirs: market.symbol for theirs, market in self._markets.items() if not market.contract_size}
+        self._heads = okx_heads(self.channels, spot)
 
     def supports(self, symbol: str, channel: Channel) -> bool:
         parts = symbol.split("-")
@@ -234,7 +234,7 @@ class OkxAdapter(DerivativesAdapter):
         return "ping"
 
     def in_turn(self, messages: Sequence[bytes]) -> Iterator[WaitingTrades | bytes]:
-        return in_turn(messages, partial(take_okx, self._spot_symbols))
+        return in_turn(messages, partial(take_okx, self._heads))
 
     def parse(self, message: bytes | str, received_at_us: int = 0) -> VenueMessage:
         try:

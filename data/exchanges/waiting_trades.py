@@ -8,8 +8,8 @@ a known market is left to `parse`.
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import Annotated, Literal, NamedTuple
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from typing import Annotated, NamedTuple
 
 import msgspec
 
@@ -23,6 +23,11 @@ _BUY, _SELL = Side.BUY, Side.SELL
 _NUMBERS = bytes(ord("0") if chr(code) in "0123456789.\\" else ord("a") for code in range(256))
 # A double holds any decimal of fifteen digits. Shorter runs are safe, times and ids with their 13 among them.
 _LONG_NUMBER = b"0" * 16
+# Fewer messages than these are not worth preparing for.
+_FEW = 4
+
+_OKX_AFTER_HEAD = b'"tradeId"'
+_NO_HEAD = b"\n"  # begins no message
 
 
 class WaitingTrades(NamedTuple):
@@ -54,13 +59,7 @@ class _BinanceEnvelope(msgspec.Struct, gc=False):
     data: _BinanceTrade
 
 
-class _OkxArgument(msgspec.Struct, gc=False):
-    channel: Literal["trades-all", "trades"]
-    instId: str
-
-
 class _OkxRow(msgspec.Struct, gc=False):
-    instId: str
     tradeId: int
     px: _Positive
     sz: _Positive
@@ -70,7 +69,6 @@ class _OkxRow(msgspec.Struct, gc=False):
 
 
 class _OkxPush(msgspec.Struct, gc=False):
-    arg: _OkxArgument
     data: tuple[_OkxRow]
 
 
@@ -81,9 +79,9 @@ _decode_okx = msgspec.json.Decoder(_OkxPush, strict=False).decode
 
 def in_turn(messages: Sequence[bytes], take: Take) -> Iterator[WaitingTrades | bytes]:
     """The plain trades of `messages` together, and in their place between them messages left to `parse`."""
-    if len(messages) == 1:
-        # What prepares the reading of many costs more than `parse` of one.
-        yield messages[0]
+    if len(messages) < _FEW:
+        # What prepares the reading of many costs more than `parse` of few.
+        yield from messages
         return
     # The numbers are looked at in one go. Only where one is long must its message be found.
     all_short = not has_long_number(b"".join(messages))
@@ -140,25 +138,35 @@ def take_binance(
     return WaitingTrades(by_symbol, at_ms * _MS_US, count)
 
 
+def okx_heads(channels: Iterable[str], symbols: Mapping[str, str]) -> dict[bytes, str]:
+    """How pushes of one trade begin, with the symbol of each. `symbols`: ours by the venue's.
+
+    Whoever begins so names its channel and, twice, its market: neither need be decoded.
+    """
+    return {
+        f'{{"arg":{{"channel":"{channel}","instId":"{theirs}"}},"data":[{{"instId":"{theirs}",'.encode(): ours
+        for channel in channels
+        for theirs, ours in symbols.items()
+    }
+
+
 def take_okx(
-    symbols: Mapping[str, str], messages: Sequence[bytes], start: int, all_short: bool
+    heads: Mapping[bytes, str], messages: Sequence[bytes], start: int, all_short: bool
 ) -> WaitingTrades:
-    """Like `take_binance`. `symbols` lacks contracts, whose number must be multiplied exactly."""
+    """Like `take_binance`. `heads` lacks contracts, whose number must be multiplied exactly."""
     by_symbol: dict[str, list[Trade]] = {}
     trades: list[Trade] = []
-    venue_symbol = symbol = ""
+    head = _NO_HEAD
+    symbol = ""
     at_ms = count = 0
     try:
         for message in messages[start:] if start else messages:
-            push = _decode_okx(message)
-            (row,) = push.data
-            if row.count > 1 or (not all_short and has_long_number(message)):
-                break
-            if row.instId != venue_symbol:
-                venue_symbol = row.instId
-                symbol = symbols[venue_symbol]
+            if not message.startswith(head):
+                head = message.partition(_OKX_AFTER_HEAD)[0]
+                symbol = heads[head]
                 trades = by_symbol.setdefault(symbol, [])
-            if push.arg.instId != venue_symbol:
+            (row,) = _decode_okx(message).data
+            if row.count > 1 or (not all_short and has_long_number(message)):
                 break
             at_ms = row.ts
             trades.append(

@@ -17,7 +17,7 @@ from data.exchanges.waiting_trades import WaitingTrades, has_long_number
 from data.files.frames import read_frames
 from data.models import Instrument, InstrumentKind, Trade
 
-UNHURRIED = settings(deadline=None, max_examples=60)
+UNHURRIED = settings(deadline=None, max_examples=30)
 
 
 def instrument(exchange: str, symbol: str, venue_symbol: str, kind: InstrumentKind) -> Instrument:
@@ -192,7 +192,7 @@ def okx_messages(draw: st.DrawFn) -> bytes:
 @given(data=st.data())
 def test_messages_read_together_say_what_they_say_one_by_one(venue: str, data: st.DataObject) -> None:
     one = binance_messages() if venue == "binance" else okx_messages()
-    messages = data.draw(st.lists(one, max_size=12))
+    messages = data.draw(st.lists(one, min_size=2, max_size=16))
     expected, trouble = trades_one_by_one(ADAPTERS[venue], messages)
     trades, found, _ = trades_in_turn(ADAPTERS[venue], messages)
     assert by_market(trades) == by_market(expected)
@@ -211,15 +211,30 @@ def test_recorded_trades_are_read_together_and_none_is_left_over(shared_data: Pa
 @pytest.mark.parametrize("venue", ["binance", "okx"])
 def test_what_is_no_plain_trade_comes_in_its_place(venue: str) -> None:
     frame, other = FRAMES[venue], b'{"event":"x"}'
-    parts = list(ADAPTERS[venue].in_turn([frame(), frame(), other, other, frame()]))
-    assert [part.read if isinstance(part, WaitingTrades) else part for part in parts] == [2, other, other, 1]
+    parts = list(ADAPTERS[venue].in_turn([*[frame()] * 20, other, other, frame()]))
+    assert [part.read if isinstance(part, WaitingTrades) else part for part in parts] == [20, other, other, 1]
     assert list(ADAPTERS[venue].in_turn([frame()])) == [frame()]
 
 
 def test_a_number_is_long_from_sixteen_characters_on() -> None:
-    assert not has_long_number(b'{"p":"12345678.123456","t":123456789012345}')
-    assert has_long_number(b'{"p":"12345678.1234567"}')
-    assert has_long_number(rb'{"p":"0.12\u00333456789012345"}')
+    for longest in (b'{"p":"12345678.123456","t":123456789012345}', b"", b"1", b'{"p":"0.1234567/"}'):
+        assert not has_long_number(longest)
+    for longer in (b'{"p":"12345678.1234567"}', rb'{"p":"0.12\u00333456789012345"}', b"1234567890123456"):
+        assert has_long_number(longer)
+
+
+@pytest.mark.parametrize("venue", ["binance", "okx"])
+@UNHURRIED
+@given(number=st.from_regex(r"[0-9]{1,18}(\.[0-9]{1,18})?", fullmatch=True), at=st.integers(0, 19))
+def test_one_long_number_among_many_is_found(venue: str, number: str, at: int) -> None:
+    frame = FRAMES[venue]
+    messages = [frame() for _ in range(20)]
+    messages[at] = binance_frame(p=number) if venue == "binance" else okx_frame(px=number)
+    expected, trouble = trades_one_by_one(ADAPTERS[venue], messages)
+    trades, found, left = trades_in_turn(ADAPTERS[venue], messages)
+    assert (trades, found) == (expected, trouble)
+    # Nothing with sixteen digits or more is taken unseen.
+    assert left >= (sum(character.isdigit() for character in number) > 15)
 
 
 def test_nothing_that_waits_says_nothing() -> None:
