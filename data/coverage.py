@@ -27,6 +27,10 @@ NEVER_RECORDED = "never_recorded"  # no trade of the market was ever stored
 BEFORE_RECORDING = "before_recording"
 NOT_YET_RECORDED = "not_yet_recorded"
 VENUE_SILENT = "no_trade_in_the_venues_candles"
+# Why a venue was down although the ids prove that no trade was missed.
+UNREACHABLE = "unreachable"  # nobody's trades came meanwhile, nor were any told later
+HALTED = "halted"  # the venue said so
+_STOPPED = frozenset({UNREACHABLE, HALTED})
 
 
 class MinuteState(StrEnum):
@@ -146,6 +150,7 @@ def minute_states(
         (-floor_to(-outage.start_us, Timeframe.M1), floor_to(outage.end_us, Timeframe.M1), outage.reason)
         for outage in outages
     ]
+    stopped = [span for span in down if span[2] in _STOPPED]
     inside = _Ranges((*span, "") for span in complete)
     told = _GapReasons(runs, gaps)
     reasons = _Ranges(
@@ -154,10 +159,16 @@ def minute_states(
     )
     layers = (
         # What is told first stands: a loss inside a run overrules the run, a proof by ids all that follows.
+        # Of a venue that had stopped the ids prove only that there was nothing to miss.
         _Layer(MinuteState.MISSING, _Ranges(lost), within=None),
+        _Layer(MinuteState.VENUE_DOWN, _Ranges(stopped), within=inside),
         _Layer(MinuteState.REPAIRED, _Ranges(mended), within=inside),
         _Layer(MinuteState.COMPLETE, inside, within=None),
-        _Layer(MinuteState.VENUE_DOWN, _Ranges(down), within=None),
+        _Layer(
+            MinuteState.VENUE_DOWN,
+            _Ranges(span for span in down if span[2] not in _STOPPED),
+            within=None,
+        ),
         _Layer(MinuteState.MISSING, reasons, within=None),
     )
     bounds = {first_us, last_us}

@@ -26,6 +26,7 @@ from data.timeframes import Timeframe, floor_to, to_datetime
 from database.engine import database_errors
 from database.features import Retention
 from database.market_queries import as_candles, candle_table
+from database.outages import stopped_minutes
 from database.proving import MarketProof, changed_since, prove
 from database.rebuilding import checked_runs, touched_candles
 from database.repositories.market_repository import MarketRepository
@@ -217,6 +218,18 @@ class HistoryRepository(MarketRepository):
                     "reason = excluded.reason",
                     (market_id, to_datetime(outage.start_us), to_datetime(outage.end_us), outage.reason),
                 )
+
+    async def note_outages(self, exchange: str, since_us: int) -> int:
+        """Note when the venue or a market of it had stopped, from that time on; how many spans were found.
+
+        It is told by the collectors' health, by the venue's own word, and by what was not traded.
+        """
+        with database_errors(self._url):
+            markets = [market for market in await self.recorded_markets() if market.exchange == exchange]
+            found = await asyncio.to_thread(stopped_minutes, self._reads, markets, since_us)
+        for market, outage in found:
+            await self.save_outage(market, outage)
+        return len(found)
 
     async def recorded_markets(self) -> list[Market]:
         """Every market whose trades were recorded, in order of name."""
