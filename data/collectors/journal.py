@@ -73,7 +73,7 @@ class Journal:
     """One process's journal, in a folder of its own. Synchronous: its writes go to memory of the system."""
 
     def __init__(self, folder: Path, *, segment_bytes: int = 8 * 2**20, max_bytes: int = 8 * 2**30) -> None:
-        self._folder = folder
+        self.folder = folder
         self._segment_bytes, self._max_bytes = segment_bytes, max_bytes
         self._lock: int | None = None
         self._file: int | None = None  # open for appending
@@ -102,21 +102,21 @@ class Journal:
     def open(self) -> None:
         """Take the folder, made at first use. Raises InstallationError where that cannot be."""
         try:
-            self._folder.mkdir(parents=True, exist_ok=True)
-            self._lock = os.open(self._folder / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+            self.folder.mkdir(parents=True, exist_ok=True)
+            self._lock = os.open(self.folder / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
             fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            self._stored_file = os.open(self._folder / "stored", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+            self._stored_file = os.open(self.folder / "stored", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         except BlockingIOError:
             self.close()
             raise InstallationError(
-                f"the journal in {self._folder} is in use by another collector; stop that one"
+                f"the journal in {self.folder} is in use by another collector; stop that one"
             ) from None
         except OSError as error:
             self.close()
             raise InstallationError(
-                f"the journal in {self._folder} cannot be opened: {error.strerror}"
+                f"the journal in {self.folder} cannot be opened: {error.strerror}"
             ) from error
-        self._sizes = {int(path.stem): path.stat().st_size for path in self._folder.glob(f"*{_SUFFIX}")}
+        self._sizes = {int(path.stem): path.stat().st_size for path in self.folder.glob(f"*{_SUFFIX}")}
         stored = self._read_stored()
         first = min(self._sizes, default=0)
         self._released = max(stored, Position(first, 0))
@@ -139,7 +139,7 @@ class Journal:
         header = _HEADER.pack(_MARK, len(payload), len(record.batch.trades), zlib.crc32(payload))
         framed = b"".join((header, _CHECKSUM.pack(zlib.crc32(header)), payload))
         if self.size + len(framed) > self._max_bytes:
-            raise JournalUnwritable(f"the journal in {self._folder} holds the {self._max_bytes} bytes it may")
+            raise JournalUnwritable(f"the journal in {self.folder} holds the {self._max_bytes} bytes it may")
         try:
             if self._file is None or self._end.offset >= self._segment_bytes:
                 self._begin_segment()
@@ -147,7 +147,7 @@ class Journal:
             self._write(self._file, framed)
         except OSError as error:
             raise JournalUnwritable(
-                f"the journal in {self._folder} cannot be written: {error.strerror}"
+                f"the journal in {self.folder} cannot be written: {error.strerror}"
             ) from error
         begin = self._end
         self._end = Position(begin.segment, begin.offset + len(framed))
@@ -216,7 +216,7 @@ class Journal:
             os.pwrite(self._stored_file, place + _CHECKSUM.pack(zlib.crc32(place)), 0)
         except OSError as error:
             # Nothing is lost: it would be stored once more, which is harmless.
-            log.warning("journal_not_released", folder=str(self._folder), error=str(error))
+            log.warning("journal_not_released", folder=str(self.folder), error=str(error))
 
     def _begin_segment(self) -> None:
         number = self._end.segment if self._file is None and not self._end.offset else self._end.segment + 1
@@ -270,7 +270,7 @@ class Journal:
                 return self._keep_damaged(place, file.read())
         except OSError as error:
             raise JournalUnwritable(
-                f"the journal in {self._folder} cannot be read: {error.strerror}"
+                f"the journal in {self.folder} cannot be read: {error.strerror}"
             ) from error
 
     def _torn(self, place: Position, size: int) -> tuple[None, Position]:
@@ -284,7 +284,7 @@ class Journal:
         while at >= 0 and not _is_record(rest, at):
             at = rest.find(_MARK, at + 1)
         damaged = rest if at < 0 else rest[:at]
-        folder = self._folder / "damaged"
+        folder = self.folder / "damaged"
         folder.mkdir(exist_ok=True)
         path = folder / f"{place.segment:012d}-{place.offset}"
         path.write_bytes(damaged)
@@ -302,7 +302,12 @@ class Journal:
         return Position(min(later), 0) if later else self._end
 
     def _path(self, segment: int) -> Path:
-        return self._folder / f"{segment:012d}{_SUFFIX}"
+        return self.folder / f"{segment:012d}{_SUFFIX}"
+
+
+def journals_in(folder: Path) -> list[Path]:
+    """The folders below `folder` that hold a journal with something in it."""
+    return sorted({segment.parent for segment in folder.glob(f"*/*{_SUFFIX}")})
 
 
 def _nothing() -> None:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Collection
+from pathlib import Path
 
 import structlog
 
-from data.collectors.journal import Journal, Position
+from data.collectors.journal import Journal, Position, journals_in
 from data.collectors.restoring import mended_candles
 from data.collectors.unsaved import by_itself, joined
+from data.errors import InstallationError
 from data.models import Market
 from data.stores import MarketBatch, MarketWriter
 from data.timeframes import Timeframe, floor_to
@@ -44,6 +46,31 @@ async def store_again(
         await _mend(writer, market, timeframes, late_us)
     if stored:
         log.info("journal_stored", trades=stored)
+    return stored
+
+
+async def store_orphans(
+    writer: MarketWriter, folder: Path, own: Path, timeframes: Collection[Timeframe]
+) -> int:
+    """Store what journals below `folder` hold that no process has, and return how many trades that were.
+
+    They are of processes that are no more in the plan. Call it when those that are have taken theirs, of
+    which `own` is one. Raises TransientError.
+    """
+    stored = 0
+    for orphan in journals_in(folder):
+        if orphan == own:
+            continue
+        journal = Journal(orphan)
+        try:
+            journal.open()
+        except InstallationError:
+            continue  # its process lives
+        try:
+            stored += await store_again(writer, journal, timeframes, journal.end)
+            journal.release(journal.end)
+        finally:
+            journal.close()
     return stored
 
 

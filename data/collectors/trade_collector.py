@@ -17,7 +17,7 @@ from data.collectors.feed_watch import FeedWatch
 from data.collectors.gap_filler import GapFiller
 from data.collectors.instrument_watch import InstrumentWatch
 from data.collectors.journal import Journal
-from data.collectors.journal_recovery import store_again
+from data.collectors.journal_recovery import store_again, store_orphans
 from data.collectors.malformed_log import MalformedLog
 from data.collectors.market_recorder import MarketRecorder
 from data.collectors.market_roster import MarketRoster
@@ -176,6 +176,8 @@ class TradeCollector:
                 await self._prepare()
                 tasks.create_task(self._watch.run())
                 tasks.create_task(self._feeds.run(self._lines))
+                if self._journal is not None:
+                    tasks.create_task(self._store_orphans(self._journal.folder))
                 tasks.create_task(self._flush_forever())
                 tasks.create_task(self._history.run())
                 tasks.create_task(self._roster.run())
@@ -338,6 +340,14 @@ class TradeCollector:
         )
         journal.release(end)
         self._journal_depth = 0
+
+    async def _store_orphans(self, own: Path) -> None:
+        await asyncio.sleep(self._tuning.orphans_s)
+        try:
+            await store_orphans(self._writer, own.parent, own, self._roster.settings.timeframes)
+        except TransientError as error:
+            # They stay where they are until a collector starts again.
+            log.warning("orphans_not_stored", error=str(error))
 
     async def _patiently(self, call: Callable[[], Awaitable[_T]]) -> _T:
         """Call until venue and store can answer, and say meanwhile why there is nothing to see."""

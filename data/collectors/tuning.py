@@ -32,6 +32,7 @@ class CollectorTuning:
     max_unsaved: int = 1_000_000  # the same, when the journal takes none either: then listening stops
     settle_s: float = 5.0  # what is stored stays in the journal so long: a server's crash may undo it
     journal_sync_s: float = 1.0  # how often the disk is waited for while the database cannot answer
+    orphans_s: float = 60.0  # after the start; by then every process has taken its own journal
     stalled_s: float = 3.0  # a store that takes so long for one batch is told of
     # A feed is doubted after `feed_pauses` times the usual pause between trades, within these bounds.
     feed_pauses: float = 4.0

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from data.candles import CandleCascade
 from data.collectors.batch_flusher import BatchFlusher, LostByStore
 from data.collectors.journal import Journal
-from data.collectors.journal_recovery import store_again
+from data.collectors.journal_recovery import store_again, store_orphans
 from data.collectors.market_recorder import MarketRecorder
 from data.collectors.restoring import restored_cascade
 from data.collectors.tuning import CollectorTuning
@@ -76,7 +76,7 @@ class Desk:
     async def restart(self) -> Desk:
         """What `kill -9` leaves, and what the next process makes of it."""
         self.journal.close()
-        again = Desk(self.journal._folder, self.store)
+        again = Desk(self.journal.folder, self.store)
         await store_again(self.store, again.journal, FRAMES, again.journal.end)
         again.journal.release(again.journal.end)
         run = await self.store.last_run(MARKET)
@@ -156,6 +156,24 @@ async def test_what_waited_at_a_kill_is_stored_by_the_next_process(desk: Desk) -
     await again.flusher.flush()
     assert desk.store.candles[MARKET, Timeframe.M1, START_US + 60 * SECOND_US].trades == 1
     again.journal.close()
+
+
+async def test_a_journal_that_no_process_has_is_stored_by_another_and_one_in_use_is_left_alone(
+    tmp_path: Path,
+) -> None:
+    store = Store()
+    own, orphan, used = (Desk(tmp_path / name, store) for name in ("own", "orphan", "used"))
+    store.fails = True
+    for first_id, each in ((1, orphan), (101, used)):
+        each.recorder.accept([at(0.0, first_id), at(1.0, first_id + 1)])
+        await each.flusher.flush()
+    orphan.journal.close()
+    store.fails = False
+    assert await store_orphans(store, tmp_path, tmp_path / "own", FRAMES) == 2
+    assert own.ids() == [1, 2]
+    assert list((tmp_path / "orphan").glob("*.journal")) == []
+    for each in (own, used):
+        each.journal.close()
 
 
 async def test_what_is_stored_leaves_the_journal(desk: Desk) -> None:
