@@ -160,7 +160,7 @@ def run_backtest(
                     status=OrderStatus.REFUSED,
                     decided_at_us=event.at_us,
                     quantity=event.quantity,
-                    refusal=refusal_sentence(event, ledger, rules_at(rules, later_rules, event.at_us)),
+                    refusal=refusal_sentence(event, ledger.cash, rules_at(rules, later_rules, event.at_us)),
                 )
             )
     ledger.verify()

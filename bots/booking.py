@@ -8,7 +8,7 @@ from decimal import Decimal
 import msgspec
 
 from bots.fill_records import ACCEPTED, LONG, REASONS, REFUSED_BOTH_SIDES, Records
-from bots.ledger import Ledger, exact, exact_price, fee_of, slippage_of
+from bots.ledger import exact, exact_price, fee_of, slippage_of
 from bots.orders import Costs, Fill, OrderReason, PositionSide, RulesFrom, TradingRules
 from bots.sizing import refusal_of, refused_part_of
 from data.models import Side
@@ -81,15 +81,15 @@ def fill_of(event: Event, sequence: int, costs: Costs) -> Fill:
     )
 
 
-def refusal_sentence(event: Event, ledger: Ledger, rules: TradingRules) -> str:
-    """Why the kernel refused this entry, in words. The ledger stands as it did then."""
+def refusal_sentence(event: Event, cash: Decimal, rules: TradingRules) -> str:
+    """Why the kernel refused this order, in words; `cash` is what the account had then."""
     if event.refusal == ACCEPTED:
         raise ValueError(f"the {event.reason} of {event.at_us} us was not refused")
     if event.refusal == REFUSED_BOTH_SIDES:
         return "long and short entry on the same candle contradict each other"
     if event.reason is OrderReason.TAKE_PROFIT:
         return refused_part_of(event.quantity, event.price, rules)
-    return refusal_of(event.quantity, event.price, ledger.cash, rules)
+    return refusal_of(event.quantity, event.price, cash, rules)
 
 
 def rules_at(rules: TradingRules, later: Sequence[RulesFrom], at_us: int) -> TradingRules:

@@ -186,7 +186,11 @@ def reaches(price: float, level: Wide, decimals: int, direction: int) -> bool:
 def worth(s: Any, price: float) -> Wide:
     """What the position's quantity costs at this price, in 1e-40; of at least 0."""
     mantissa, decimals = decimal_of(price)
-    return times_power(times(wide(mantissa), s.quantity_m), CASH_DECIMALS - decimals - s.quantity_d)
+    spare = CASH_DECIMALS - decimals - s.quantity_d
+    if spare < 0:
+        s.error = ERROR_RANGE
+        return wide(0)
+    return times_power(times(wide(mantissa), s.quantity_m), spare)
 
 
 @compiled

@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bots.orders import Costs, OrderReason, RulesFrom, TradingRules
+from bots.wide_integers import Wide
 from data.errors import InvalidInput, Problem, RejectedError
 from data.models import FloatArray, IntArray, Ohlcv
 from strategies.base import (
@@ -355,6 +356,12 @@ def set_cash(state: Records, cash: Decimal) -> None:
     for limb in range(4):
         state[f"cash_{limb}"] = (units >> (64 * limb)) & (2**64 - 1)
     state["cash"] = _nearest_cash(state)
+
+
+def wide_cash(cash: Decimal) -> Wide:
+    """An amount as the kernel counts it. Raises InvalidInput as `set_cash` does."""
+    row = flat_state(cash)[0]
+    return row["cash_0"], row["cash_1"], row["cash_2"], row["cash_3"]
 
 
 def cash_of(state: Records) -> Decimal:

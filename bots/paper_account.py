@@ -283,7 +283,7 @@ class PaperAccount:
         """The event's order as it stands now: the one that waited for it, or a new one."""
         refused = event.refusal != fill_records.ACCEPTED
         rules = rules_at(self._rules, self._later_rules, event.at_us)
-        refusal = refusal_sentence(event, self._ledger, rules) if refused else ""
+        refusal = refusal_sentence(event, self._ledger.cash, rules) if refused else ""
         status = OrderStatus.REFUSED if refused else OrderStatus.FILLED
         if self._pending and self._pending[0].reason is event.reason:
             waited = self._pending.pop(0)

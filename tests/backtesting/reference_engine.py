@@ -225,6 +225,14 @@ class _Desk:
     def is_small(self, quantity: Decimal, price: Decimal) -> bool:
         return quantity <= 0 or price * quantity < self.terms.min_notional
 
+    def budget(self) -> Decimal:
+        """What an entry may cost."""
+        return self.outcome.cash * self.terms.size
+
+    def free(self) -> Decimal:
+        """The cash that no other position ties up."""
+        return self.outcome.cash
+
     def affordable(self, cash: Decimal, price: Decimal) -> Decimal:
         if cash <= 0 or price <= 0:
             return Decimal(0)
@@ -235,7 +243,7 @@ class _Desk:
 
     def buy_in(self, bar: Bar, side: str) -> None:
         price = self.price_of(bar.open, buying=side == "long", slips=True)
-        quantity = self.affordable(self.outcome.cash * self.terms.size, price)
+        quantity = self.affordable(self.budget(), price)
         if self.is_small(quantity, price):
             self.outcome.refusals += 1
             return
@@ -250,7 +258,7 @@ class _Desk:
         assert held is not None
         assert adds is not None
         price = self.price_of(bar.open, buying=held.side == "long", slips=True)
-        free = self.outcome.cash - (0 if held.side == "long" else 2 * price * held.quantity)
+        free = self.free() - (0 if held.side == "long" else 2 * price * held.quantity)
         wanted = _stepped(held.first * adds.size, self.terms.lot, up=False)
         quantity = min(wanted, self.affordable(free, price))
         if self.is_small(quantity, price):
@@ -289,16 +297,26 @@ class _Desk:
         return stop, name, target
 
     def open(self, bar: Bar) -> None:
+        self.leave_as_decided(bar)
+        self.enter_as_decided(bar)
+        self.leave_beyond(bar)
+
+    def leave_as_decided(self, bar: Bar) -> None:
         if self.leave:
             assert self.held is not None
             self.all_out(
                 bar.at_us, self.price_of(bar.open, buying=self.held.side == "short", slips=True), "signal"
             )
+        self.leave = False
+
+    def enter_as_decided(self, bar: Bar) -> None:
         if self.enter:
             self.buy_in(bar, self.enter)
-        if self.add:
+        if self.add and self.held is not None:
             self.add_on(bar)
-        self.leave, self.enter, self.add = False, "", False
+        self.enter, self.add = "", False
+
+    def leave_beyond(self, bar: Bar) -> None:
         while self.held is not None:
             held = self.held
             stop, name, target = self.levels()
