@@ -5,9 +5,9 @@
 A PostgreSQL and a Valkey of its own, with fsync on; the bots' runner in a process of its own, as the product
 runs it; this process plays the collector: each round it stores one closed candle of every symbol, in one
 transaction, and publishes all of them at the same instant. A subscriber notes when the word of each bot and
-each signal arrives, which is sent after its commit. Every strategy says something on every candle, so that each
-round is the worst case: all bots decide, and all of them signal. Times are milliseconds from the publishing of
-the candles; memory is the runner's.
+each signal arrives, which is sent after its commit. Every strategy says something on every candle: each round
+is the worst case, in which all bots decide and all of them signal. Times are milliseconds from the publishing
+of the candles; memory is the runner's.
 """
 
 from __future__ import annotations
@@ -15,11 +15,12 @@ from __future__ import annotations
 import argparse
 import asyncio
 import json
-import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Callable
 from contextlib import closing
+from functools import partial
 from pathlib import Path
 
 import msgspec
@@ -66,7 +67,7 @@ STRATEGY = {
 }
 
 
-class Market50:
+class SyntheticMarkets:
     """Prices of all symbols, minute by minute, without a clock."""
 
     def __init__(self, symbols: int, start_us: int) -> None:
@@ -144,7 +145,7 @@ async def _rounds(
 ) -> dict[str, object]:
     now_us = time.time_ns() // 1_000
     # In the past: bots trade on every candle that closes after their start by the market's own clock.
-    market = Market50(symbols, floor_to(now_us, TIMEFRAME) - 3 * 86_400_000_000)
+    market = SyntheticMarkets(symbols, floor_to(now_us, TIMEFRAME) - 3 * 86_400_000_000)
     writer = MarketRepository(url)
     for _ in range(HISTORY):
         await writer.save(MarketBatch(trades=(), candles=market.minute(), runs=()))
@@ -153,14 +154,15 @@ async def _rounds(
     arrivals = Arrivals()
     listening = asyncio.create_task(arrivals.listen(bus))
     with (home / "runner.log").open("wb") as log:
-        runner = subprocess.Popen(
-            [sys.executable, "-m", "benchmarks.signal_runner", url, redis_url, str(home)],
+        runner = await asyncio.create_subprocess_exec(
+            sys.executable,
+            *("-m", "benchmarks.signal_runner", url, redis_url, str(home)),
             stdout=log,
             stderr=log,
         )
     try:
-        await _until(lambda: len({bot for bot, _ in arrivals.bots}) == bots or runner.poll() is not None)
-        if runner.poll() is not None:
+        await _until(lambda: len({bot for bot, _ in arrivals.bots}) == bots or runner.returncode is not None)
+        if runner.returncode is not None:
             raise RuntimeError((home / "runner.log").read_text())
         per_bot: list[float] = []
         per_signal: list[float] = []
@@ -174,7 +176,7 @@ async def _rounds(
                 update = CandleUpdate(candle=candle, closed=True, covered=True)
                 topic = candles_topic(Market(candle.exchange, candle.symbol), candle.timeframe)
                 await bus.publish(topic, msgspec.json.encode(update))
-            await _until(lambda at_us=opened_at_us: arrivals.heard(at_us) == bots)
+            await _until(partial(_all_heard, arrivals, opened_at_us, bots))
             # Between closes a market is never as quiet as this; the pause lets the poll fall where it may.
             await asyncio.sleep(0.37)
             if number < 2:
@@ -187,7 +189,7 @@ async def _rounds(
         memory = psutil.Process(runner.pid).memory_info().rss
     finally:
         runner.terminate()
-        runner.wait(timeout=30)
+        await runner.wait()
         listening.cancel()
         await bus.close()
         await writer.close()
@@ -202,7 +204,7 @@ async def _rounds(
     }
 
 
-def _create_bots(home: Path, url: str, market: Market50, bots: int) -> None:
+def _create_bots(home: Path, url: str, market: SyntheticMarkets, bots: int) -> None:
     strategies = home / "strategies"
     strategies.mkdir()
     for number in range(bots):
@@ -240,8 +242,11 @@ def _spread(times_ms: list[float]) -> dict[str, float]:
     return {name: round(float(np.percentile(values, mark)), 1) for name, mark in marks.items()}
 
 
-async def _until(look: object) -> None:
-    assert callable(look)
+def _all_heard(arrivals: Arrivals, opened_at_us: int, bots: int) -> bool:
+    return arrivals.heard(opened_at_us) == bots
+
+
+async def _until(look: Callable[[], bool]) -> None:
     end = time.perf_counter() + PATIENCE_S * 6
     while not look() and time.perf_counter() < end:  # noqa: ASYNC110 what is looked at has no event
         await asyncio.sleep(0.01)

@@ -21,24 +21,16 @@ from messaging.redis_bus import RedisBus
 
 async def serve(url: str, redis_url: str, home: Path) -> None:
     """Run the bots until told to end."""
+    sys.setswitchinterval(0.0005)
     stop = asyncio.Event()
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, stop.set)
     async with AsyncExitStack() as stack:
         bus = RedisBus(redis_url)
         stack.push_async_callback(bus.close)
-        opened = [
-            kind(url)
-            for kind in (
-                BotRepository,
-                CandleRepository,
-                FreshCandles,
-                MarketFactsRepository,
-                CoverageRepository,
-            )
-        ]
-        store, candles, fresh, facts, coverage = opened
-        for one in opened:
-            stack.callback(one.close)
+        store, candles, fresh = BotRepository(url), CandleRepository(url), FreshCandles(url)
+        facts, coverage = MarketFactsRepository(url), CoverageRepository(url)
+        for close in (store.close, candles.close, fresh.close, facts.close, coverage.close):
+            stack.callback(close)
         await run_bots(
             store,
             candles,

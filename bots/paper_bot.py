@@ -121,6 +121,7 @@ class PaperBot:
         self._last_price: float | None = None
         self._entries_after_us: int | None = None
         self._flatten_at_open = False
+        self._is_described = False  # whether a step was handed out that holds the config
         self._news = _News()
 
     @property
@@ -298,7 +299,7 @@ class PaperBot:
             state=self.state,
             health=self.health,
             settle=self._news.settle,
-            config=as_document(self.config),
+            config=None if self._is_described else as_document(self.config),
             strategy=self.strategy.name,
             strategy_version=self.strategy.version,
             market=self.market,
@@ -317,6 +318,7 @@ class PaperBot:
             events=tuple(self._news.events),
         )
         self._news = _News()
+        self._is_described = True
         return step
 
     def summary(self) -> AccountSummary:
@@ -364,11 +366,12 @@ class PaperBot:
         return self.has_position and (self._flatten_at_open or self.state is BotState.STOPPING)
 
     def _decide(self, decision: Decision, seen_until_us: int | None, gates: Sequence[EntryGate]) -> None:
-        before = self._account.state
         verdict = self._own_verdict(decision)
+        may_enter = verdict.passes and (decision.long_entry or decision.short_entry)
+        before = self._account.state if may_enter and gates else None
         done = self._account.decide(decision if verdict.passes else _without_entries(decision))
         entry = next((order for order in done.orders if _is_new_entry(order)), None)
-        if entry is not None and gates:
+        if entry is not None and before is not None:
             verdict = ask(gates, self._entry_wish(decision, entry, seen_until_us))
             if not verdict.passes:
                 # As if the strategy had said nothing of an entry: not even a number of an order is used up.

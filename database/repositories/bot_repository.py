@@ -10,7 +10,9 @@ from typing import Any
 
 import msgspec
 import numpy as np
+import psycopg
 import sqlalchemy
+from psycopg import Cursor
 from sqlalchemy import Connection, Engine
 
 from bots.gates import Gate
@@ -37,6 +39,7 @@ from strategies.base import Decision
 _RUNNER_LOCK = 0x63616E64_6C65626F
 _ACTIONS = ("long_entry", "long_exit", "short_entry", "short_exit")  # bit 0 to bit 3 of `decisions.says`
 
+# Binary arrays: in their text form every quote in a JSON document would have to be escaped.
 _UPDATE = """
 UPDATE bots AS b SET
     step = u.step,
@@ -60,9 +63,9 @@ UPDATE bots AS b SET
     last_signal = COALESCE(u.last_signal, b.last_signal),
     last_signal_at = COALESCE(u.last_signal_at, b.last_signal_at)
 FROM unnest(
-    %s::integer[], %s::bigint[], %s::timestamptz[], %s::text[], %s::text[], %s::text[], %s::text[],
-    %s::text[], %s::text[], %s::text[], %s::text[], %s::text[], %s::integer[], %s::timestamptz[], %s::text[],
-    %s::text[], %s::timestamptz[], %s::double precision[], %s::timestamptz[], %s::text[], %s::timestamptz[]
+    %b::integer[], %b::bigint[], %b::timestamptz[], %b::text[], %b::text[], %b::text[], %b::text[],
+    %b::text[], %b::text[], %b::text[], %b::text[], %b::text[], %b::integer[], %b::timestamptz[], %b::text[],
+    %b::text[], %b::timestamptz[], %b::double precision[], %b::timestamptz[], %b::text[], %b::timestamptz[]
 ) AS u(
     bot_id, step, at, state, health, settle_from, settle_to, config,
     strategy, strategy_version, exchange, symbol, timeframe_s, started_at, account, summary,
@@ -139,7 +142,10 @@ class BotRepository:
             columns = zip(*(_bot_columns(step) for step in ordered), strict=True)
             moved = connection.exec_driver_sql(_UPDATE, tuple(list(column) for column in columns))
             applied = frozenset(moved.scalars())
-            _save_children(connection, [step for step in ordered if step.bot_id in applied])
+            driver = _driver_of(connection)
+            # One round trip for all of it: whoever waits for the server here waits for Python's lock as well.
+            with driver.pipeline(), driver.cursor() as cursor:
+                _save_children(cursor, [step for step in ordered if step.bot_id in applied])
         self._known_markets |= markets
         return applied
 
@@ -197,7 +203,7 @@ class BotRepository:
             ).scalar_one_or_none()
             if bot_id is None:
                 return False
-            _save_events(connection, [(bot_id, event)])
+            _note(connection, bot_id, event)
         return True
 
     def ask(self, seen: Wish, desired: BotState, *, flatten: bool, event: BotEvent) -> bool:
@@ -218,7 +224,7 @@ class BotRepository:
                 ),
             ).rowcount
             if changed:
-                _save_events(connection, [(seen.bot_id, event)])
+                _note(connection, seen.bot_id, event)
         return bool(changed)
 
     def delete(self, seen: Wish, *, event: BotEvent) -> bool:
@@ -230,7 +236,7 @@ class BotRepository:
             if found is None:
                 return False
             # The entry takes the name from the row, so it is written first.
-            _save_events(connection, [(seen.bot_id, event)])
+            _note(connection, seen.bot_id, event)
             connection.exec_driver_sql("DELETE FROM bots WHERE bot_id = %s", (seen.bot_id,))
         return True
 
@@ -444,10 +450,10 @@ def _save_markets(connection: Connection, markets: Iterable[Market]) -> None:
         )
 
 
-def _save_children(connection: Connection, steps: Sequence[BotStep]) -> None:
-    """Everything below the bots' own rows. Lists of rows go to the server in one pipeline each."""
+def _save_children(cursor: Cursor[Any], steps: Sequence[BotStep]) -> None:
+    """Everything below the bots' own rows."""
     _insert_columns(
-        connection,
+        cursor,
         "INSERT INTO bot_orders (bot_id, order_sequence, side, position_side, reason, status, decided_at,"
         " quantity, refusal) SELECT * FROM unnest(%b::integer[], %b::bigint[], %b::text[], %b::text[],"
         " %b::text[], %b::text[], %b::timestamptz[], %b::numeric[], %b::text[])"
@@ -470,7 +476,7 @@ def _save_children(connection: Connection, steps: Sequence[BotStep]) -> None:
         ],
     )
     _insert_columns(
-        connection,
+        cursor,
         "INSERT INTO bot_fills (bot_id, order_sequence, side, position_side, reason, price, quantity, fee,"
         " slippage, filled_at, ambiguous) SELECT * FROM unnest(%b::integer[], %b::bigint[], %b::text[],"
         " %b::text[], %b::text[], %b::numeric[], %b::numeric[], %b::numeric[], %b::numeric[],"
@@ -494,7 +500,7 @@ def _save_children(connection: Connection, steps: Sequence[BotStep]) -> None:
         ],
     )
     _insert(
-        connection,
+        cursor,
         "INSERT INTO bot_trades (bot_id, trade_sequence, side, entry_at, entry_price, exit_at, exit_price,"
         " quantity, fees, pnl, return_rate, exit_reason)"
         " SELECT %s, COALESCE(max(trade_sequence), 0) + 1, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s"
@@ -521,7 +527,7 @@ def _save_children(connection: Connection, steps: Sequence[BotStep]) -> None:
     # Within one statement a row may change only once, so only the last word on a moment goes in.
     points = {(step.bot_id, point.at_us): point for step in steps for point in step.equity}
     _insert_columns(
-        connection,
+        cursor,
         # A position closed at an open changes the point of the close before it: the same moment.
         "INSERT INTO bot_equity (bot_id, at, equity, cash, position)"
         " SELECT * FROM unnest(%b::integer[], %b::timestamptz[], %b::numeric[], %b::numeric[], %b::numeric[])"
@@ -532,13 +538,13 @@ def _save_children(connection: Connection, steps: Sequence[BotStep]) -> None:
             for (bot_id, at_us), point in points.items()
         ],
     )
-    _save_decisions(connection, [(step.bot_id, made) for step in steps for made in step.decisions])
-    _save_events(connection, [(step.bot_id, event) for step in steps for event in step.events])
+    _save_decisions(cursor, [(step.bot_id, made) for step in steps for made in step.decisions])
+    _save_events(cursor, [(step.bot_id, event) for step in steps for event in step.events])
 
 
-def _save_decisions(connection: Connection, made: Sequence[tuple[int, DecisionMade]]) -> None:
+def _save_decisions(cursor: Cursor[Any], made: Sequence[tuple[int, DecisionMade]]) -> None:
     _insert_columns(
-        connection,
+        cursor,
         "INSERT INTO decisions (bot_id, opened_at, strategy_version, close, says, outcome, record)"
         " SELECT * FROM unnest(%b::integer[], %b::timestamptz[], %b::text[], %b::double precision[],"
         " %b::smallint[], %b::text[], %b::bytea[])",
@@ -556,7 +562,7 @@ def _save_decisions(connection: Connection, made: Sequence[tuple[int, DecisionMa
         ],
     )
     _insert_columns(
-        connection,
+        cursor,
         "INSERT INTO signals (strategy, version, market_id, timeframe_s, opened_at, action, close, record)"
         " SELECT u.strategy, u.version, b.market_id, b.timeframe_s, u.opened_at, u.action, u.close,"
         " u.record::jsonb FROM unnest(%b::integer[], %b::text[], %b::text[], %b::timestamptz[], %b::text[],"
@@ -579,9 +585,9 @@ def _save_decisions(connection: Connection, made: Sequence[tuple[int, DecisionMa
     )
 
 
-def _save_events(connection: Connection, events: Sequence[tuple[int, BotEvent]]) -> None:
+def _save_events(cursor: Cursor[Any], events: Sequence[tuple[int, BotEvent]]) -> None:
     _insert_columns(
-        connection,
+        cursor,
         "INSERT INTO bot_events (bot_id, bot, at, who, what, why)"
         " SELECT b.bot_id, b.name, u.at, u.who, u.what, u.why"
         " FROM unnest(%b::integer[], %b::timestamptz[], %b::text[], %b::text[], %b::text[])"
@@ -591,15 +597,27 @@ def _save_events(connection: Connection, events: Sequence[tuple[int, BotEvent]])
     )
 
 
-def _insert_columns(connection: Connection, sql: str, rows: list[tuple[Any, ...]]) -> None:
+def _note(connection: Connection, bot_id: int, event: BotEvent) -> None:
+    with _driver_of(connection).cursor() as cursor:
+        _save_events(cursor, [(bot_id, event)])
+
+
+def _driver_of(connection: Connection) -> psycopg.Connection[Any]:
+    """psycopg's own connection, for its pipeline."""
+    driver = connection.connection.driver_connection
+    assert isinstance(driver, psycopg.Connection)
+    return driver
+
+
+def _insert_columns(cursor: Cursor[Any], sql: str, rows: list[tuple[Any, ...]]) -> None:
     """For what comes in heaps after an outage: one statement, each column an array, sent as binary."""
     if rows:
-        connection.exec_driver_sql(sql, tuple(list(column) for column in zip(*rows, strict=True)))
+        cursor.execute(sql, tuple(list(column) for column in zip(*rows, strict=True)))
 
 
-def _insert(connection: Connection, sql: str, rows: list[tuple[Any, ...]]) -> None:
-    if rows:
-        connection.exec_driver_sql(sql, rows)
+def _insert(cursor: Cursor[Any], sql: str, rows: list[tuple[Any, ...]]) -> None:
+    for row in rows:
+        cursor.execute(sql, row)
 
 
 def _said(decision: Decision) -> list[str]:
