@@ -333,6 +333,8 @@ def check_files(settings: Settings) -> Iterator[Finding]:
 
 def check_processes(home: Path) -> Iterator[Finding]:
     """Processes of ours that are paused because they keep crashing, or that refuse what they were given."""
+    if not home.is_dir():
+        return
     installation = Installation(home)
     for path in (installation.processes_file, installation.collectors_file):
         report = read_report(path)

@@ -156,11 +156,9 @@ class _Reader:
                 elif is_own:
                     self._wrong(place, name, f"{exchange} has no {name} of {symbol}")
             found[symbol] = tuple(channel for channel in Channel if channel in own and channel != "trades")
-        if not isinstance(by_symbol, dict):
+        if symbols and not isinstance(by_symbol, dict):
             for name in default:
-                if name in tuple(Channel) and not any(
-                    offers[product_of(exchange, symbol)].supports(symbol, Channel(name)) for symbol in symbols
-                ):
+                if not any(_has(offers[product_of(exchange, symbol)], symbol, name) for symbol in symbols):
                     self._wrong(f"{exchange}.channels", name, f"none of {exchange}'s symbols here has it")
         return found, next(iter(streams), None)
 
@@ -204,6 +202,10 @@ class _Reader:
 
     def _wrong(self, field: str, value: object, expected: str) -> None:
         self.problems.append(_problem(self._where, field, value, expected))
+
+
+def _has(offer: ExchangeAdapter, symbol: str, name: str) -> bool:
+    return offer.supports(symbol, Channel(name)) if name in tuple(Channel) else name in offer.channels
 
 
 def _problem(where: str, field: str, value: object, expected: str) -> Problem:

@@ -7,11 +7,15 @@ from pathlib import Path
 
 import msgspec
 
+from data.collectors.market_recorder import MarketRecorder
+from data.collectors.rate_limit import TokenBucket
 from data.collectors.rest import VenueRest
 from data.collectors.settings import VenueSettings
 from data.collectors.trade_collector import TradeCollector
 from data.collectors.tuning import CollectorTuning
+from data.collectors.venue_connection import VenueConnection
 from data.collectors.venue_stream import VenueStream
+from data.exchanges.base import Channel, RestBudget
 from data.exchanges.binance import BinanceAdapter
 from data.models import Instrument, InstrumentKind
 from data.timeframes import Timeframe
@@ -61,11 +65,22 @@ async def test_ids_given_up_for_want_of_room_are_not_laid_at_the_venues_door(tmp
         clock_us=lambda: START_US,
         tuning=tuning,
     )
-    await collector._add_market(BTC_USDT)
-    stream = VenueStream(adapter, "ws://localhost", ["BTC-USDT"], collector, tuning)
+    collector._recorders["BTC-USDT"] = MarketRecorder(
+        BTC_USDT.market, (Timeframe.S1,), collector._unsaved, max_waiting=tuning.max_waiting
+    )
+    stream = VenueStream(
+        adapter,
+        "ws://localhost",
+        "/stream",
+        [("BTC-USDT", Channel.TRADES)],
+        collector,
+        tuning,
+        connects=TokenBucket(RestBudget(per_s=1.0, burst=1.0)),
+    )
+    connection = VenueConnection(adapter, stream.url, stream.topics, stream, tuning)
 
     for trade_id in (1, 5):
-        collector.on_message(stream, message(trade_id))
+        stream.on_message(connection, message(trade_id))
     await collector._flusher.finish()
 
     assert [(gap.first_id, gap.last_id, gap.reason) for _, gap in store.gaps] == [(2, 4, "too_many_waiting")]
