@@ -33,6 +33,7 @@ from data.collectors.venue_history import HistoryKeeper
 from data.collectors.venue_stream import VenueStream
 from data.errors import TransientError, VenueUnreachable
 from data.exchanges.base import ExchangeAdapter, TradesMessage, VenueMessage
+from data.exchanges.waiting_trades import WaitingTrades
 from data.messages import CollectorHealth
 from data.models import Market, Trade
 from data.stores import ChannelWriter, MarketPublisher, MarketWriter
@@ -236,13 +237,28 @@ class TradeCollector:
             self._keep_malformed(message.decode("utf-8", "replace"), parsed.refused)
         trades = parsed.trades
         symbol = parsed.merged[0] if parsed.merged else trades[0].symbol if trades else ""
+        self._on_trades_of(stream, symbol, trades, 1, parsed.merged[2] if parsed.merged else None)
+
+    def on_waiting(self, stream: VenueStream, waiting: WaitingTrades) -> None:
+        for symbol, trades in waiting.by_symbol.items():
+            self._on_trades_of(stream, symbol, trades, len(trades))
+
+    def _on_trades_of(
+        self,
+        stream: VenueStream,
+        symbol: str,
+        trades: Sequence[Trade],
+        messages: int,
+        last_id: int | None = None,
+    ) -> None:
+        """Trades of so many messages; the ids up to `last_id` are known to exist."""
         recorder = self._recorders.get(symbol)
         if recorder is None or recorder.leaving:
             return
-        recorder.live_messages += 1
+        recorder.live_messages += messages
         recorder.deaf = False
-        if parsed.merged:
-            recorder.sequencer.expect_through(parsed.merged[2])
+        if last_id is not None:
+            recorder.sequencer.expect_through(last_id)
         if trades:
             self._feeds.note(symbol, trades[-1].traded_at_us)
         if trades and self._lag_due:

@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import random
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import NoReturn, Protocol
 
@@ -41,7 +41,9 @@ class Lost:
 class ConnectionOwner(Protocol):
     """Who gets what a connection brings."""
 
-    def on_message(self, connection: VenueConnection, message: bytes) -> None: ...
+    def on_messages(self, connection: VenueConnection, messages: Sequence[bytes]) -> None:
+        """All that waited, in the order it came."""
+        ...
 
     def on_live(self, connection: VenueConnection) -> None:
         """What was asked for at the start is acknowledged, or has had its time to be."""
@@ -87,6 +89,8 @@ class VenueConnection:
         self._answers = 0  # acknowledgements and refusals
         self._socket: ClientConnection | None = None
         self._why = ""
+        self._waiting: list[bytes] = []  # messages that nobody was told of yet
+        self._fault: Exception | None = None
 
     async def run(self) -> Lost:
         """Serve until the connection ends, for whatever reason of the venue's or the network's."""
@@ -189,19 +193,37 @@ class VenueConnection:
             self._socket = socket
             self.subscribe(self._first_topics)
             tasks = [asyncio.create_task(self._send(socket)), asyncio.create_task(self._tend(socket))]
-            on_message = self._owner.on_message
+            soon, waiting = asyncio.get_running_loop().call_soon, self._waiting
             try:
                 while True:
+                    # Returns at once while messages wait, so that the call comes after the last of them.
                     message = await socket.recv(decode=False)
                     self.messages += 1
-                    on_message(self, message)
-                    if self.messages % _MESSAGES_PER_TURN == 0:
+                    waiting.append(message)
+                    if len(waiting) == 1:
+                        soon(self._hand_over)
+                    elif len(waiting) >= _MESSAGES_PER_TURN:
                         await asyncio.sleep(0)
             finally:
                 for task in tasks:
                     task.cancel()
                     with contextlib.suppress(asyncio.CancelledError, ConnectionClosed):
                         await task
+                self._hand_over()
+                if self._fault is not None:
+                    raise self._fault
+
+    def _hand_over(self) -> None:
+        """Pass on what waits. A fault of ours ends the session, which raises it."""
+        messages = self._waiting[:]
+        self._waiting.clear()
+        if not messages or self._fault is not None:
+            return
+        try:
+            self._owner.on_messages(self, messages)
+        except Exception as error:  # noqa: BLE001  # nobody hears of what a call of the loop's own raises
+            self._fault = error
+            self.abort("")
 
     def _queue(self, request: SubscribeRequest) -> None:
         self._next_number += 1

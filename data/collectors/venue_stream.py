@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import NoReturn, Protocol
 
 import structlog
@@ -24,6 +24,7 @@ from data.exchanges.base import (
     TradesMessage,
     VenueMessage,
 )
+from data.exchanges.waiting_trades import WaitingTrades
 
 log = structlog.get_logger()
 
@@ -32,6 +33,10 @@ class StreamOwner(Protocol):
     """Who gets what a stream brings."""
 
     def on_trades(self, stream: VenueStream, parsed: TradesMessage, message: bytes) -> None: ...
+
+    def on_waiting(self, stream: VenueStream, waiting: WaitingTrades) -> None:
+        """Trades of many messages that waited."""
+        ...
 
     def on_channel(self, parsed: VenueMessage) -> None:
         """Anything that is neither trades nor about the connection itself."""
@@ -179,7 +184,16 @@ class VenueStream:
 
     # What a connection tells
 
-    def on_message(self, connection: VenueConnection, message: bytes) -> None:
+    def on_messages(self, connection: VenueConnection, messages: Sequence[bytes]) -> None:
+        for part in self._adapter.in_turn(messages):
+            if isinstance(part, WaitingTrades):
+                if part.sent_at_us > self.venue_time_us:
+                    self.venue_time_us = part.sent_at_us
+                self._owner.on_waiting(self, part)
+            else:
+                self._on_message(connection, part)
+
+    def _on_message(self, connection: VenueConnection, message: bytes) -> None:
         try:
             if self._clock_us is None:
                 parsed = self._adapter.parse(message)
