@@ -161,7 +161,7 @@ def test_a_database_that_is_killed_under_load_loses_nothing_and_doubles_nothing(
         with simulated_venue("--symbols", SYMBOL, "--rate", RATE) as venue:
             with own.collector(venue, "--venue", "binance"):
                 wait_until_stored(own, last_id(venue))
-                for _ in range(3):
+                for _ in range(2):
                     assert server.pid is not None
                     os.kill(server.pid, signal.SIGKILL)
                     time.sleep(0.5)

@@ -203,6 +203,24 @@ async def test_what_a_crash_of_the_store_undid_is_stored_again(tmp_path: Path) -
     desk.journal.close()
 
 
+async def test_a_start_claims_nothing_that_neither_the_store_nor_the_journal_has(desk: Desk) -> None:
+    for number in range(1, 4):
+        desk.recorder.accept([at(number, number)])
+        await desk.flusher.flush()
+    await desk.flusher.flush()
+    desk.store.fails = True
+    desk.recorder.accept([at(4.0, 4), at(5.0, 5)])
+    await desk.flusher.flush()
+    desk.store.fails = False
+    desk.store.lose_all()
+    again = await desk.restart()
+    assert again.ids() == [4, 5]
+    run = await desk.store.last_run(MARKET)
+    assert run is not None
+    assert (run.first_id, run.last_id) == (4, 5)
+    again.journal.close()
+
+
 async def test_a_store_that_lost_more_than_the_journal_has_ends_the_process(desk: Desk) -> None:
     for number in range(1, 4):
         desk.recorder.accept([at(number, number)])
