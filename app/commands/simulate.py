@@ -29,10 +29,11 @@ from simulator.venue import (
 
 _EPILOG = f"""\
 \b
-One port serves both venues:
+One port serves all:
   OKX      /ws/v5/public, /ws/v5/business, /api/v5/...
   Binance  /ws, /ws/<stream>, /stream?streams=..., /api/v3/...
-  truth    /sim/state, /sim/truth/trades, /sim/truth/candles, /sim/faults
+  futures  /fstream/{{public,market}}/..., /fapi/v1/...
+  truth    /sim/state, /sim/truth/{{trades,candles,marks}}, /sim/faults
 
 {FAULT_HELP}
 \b
