@@ -12,6 +12,7 @@ import click
 
 from app.commands.candles import contract_size_option, exchange_option, symbol_option, trades_of_file
 from app.commands.data_history import backfill, maintain_command, repair
+from app.commands.data_instruments import instruments
 from app.commands.data_options import (
     SHOWN,
     chosen_markets,
@@ -215,7 +216,7 @@ def coverage(
             click.echo(f"    and {len(row['spans']) - SHOWN} more; --json lists them all")
 
 
-for _part in (verify, backfill, repair, maintain_command):
+for _part in (instruments, verify, backfill, repair, maintain_command):
     command.add_command(_part)
 
 

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import json
+import math
 import sys
+import time
 from collections.abc import Iterator
 from contextlib import AsyncExitStack, ExitStack, contextmanager
 from typing import Any
@@ -44,13 +46,17 @@ from database.features import Retention
 from database.repositories.history_repository import HistoryRepository
 
 _DAY_US = Timeframe.D1.us
+_LINE_EVERY_S = 2.0
 # A venue has a second's candle for each second: too many to fetch unasked.
 _USUAL_TIMEFRAMES = tuple(timeframe for timeframe in Timeframe if timeframe is not Timeframe.S1)
 
 
 @contextmanager
 def told_progress(label: str) -> Iterator[OnProgress]:
-    """A bar with an estimate on standard error, from the first report on."""
+    """A bar with an estimate on standard error, from the first report on; lines where that is no terminal."""
+    if not sys.stderr.isatty():
+        yield _ProgressLines(label)
+        return
     with ExitStack() as stack:
         bars: list[Any] = []  # none before the first report
 
@@ -61,6 +67,26 @@ def told_progress(label: str) -> Iterator[OnProgress]:
             bars[0].update(max(0, done - bars[0].pos))
 
         yield tell
+
+
+class _ProgressLines:
+    """A line on standard error every few seconds, and one at the end."""
+
+    def __init__(self, label: str) -> None:
+        self._label, self._began_s, self._told_s = label, time.monotonic(), -math.inf
+        self._finished = False
+
+    def __call__(self, done: int, whole: int) -> None:
+        now_s = time.monotonic()
+        finished = done >= whole
+        if self._finished or (not finished and now_s - self._told_s < _LINE_EVERY_S):
+            return
+        self._told_s, self._finished = now_s, finished
+        share = min(done / whole, 1.0) if whole else 1.0
+        left = ""
+        if 0 < share < 1:
+            left = f", about {math.ceil((now_s - self._began_s) * (1 / share - 1))} s left"
+        click.echo(f"{self._label}: {done} of {whole}, {share:.0%}{left}", err=True)
 
 
 @click.command("backfill")

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import asyncio
 import json
 from collections.abc import Callable
 from pathlib import Path
@@ -15,13 +16,16 @@ from data.errors import InvalidInput
 from data.files.candle_files import read_candles, write_candles
 from data.files.trade_columns import TradeColumns
 from data.files.trade_files import read_trades, write_trades
-from data.models import Ohlcv
+from data.models import InstrumentVersion, Market, Ohlcv
 from data.timeframes import Timeframe
 from database.engine import libpq_url
+from database.repositories.channel_repository import ChannelRepository
+from tests.database.test_market_repository import instrument_of
 
 pytestmark = pytest.mark.integration
 
 START_US = 1_723_161_300_000_000
+DAY_US = 86_400_000_000
 MARKET = ("--exchange", "binance", "--symbol", "BTC-USDT")
 
 
@@ -226,6 +230,40 @@ def test_markets_are_listed_with_what_is_stored_of_them(desk: Desk, tmp_path: Pa
     assert row["market"] == "binance:BTC-USDT"
     assert row["trades_since"] == "2024-08-08T23:55:00.000001Z"
     assert row["timeframes"]["1m"] == {"from": "2024-08-08T23:56:00Z", "to": "2024-08-08T23:59:00Z"}
+
+
+def test_rules_are_told_as_they_were_at_a_time(desk: Desk) -> None:
+    assert desk.told("instruments")["markets"] == []
+    market = Market("binance", "BTC-USDT")
+
+    async def store() -> None:
+        writer = ChannelRepository(desk.url)
+        await writer.save_instrument_versions(
+            [
+                InstrumentVersion(
+                    instrument=instrument_of(market, tick), valid_from_us=START_US + days * DAY_US
+                )
+                for days, tick in ((0, "0.1"), (10, "0.01"), (20, "0.1"))
+            ]
+        )
+        await writer.close()
+
+    asyncio.run(store())
+
+    (row,) = desk.told("instruments", "--symbol", "BTC-USDT")["markets"]
+    assert [version["tick_size"] for version in row["versions"]] == ["0.1", "0.01", "0.1"]
+    for at, valid_from, tick in (
+        ("2020-01-01", "2024-08-08T23:55:00Z", "0.1"),
+        ("2024-08-20", "2024-08-18T23:55:00Z", "0.01"),
+        ("2030-01-01", "2024-08-28T23:55:00Z", "0.1"),
+    ):
+        (row,) = desk.told("instruments", "--venue", "binance", "--at", at)["markets"]
+        assert [(version["valid_from"], version["tick_size"]) for version in row["versions"]] == [
+            (valid_from, tick)
+        ]
+    result = desk.run("instruments", "--venue", "okx")
+    assert isinstance(result.exception, InvalidInput)
+    assert "expected a market whose rules are stored: binance:BTC-USDT" in str(result.exception)
 
 
 def test_recorded_frames_make_the_venues_own_candles(desk: Desk, tmp_path: Path, shared_data: Path) -> None:

@@ -1,0 +1,129 @@
+"""History fetched, killed and gone on with; damage to the store found and made good, beside a collector."""
+
+from __future__ import annotations
+
+import json
+from datetime import UTC, datetime, timedelta
+from typing import Any
+from urllib.request import urlopen
+
+import pytest
+import redis
+
+from tests.integration.conftest import Desk, StartVenue, Venue
+from tests.integration.processes import candlewick, running, wait_for
+
+pytestmark = [pytest.mark.integration, pytest.mark.timeout(180)]
+
+MARKET = ("--symbol", "BTC-USDT")
+BUSY = ("--symbols", "BTC-USDT", "--rate", "2", "--history-days", "1")
+
+
+def run(desk: Desk, venue: Venue, *arguments: str, status: int = 0) -> Any:
+    environment = {key: value for key, value in desk.environment(venue).items() if key != "CANDLEWICK_HOME"}
+    done = candlewick(*arguments, "--json", home=desk.home, **environment)
+    assert done.returncode == status, done.stderr[-2_000:] + done.stdout[-2_000:]
+    return json.loads(done.stdout)
+
+
+def truth(venue: Venue, start: datetime, end: datetime) -> dict[int, tuple[float, float, int]]:
+    """Price, quantity and taker side (1 buy, -1 sell) by trade id."""
+    span = f"start={int(start.timestamp() * 1_000)}&end={int(end.timestamp() * 1_000)}"
+    url = f"{venue.url}/sim/truth/trades?exchange=binance&symbol=BTC-USDT&{span}&format=lines"
+    with urlopen(url, timeout=20) as reply:
+        rows = [json.loads(line) for line in reply]
+    return {
+        int(row["id"]): (float(row["price"]), float(row["qty"]), 1 if row["side"] == "buy" else -1)
+        for row in rows
+    }
+
+
+def stored(desk: Desk, start: datetime, end: datetime) -> dict[int, tuple[float, float, int]]:
+    rows = desk.rows(
+        "SELECT trade_id, price, quantity, taker_side FROM trades WHERE traded_at >= %s AND traded_at < %s",
+        start,
+        end,
+    )
+    return {row[0]: row[1:] for row in rows}
+
+
+def hour_ago() -> datetime:
+    return datetime.now(UTC).replace(second=0, microsecond=0) - timedelta(hours=1)
+
+
+def test_a_backfill_that_is_killed_goes_on_where_it_was_and_what_is_stored_is_not_fetched_again(
+    simulated_venue: StartVenue, desk: Desk
+) -> None:
+    start = hour_ago()
+    end = start + timedelta(minutes=12)
+    command = (
+        "data", "backfill", "--venue", "binance", *MARKET, "--from", start.isoformat(),
+        "--to", end.isoformat(), "--timeframes", "1m,1h", "--trades",
+    )  # fmt: skip
+    with simulated_venue(*BUSY) as venue:
+        log = desk.home / "backfill.log"
+        with running(*command, environment=desk.environment(venue), log=log) as program:
+            wait_for("the first trades", lambda: desk.count("trades") >= 2_000)
+            program.kill()
+        at_kill = desk.count("trades")
+        expected = truth(venue, start, end)
+        assert at_kill < len(expected)
+        assert "%" in log.read_text()
+
+        second = run(desk, venue, *command)
+        third = run(desk, venue, *command)
+
+        assert second["candles"]["1m"] == 0  # they were fetched before the kill
+        # A page more at most: the one that was under way.
+        assert second["trades"]["trades_stored"] <= len(expected) - at_kill + 2_000
+        assert (third["trades"]["ids_missing"], sum(third["candles"].values())) == (0, 0)
+        assert stored(desk, start, end) == expected
+        assert run(desk, venue, "data", "verify")["ok"]
+        (row,) = run(desk, venue, "data", "coverage", "--from", start.isoformat(), "--to", end.isoformat())[
+            "markets"
+        ]
+        assert row["minutes"]["complete"] >= 11
+
+
+def test_beside_a_live_collector_history_is_fetched_and_damage_is_found_mended_and_announced(
+    simulated_venue: StartVenue, desk: Desk
+) -> None:
+    start = hour_ago()
+    end = start + timedelta(minutes=15)
+    desk.record({"binance": ["BTC-USDT"]})
+    listener = redis.Redis.from_url(desk.redis_url).pubsub()  # type: ignore[no-untyped-call]  # it has no types
+    listener.psubscribe("repairs.*")
+    with simulated_venue(*BUSY) as venue, desk.collector(venue, "--venue", "binance") as collector:
+        wait_for("live trades", lambda: desk.count("trades") >= 20)
+        live_from = datetime.now(UTC)
+        run(
+            desk, venue, "data", "backfill", "--venue", "binance", *MARKET, "--from", start.isoformat(),
+            "--to", end.isoformat(), "--timeframes", "1m", "--trades",
+        )  # fmt: skip
+        ids = sorted(stored(desk, start, end))
+        desk.rows("DELETE FROM trades WHERE trade_id BETWEEN %s AND %s RETURNING 1", ids[900], ids[1_899])
+        desk.rows("UPDATE trades SET quantity = quantity * 1.5 WHERE trade_id = %s RETURNING 1", ids[2_500])
+        desk.rows("UPDATE trades SET taker_side = -taker_side WHERE trade_id = %s RETURNING 1", ids[2_900])
+        desk.rows("UPDATE candles SET high = high * 2 WHERE timeframe_s = 60 AND NOT from_venue RETURNING 1")
+
+        (found,) = run(desk, venue, "data", "verify", status=1)["markets"]
+        assert [(row["after_id"], row["next_id"]) for row in found["id_faults"]] == [(ids[899], ids[1_900])]
+        assert len(found["altered_minutes"]) in (1, 2)
+        (mended,) = run(desk, venue, "data", "repair")["markets"]
+
+        assert (mended["trades_stored"], mended["absent_at_venue"]) == (1_000, 0)
+        assert mended["ids_mended"] == mended["ids_altered"] > 0
+        assert run(desk, venue, "data", "verify")["ok"]
+        assert stored(desk, start, end) == truth(venue, start, end)
+        assert wait_for("news of the repair", lambda: heard(listener))
+        now = datetime.now(UTC) - timedelta(seconds=2)
+        wait_for("the live trades", lambda: stored(desk, live_from, now) == truth(venue, live_from, now))
+        assert collector.end() == 0
+        assert "reconnect" not in collector.told()
+    assert desk.count("trade_gaps") == 0
+    listener.close()
+
+
+def heard(listener: Any) -> Any:
+    message = listener.get_message(ignore_subscribe_messages=True, timeout=0.1)
+    return message and json.loads(message["data"]).get("start_us")
