@@ -36,6 +36,10 @@ class MarketRecorder:
         self.noticed_messages = 0  # of those, when its watcher last looked
         self.heard_s = 0.0  # loop time when its watcher noticed the last of them, or of the connection
         self.checked_s = 0.0  # loop time of the last comparison with REST
+        self.leaving = False  # it is not to be recorded any more, and what came of it is still to be stored
+        self.deaf = False  # its subscription brings nothing although there are trades
+        self.renewed_s = 0.0  # loop time when it was last subscribed to anew
+        self.failed_checks = 0  # comparisons with REST in a row that brought no answer
         self.late_us: list[int] = []  # times of stored trades that closed candles lack
         self._unsaved = unsaved
         self._cascade = cascade or CandleCascade(self.market, self.timeframes)
