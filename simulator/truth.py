@@ -13,7 +13,8 @@ from data.errors import InvalidInput
 from data.timeframes import Timeframe
 from simulator.columns import Width
 from simulator.connections import Hub
-from simulator.faults import Fault, parse_fault_plan
+from simulator.fault_plans import parse_fault_plan
+from simulator.faults import Fault
 from simulator.instruments import EXCHANGES, SimInstrument
 from simulator.markets import Market, MarketList
 from simulator.okx_messages import in_base

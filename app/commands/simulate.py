@@ -14,7 +14,8 @@ from typing import Any
 import click
 
 from data.errors import InvalidInput, Problem
-from simulator.faults import FAULT_HELP, Fault, read_fault_plan
+from simulator.fault_plans import FAULT_HELP, read_fault_plan
+from simulator.faults import Fault
 from simulator.instruments import DEFAULT_SYMBOLS, KNOWN_SYMBOLS
 from simulator.recordings import read_recording
 from simulator.venue import (

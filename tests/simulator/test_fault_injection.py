@@ -11,7 +11,7 @@ import pytest
 from websockets.asyncio.client import ClientConnection
 from websockets.exceptions import ConnectionClosed, InvalidMessage
 
-from simulator.faults import parse_fault_plan
+from simulator.fault_plans import parse_fault_plan
 from simulator.recordings import read_recording
 from simulator.venue import SimulatedVenue, VenueOptions
 from tests.simulator.venues import RunningVenue, VenueOf, receive, recorded, trade_frame

@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 
 from data.errors import InvalidInput
-from simulator.faults import Delivery, FaultBoard, Message, RestAnswer, parse_fault_plan, read_fault_plan
+from simulator.fault_plans import parse_fault_plan, read_fault_plan
+from simulator.faults import Delivery, FaultBoard, Message, RestAnswer
 
 TRADE = Message("binance", "BTC-USDT", "BTCUSDT", "trade", 100, 100)
 PLAIN = Delivery(0.0, True, False)
