@@ -6,15 +6,16 @@ What is tried, on every bar unless the badge says otherwise:
 - A strategy that can be fed candle by candle without keeping a window (rules, incremental Python) is fed
   all of them: at t it cannot have seen more than the candles up to t, so equality with the batch run *is* the
   promise, bar by bar. Batch runs on prefixes of several lengths are compared as well.
-- Any other strategy is a black box with a declared memory of `window` candles. (1) It is run on ascending
-  prefixes with cuts at most H candles apart, each compared with the one before on all its rows: removing
-  everything from at most H candles after a bar changes nothing there. (2) It is run on the whole series with
-  every candle replaced except the windows that end in every (window + H)th bar, for each offset, once with
-  prices moved one way and once the other: replacing the H candles after a bar, and everything older than its
-  window, changes nothing there. Together they take every later candle of every bar away, in about
-  2 sqrt(n) + 2 window runs instead of n; these decide what is `covered`. (3) In the time that is left it is
-  run on the window alone, as a bot does, bar by bar, those with a signal first. A difference counts only
-  when the plain prefix (or, for the window, the run on the window alone) shows it too: an alarm is real.
+- Any other strategy is a black box with a declared memory of `window` candles. (1) It is run on pieces of
+  two windows, one after the other, each without anything later: after its first window a piece must say what
+  the whole says. (2) It is run on series that consist of windows alone, those that end in every (2 window)th
+  bar, for each offset: of the candles after such a bar a whole window is taken away. Together they take away
+  what comes later of every bar, for the price of all windows once; these decide what is `covered`. Some long
+  prefixes are compared too. (3) In the time that is left it is run on the window alone, as a bot does, bar
+  by bar, those with a signal first. A difference counts only when the plain prefix (or, for the window, the
+  run on the window alone) shows it too: an alarm is real. A strategy whose memory is not known either is run
+  on ascending prefixes, and on the whole series with every candle replaced except the windows that end in
+  every so manieth bar, once with prices moved one way and once the other.
 - At last the same candles once more, on the used instance: hidden state would change the answer.
 
 What that proves is a statement about these candles and these replacements, not about all candles there could
@@ -32,7 +33,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from data.errors import InvalidInput
-from data.models import Candle, Ohlcv
+from data.models import BoolArray, Candle, Ohlcv
 from data.timeframes import Timeframe, to_us
 from strategies.base import Decision, Signals, Strategy
 from strategies.versions import Badge, Counterexample, Fault, ProofStatus
@@ -44,6 +45,8 @@ LEAST_CANDLES = 3_000
 _Codes = NDArray[np.uint8]  # what is said on each bar, as bits
 _MONDAY_US = to_us(datetime(2024, 1, 1, tzinfo=UTC))
 _RULE_CUTS = 12  # prefixes tried beside the stream
+_BOX_CUTS = 24  # prefixes tried beside pieces and windows
+_LEAST_PIECE = 16  # candles: shorter pieces would cost more calls than they save
 
 
 def generated_candles(timeframe: Timeframe, count: int, *, seed: int = 7, gaps: float = 0.01) -> Ohlcv:
@@ -149,13 +152,115 @@ def prove_black_box(
     give_up_at = clock() + budget_s
     given = _read_only(ohlcv)
     total = len(given)
-    # Cuts cost n / stride half runs, replacements 2 (window + stride) whole ones: this is the cheapest sum.
-    stride = max(8, math.isqrt(total // 4 + 1))
-    cuts = list(range(stride, total, stride))
-    found = _chain(fresh, given, cuts, clock, give_up_at)
     suspects: dict[int, Fault] = {}
     covered = np.zeros(total, dtype=np.bool_)
-    others = _moved(given, np.random.default_rng(11))
+    speak = fresh()
+    if is_memory_bounded:
+        # Few of them: they are for what shows on long series alone, as sums that lose their last digits.
+        cuts = sorted({total * part // _BOX_CUTS for part in range(1, _BOX_CUTS)} - {0, total})
+        found = _chain(fresh, given, cuts, clock, give_up_at)
+        full = found.full
+        is_complete = _try_pieces(fresh(), given, full, window, suspects, clock, give_up_at)
+        covered |= _try_thinned(fresh(), given, full, window, suspects, clock, give_up_at)
+    else:
+        found = _try_replaced(fresh, given, window, suspects, covered, clock, give_up_at)
+        full, is_complete = found.full, found.is_complete
+    if found.suspect is not None:
+        suspects[found.suspect] = Fault.LOOK_AHEAD
+    if not is_complete:
+        covered[:] = False
+    alone = 0
+    if is_memory_bounded:
+        for row in _speaking_first(full):
+            if clock() > give_up_at:
+                break
+            alone += 1
+            if _alone(speak, given, row, window) != full[row]:
+                suspects[row] = Fault.WINDOW
+    memory = window if is_memory_bounded else None
+    first = _first_confirmed(fresh, given, full, sorted(suspects.items()), memory)
+    if first is None:
+        first = _hidden_state(speak, given, full)
+    if first is not None:
+        return _refuted(full, given, first)
+    return _badge(full, total, covered=int(covered.sum()), alone=alone, remark=remark)
+
+
+def _try_pieces(
+    speak: Callable[[Ohlcv], Signals],
+    ohlcv: Ohlcv,
+    full: _Codes,
+    window: int,
+    suspects: dict[int, Fault],
+    clock: Callable[[], float],
+    give_up_at: float,
+) -> bool:
+    """Run on pieces that end every `window` candles and begin two windows before; whether time sufficed.
+
+    After its first window a piece must say what the whole says, although everything later is gone.
+    """
+    total = len(ohlcv)
+    step = max(_LEAST_PIECE, window)
+    for stop in range(step, total + step, step):
+        if clock() > give_up_at:
+            return False
+        last = min(stop, total)
+        start = max(0, last - step - window + 1)
+        said = _codes(speak(_rows(ohlcv, start, last)), last - start)
+        first = 0 if start == 0 else window - 1
+        differing = np.flatnonzero(said[first:] != full[start + first : last])
+        suspects.update((start + first + int(row), Fault.WINDOW) for row in differing)
+    return True
+
+
+def _try_thinned(
+    speak: Callable[[Ohlcv], Signals],
+    ohlcv: Ohlcv,
+    full: _Codes,
+    window: int,
+    suspects: dict[int, Fault],
+    clock: Callable[[], float],
+    give_up_at: float,
+) -> BoolArray:
+    """Run on windows from which the same number of candles is missing to the next; which bars were tried.
+
+    The windows end in every (window + step)th bar, for each offset: what comes next in their series comes
+    `step` candles too early. All offsets together are about as many candles as all windows.
+    """
+    total = len(ohlcv)
+    step = max(_LEAST_PIECE, window)
+    period = min(total, window + step)
+    covered = np.zeros(total, dtype=np.bool_)
+    for offset in _spread(period):
+        if clock() > give_up_at:
+            break
+        ends = np.arange(offset, total, period)
+        rows = (ends[:, None] + np.arange(1 - window, 1)).ravel()
+        rows = rows[rows >= 0]
+        # The last window has nothing after it; give it something to look ahead at.
+        rows = np.concatenate([rows, np.arange(int(ends[-1]) + 1 + step, total)])
+        codes = _codes(speak(_taken(ohlcv, rows)), len(rows))
+        places = np.searchsorted(rows, ends)
+        suspects.update((int(row), Fault.WINDOW) for row in ends[codes[places] != full[ends]])
+        covered[ends] = True
+    return covered
+
+
+def _try_replaced(
+    fresh: Callable[[], Callable[[Ohlcv], Signals]],
+    ohlcv: Ohlcv,
+    window: int,
+    suspects: dict[int, Fault],
+    covered: BoolArray,
+    clock: Callable[[], float],
+    give_up_at: float,
+) -> _Chain:
+    """What a strategy without a bound to its memory can be tried with: prefixes, and other candles around."""
+    total = len(ohlcv)
+    # Cuts cost n / stride half runs, replacements 2 (window + stride) whole ones: this is the cheapest sum.
+    stride = max(8, math.isqrt(total // 4 + 1))
+    found = _chain(fresh, ohlcv, list(range(stride, total, stride)), clock, give_up_at)
+    others = _moved(ohlcv, np.random.default_rng(11))
     period = min(total, window + stride)
     speak = fresh()
     for offset in _spread(period):
@@ -163,28 +268,10 @@ def prove_black_box(
             break
         ends = np.arange(offset, total, period)
         for other in others:
-            codes = _codes(speak(_replaced(given, other, ends, window)), total)
+            codes = _codes(speak(_replaced(ohlcv, other, ends, window)), total)
             suspects.update((int(row), Fault.WINDOW) for row in ends[codes[ends] != found.full[ends]])
         covered[ends] = True
-    if not found.is_complete:
-        covered[:] = False
-    alone = 0
-    if is_memory_bounded:
-        for row in _speaking_first(found.full):
-            if clock() > give_up_at:
-                break
-            alone += 1
-            if _alone(speak, given, row, window) != found.full[row]:
-                suspects[row] = Fault.WINDOW
-    if found.suspect is not None:
-        suspects[found.suspect] = Fault.LOOK_AHEAD
-    memory = window if is_memory_bounded else None
-    first = _first_confirmed(fresh, given, found.full, sorted(suspects.items()), memory)
-    if first is None:
-        first = _hidden_state(speak, given, found.full)
-    if first is not None:
-        return _refuted(found.full, given, first)
-    return _badge(found.full, total, covered=int(covered.sum()), alone=alone, remark=remark)
+    return found
 
 
 def prove_window_stream(
@@ -371,6 +458,18 @@ def _replaced(ohlcv: Ohlcv, other: Ohlcv, ends: NDArray[np.int64], window: int) 
         low=np.where(kept, ohlcv.low, other.low),
         close=np.where(kept, ohlcv.close, other.close),
         volume=np.where(kept, ohlcv.volume, other.volume),
+    )
+
+
+def _taken(ohlcv: Ohlcv, rows: NDArray[np.int64]) -> Ohlcv:
+    return _frozen(
+        timeframe=ohlcv.timeframe,
+        opened_at_us=ohlcv.opened_at_us[rows],
+        open=ohlcv.open[rows],
+        high=ohlcv.high[rows],
+        low=ohlcv.low[rows],
+        close=ohlcv.close[rows],
+        volume=ohlcv.volume[rows],
     )
 
 
