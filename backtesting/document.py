@@ -44,7 +44,7 @@ class EquityAt(msgspec.Struct, frozen=True, gc=False):
 
 
 def document_of(result: BacktestResult, manifest: Manifest) -> dict[str, Any]:
-    """`metrics`, `trades`, `open_trade`, `pending_orders`, `refused_orders`, `equity` and `manifest`.
+    """`metrics`, `trades`, `open_trade`, orders, `ambiguity`, `equity` and `manifest`.
 
     `equity` is a list of `{"time", "equity"}`, one at each candle's close. Undefined metrics are null.
     """
@@ -55,6 +55,7 @@ def document_of(result: BacktestResult, manifest: Manifest) -> dict[str, Any]:
         "open_trade": open_trade_document(result),
         "pending_orders": [order_document(order) for order in result.pending],
         "refused_orders": [order_document(order) for order in result.refused],
+        "ambiguity": ambiguity_document(result),
         "equity": [
             EquityAt(time, equity) for time, equity in zip(times, result.equity.tolist(), strict=True)
         ],
@@ -96,13 +97,25 @@ def trade_documents(trades: Sequence[ClosedTrade]) -> list[dict[str, Any]]:
     ]
 
 
+def ambiguity_document(result: BacktestResult) -> dict[str, float | int | None]:
+    """How many exits nothing decided, and the final equity were each of them the stop or the target."""
+    worst = float(result.equity[-1])
+    best = worst if result.best_case_equity is None else float(result.best_case_equity[-1])
+    return {
+        "exits": result.metrics.ambiguous_exits,
+        "worst_case_equity": worst,
+        "best_case_equity": best,
+    }
+
+
 def open_trade_document(result: BacktestResult) -> dict[str, Any] | None:
     """The position that is still open after the last candle, marked at its close."""
     books = result.ledger
     if books.quantity == 0:
         return None
     mark = exact_price(float(result.ohlcv.close[-1]))
-    gain = EXACT.multiply(books.quantity, EXACT.subtract(mark, books.entry_price))
+    cost = EXACT.multiply(books.quantity, books.entry_price) if books.cost is None else books.cost
+    gain = EXACT.subtract(EXACT.multiply(books.quantity, mark), cost)
     return {
         "side": PositionSide.LONG if books.quantity > 0 else PositionSide.SHORT,
         "entry_time": iso_time(books.entry_at_us),

@@ -8,7 +8,7 @@ from decimal import Decimal
 import msgspec
 
 from backtesting.engine import ENGINE_VERSION, BacktestResult
-from bots.orders import Costs, TradingRules
+from bots.orders import Costs, RulesFrom, TradingRules
 from data.models import FloatArray, IntArray, Ohlcv
 from data.timeframes import Timeframe, to_datetime
 
@@ -45,12 +45,16 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True):
     rounding: bool  # whether prices and quantities were put on a tick and a lot
     close_at_end: bool
     seed: int | None  # None: nothing in a run is random
+    later_rules: tuple[RulesFrom, ...] = ()  # that replaced `rules` within the run
+    missing: tuple[tuple[str, str], ...] = ()  # stretches the store did not know, run all the same
     source: Source
     result_hash: str
 
 
-def manifest_of(result: BacktestResult, source: Source) -> Manifest:
-    """The manifest of a finished run."""
+def manifest_of(
+    result: BacktestResult, source: Source, missing: tuple[tuple[str, str], ...] = ()
+) -> Manifest:
+    """The manifest of a finished run; `missing` are the stretches without data that it was allowed."""
     ohlcv, finer = result.ohlcv, result.finer
     return Manifest(
         engine_version=ENGINE_VERSION,
@@ -70,6 +74,8 @@ def manifest_of(result: BacktestResult, source: Source) -> Manifest:
         rounding=result.rules.tick_size is not None or result.rules.lot_size is not None,
         close_at_end=result.close_at_end,
         seed=None,
+        later_rules=result.later_rules,
+        missing=missing,
         source=source,
         result_hash=result_hash(result),
     )
@@ -78,16 +84,16 @@ def manifest_of(result: BacktestResult, source: Source) -> Manifest:
 def data_hash(ohlcv: Ohlcv) -> str:
     """SHA-256 of the time frame and the columns' bytes, little-endian."""
     digest = hashlib.sha256(ohlcv.timeframe.encode())
-    _feed(digest, ohlcv.opened_at_us)
+    feed(digest, ohlcv.opened_at_us)
     for column in (ohlcv.open, ohlcv.high, ohlcv.low, ohlcv.close, ohlcv.volume):
-        _feed(digest, column)
+        feed(digest, column)
     return digest.hexdigest()
 
 
 def result_hash(result: BacktestResult) -> str:
     """SHA-256 of every fill, every order that was refused or waits, and the equity curve's bytes."""
     digest = hashlib.sha256(msgspec.json.encode((result.fills, result.refused, result.pending)))
-    _feed(digest, result.equity)
+    feed(digest, result.equity)
     return digest.hexdigest()
 
 
@@ -112,5 +118,6 @@ def iso_time(at_us: int) -> str:
     return to_datetime(at_us).isoformat().replace("+00:00", "Z")
 
 
-def _feed(digest: hashlib._Hash, column: FloatArray | IntArray) -> None:
+def feed(digest: hashlib._Hash, column: FloatArray | IntArray) -> None:
+    """Add a column's bytes, little-endian, to a hash."""
     digest.update(column.astype(column.dtype.newbyteorder("<"), copy=False).tobytes())

@@ -12,23 +12,25 @@ from typing import Any
 import click
 import msgspec
 
+from app.backtest_inputs import load_asked_strategy, read_inputs, rules_for, span_texts
 from app.commands.assignments import parameters_of
-from app.commands.moments import Moment, moment_us
+from app.commands.backtest_portfolio import (
+    leg_lines,
+    leg_requests,
+    portfolio_files,
+    repeated_legs,
+    run_legs_asked,
+)
+from app.commands.moments import Moment
 from backtesting.document import document_of, encoded, equity_csv, metrics_document, trades_csv
 from backtesting.engine import BacktestResult, run_backtest
 from backtesting.manifest import Manifest, Source, differences, iso_time, manifest_of
-from bots.finer_candles import finer_candles
-from bots.orders import Costs, TradingRules
+from backtesting.portfolio import PortfolioResult
+from backtesting.portfolio_document import PortfolioManifest, portfolio_differences, portfolio_document
+from bots.orders import Costs, RulesFrom, TradingRules
+from data.coverage import Span
 from data.errors import InvalidInput, Problem
-from data.files.candle_files import read_candles
-from data.models import Market, Ohlcv
 from data.timeframes import Timeframe
-from strategies.base import Strategy
-from strategies.higher_timeframe import fold
-from strategies.loader import load_strategy
-
-# Finer candles are read whole: a year of minutes, a day or two of seconds.
-_MOST_FINER = 1_000_000
 
 
 class DecimalNumber(click.ParamType[Any]):
@@ -56,16 +58,32 @@ class Request:
     capital: Decimal
     costs: Costs
     rules: TradingRules | None  # None: the instrument's, where one is known
+    later_rules: tuple[RulesFrom, ...]
     overrides: dict[str, Decimal]  # fields of the rules that stand on the command line
     rounding: bool
     close_at_end: bool
+    allow_missing: bool
 
 
 @click.command()
-@click.option("--strategy", metavar="FILE", help="Strategy file, or the name of a template.")
-@click.option("--candles", metavar="FILE", help="Candle file: CSV (also .gz) or Parquet.")
+@click.option(
+    "--strategy",
+    "strategies",
+    multiple=True,
+    metavar="FILE",
+    help="Strategy file, or the name of a template. Repeatable.",
+)
+@click.option(
+    "--candles",
+    "candle_files",
+    multiple=True,
+    metavar="FILE",
+    help="Candle file: CSV (also .gz) or Parquet. Repeatable, with a --symbol each.",
+)
 @click.option("--venue", type=click.Choice(("binance", "okx")), help="Read the store instead.")
-@click.option("--symbol", help="BASE-QUOTE, such as BTC-USDT.")
+@click.option(
+    "--symbol", "symbols", multiple=True, help="BASE-QUOTE, such as BTC-USDT. Several share one capital."
+)
 @click.option("--from", "start", type=Moment(), help="First candle to run, ISO 8601, UTC.")
 @click.option("--to", "end", type=Moment(), help="Run candles that open before this time.")
 @click.option(
@@ -92,6 +110,7 @@ class Request:
     type=DecimalNumber(),
     help="Smallest order in quote currency, instead of the instrument's.",
 )
+@click.option("--allow-missing", is_flag=True, help="Run over minutes that the store does not know.")
 @click.option("--close-at-end", is_flag=True, help="Close an open position at the last close.")
 @click.option(
     "--finer", metavar="FILE", help="Candles of a smaller time frame that decide between stop and target."
@@ -108,10 +127,10 @@ class Request:
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
 def command(
     *,
-    strategy: str | None,
-    candles: str | None,
+    strategies: tuple[str, ...],
+    candle_files: tuple[str, ...],
     venue: str | None,
-    symbol: str | None,
+    symbols: tuple[str, ...],
     start: int | None,
     end: int | None,
     timeframe: str | None,
@@ -124,6 +143,7 @@ def command(
     tick_size: Decimal | None,
     lot_size: Decimal | None,
     min_notional: Decimal | None,
+    allow_missing: bool,
     close_at_end: bool,
     finer: str | None,
     out: str | None,
@@ -136,9 +156,54 @@ def command(
     strategy's are folded up, and then decide between stop and target inside one candle.
     """
     expected = None if manifest_file is None else _read_manifest(Path(manifest_file))
+    costs = Costs(fee_bps=fee_bps, maker_fee_bps=maker_fee_bps, slippage_bps=slippage_bps)
+    steps = {"tick_size": tick_size, "lot_size": lot_size, "min_notional": min_notional}
+    overrides = {name: step for name, step in steps.items() if step is not None}
+    parameters = parameters_of(params)
+    span = (None if start is None else iso_time(start), None if end is None else iso_time(end))
+    chosen = None if timeframe is None else Timeframe(timeframe)
+    if expected is None:
+        _check_usage(strategies, candle_files, venue, symbols)
+        if no_rounding and (tick_size is not None or lot_size is not None):
+            raise click.UsageError("--no-rounding contradicts --tick-size and --lot-size.")
+    if isinstance(expected, PortfolioManifest):
+        result, manifest = run_legs_asked(
+            repeated_legs(expected),
+            capital=expected.capital,
+            costs=expected.costs,
+            overrides={},
+            rounding=expected.rounding,
+            close_at_end=expected.close_at_end,
+        )
+        _hand_out(result, manifest, out, as_json=as_json)
+        _compare(portfolio_differences(expected, manifest), manifest.result_hash)
+        return
+    if expected is None and (len(strategies) > 1 or len(symbols) > 1 or len(candle_files) > 1):
+        if finer is not None:
+            raise click.UsageError("--finer goes with one symbol; the store finds what is finer by itself.")
+        legs = leg_requests(
+            strategies,
+            candle_files,
+            venue,
+            symbols,
+            span,
+            parameters,
+            chosen,
+            allow_missing=allow_missing,
+        )
+        result, manifest = run_legs_asked(
+            legs,
+            capital=capital,
+            costs=costs,
+            overrides=overrides,
+            rounding=not no_rounding,
+            close_at_end=close_at_end,
+        )
+        _hand_out(result, manifest, out, as_json=as_json)
+        return
     if expected is not None:
         # Files may have moved since: what is given on the command line says where they are now.
-        moved = {"strategy": strategy, "candles": candles, "finer": finer}
+        moved = {"strategy": _only(strategies), "candles": _only(candle_files), "finer": finer}
         source = msgspec.structs.replace(
             expected.source, **{name: path for name, path in moved.items() if path is not None}
         )
@@ -149,66 +214,78 @@ def command(
             capital=expected.capital,
             costs=expected.costs,
             rules=expected.rules,
+            later_rules=expected.later_rules,
             overrides={},
             rounding=expected.rounding,
             close_at_end=expected.close_at_end,
+            allow_missing=bool(expected.missing),
         )
     else:
-        _check_usage(strategy, candles, venue, symbol)
-        if no_rounding and (tick_size is not None or lot_size is not None):
-            raise click.UsageError("--no-rounding contradicts --tick-size and --lot-size.")
-        steps = {"tick_size": tick_size, "lot_size": lot_size, "min_notional": min_notional}
         request = Request(
             source=Source(
-                strategy=strategy or "",
-                candles=candles,
+                strategy=strategies[0],
+                candles=_only(candle_files),
                 venue=venue,
-                symbol=symbol,
-                start=None if start is None else iso_time(start),
-                end=None if end is None else iso_time(end),
+                symbol=_only(symbols),
+                start=span[0],
+                end=span[1],
                 finer=finer,
             ),
-            parameters=parameters_of(params),
-            timeframe=None if timeframe is None else Timeframe(timeframe),
+            parameters=parameters,
+            timeframe=chosen,
             capital=capital,
-            costs=Costs(fee_bps=fee_bps, maker_fee_bps=maker_fee_bps, slippage_bps=slippage_bps),
+            costs=costs,
             rules=None,
-            overrides={name: step for name, step in steps.items() if step is not None},
+            later_rules=(),
+            overrides=overrides,
             rounding=not no_rounding,
             close_at_end=close_at_end,
+            allow_missing=allow_missing,
         )
-    result = _run(request)
-    manifest = manifest_of(result, request.source)
-    changed = [] if expected is None else differences(expected, manifest)
-    if out is not None:
-        _write_folder(Path(out), result, manifest)
-    if as_json:
-        sys.stdout.buffer.write(encoded(document_of(result, manifest)) + b"\n")
-    else:
-        click.echo(_table(result, manifest))
+    single, missing = _run(request)
+    stamp = manifest_of(single, request.source, span_texts(missing))
+    _hand_out(single, stamp, out, as_json=as_json)
     if expected is not None:
-        for difference in changed:
-            click.echo(f"not the same run: {difference}", err=True)
-        if changed:
-            sys.exit(1)
-        click.echo(f"the same result: {manifest.result_hash}", err=True)
+        _compare(differences(expected, stamp), stamp.result_hash)
 
 
-def _check_usage(strategy: str | None, candles: str | None, venue: str | None, symbol: str | None) -> None:
-    if strategy is None:
+def _only(given: tuple[str, ...]) -> str | None:
+    return given[0] if given else None
+
+
+def _compare(changed: list[str], result_hash: str) -> None:
+    """Say whether a repeated run gave the same; exit 1 where it did not."""
+    for difference in changed:
+        click.echo(f"not the same run: {difference}", err=True)
+    if changed:
+        sys.exit(1)
+    click.echo(f"the same result: {result_hash}", err=True)
+
+
+def _check_usage(
+    strategies: tuple[str, ...], candles: tuple[str, ...], venue: str | None, symbols: tuple[str, ...]
+) -> None:
+    if not strategies:
         raise click.UsageError("Missing option '--strategy', or '--manifest' to repeat a run.")
-    if (candles is None) == (venue is None and symbol is None):
+    if candles and venue is not None:
         raise click.UsageError("Give either '--candles FILE' or '--venue' and '--symbol'.")
-    if candles is None and (venue is None or symbol is None):
+    if not candles and venue is None and not symbols:
+        raise click.UsageError("Give either '--candles FILE' or '--venue' and '--symbol'.")
+    if not candles and (venue is None or not symbols):
         raise click.UsageError("The store's candles need both '--venue' and '--symbol'.")
 
 
-def _read_manifest(path: Path) -> Manifest:
+def _read_manifest(path: Path) -> Manifest | PortfolioManifest:
     """The manifest in a file of its own or in a result. Raises InvalidInput."""
     try:
         content = path.read_bytes()
         document = msgspec.json.decode(content, type=dict[str, msgspec.Raw], strict=True)
-        return msgspec.json.decode(document.get("manifest", content), type=Manifest)
+        if "manifest" in document:
+            content = bytes(document["manifest"])
+            document = msgspec.json.decode(content, type=dict[str, msgspec.Raw], strict=True)
+        if "legs" in document:
+            return msgspec.json.decode(content, type=PortfolioManifest)
+        return msgspec.json.decode(content, type=Manifest)
     except OSError as error:
         expected = f"it cannot be read: {error.strerror}"
         raise InvalidInput(Problem(where=str(path), field="", value="", expected=expected)) from error
@@ -217,149 +294,71 @@ def _read_manifest(path: Path) -> Manifest:
         raise InvalidInput(Problem(where=str(path), field="", value="", expected=expected)) from error
 
 
-def _run(request: Request) -> BacktestResult:
-    strategy = load_strategy(strategy_path(request.source.strategy), request.parameters, request.timeframe)
-    ohlcv, finer, known = read_market(request.source, strategy)
-    return run_backtest(
+def _run(request: Request) -> tuple[BacktestResult, tuple[Span, ...]]:
+    strategy = load_asked_strategy(request.source.strategy, request.parameters, request.timeframe)
+    inputs = read_inputs(request.source, strategy, allow_missing=request.allow_missing)
+    given = None if request.rules is None else (request.rules, request.later_rules)
+    rules, later = rules_for(inputs, given, request.overrides, rounding=request.rounding)
+    result = run_backtest(
         strategy,
-        ohlcv,
+        inputs.ohlcv,
         capital=request.capital,
         costs=request.costs,
-        rules=rules_in_force(request.rules or known, request.overrides, rounding=request.rounding),
+        rules=rules,
+        later_rules=later,
         close_at_end=request.close_at_end,
-        finer=finer,
+        finer=inputs.finer,
     )
+    return result, inputs.missing
 
 
-def read_market(source: Source, strategy: Strategy) -> tuple[Ohlcv, Ohlcv | None, TradingRules | None]:
-    """Candles of the strategy's time frame within the span asked for, finer ones, the instrument's rules.
-
-    Raises InvalidInput where there are none.
-    """
-    stored_finer = None
-    if source.candles is not None:
-        read, known = _read_file(Path(source.candles), strategy), None
+def _hand_out(
+    result: BacktestResult | PortfolioResult,
+    manifest: Manifest | PortfolioManifest,
+    out: str | None,
+    *,
+    as_json: bool,
+) -> None:
+    """Write the folder, and print the document or a table."""
+    if isinstance(result, PortfolioResult):
+        assert isinstance(manifest, PortfolioManifest)
+        document = portfolio_document(result, manifest) if as_json else {}
+        lines = [f"{len(result.legs)} legs with one capital", "", *leg_lines(result), ""]
+        files = {} if out is None else portfolio_files(result, manifest)
     else:
-        read, stored_finer, known = _read_store(source, strategy)
-    read = _between(read, source)
-    ohlcv, finer = _of_timeframe(read, strategy, source.candles or f"{source.venue}:{source.symbol}")
-    if source.finer is not None:
-        finer = read_candles(Path(source.finer), tell=_note)
-    elif stored_finer is not None:
-        finer = stored_finer
-    return ohlcv, finer, known
+        assert isinstance(manifest, Manifest)
+        document = document_of(result, manifest) if as_json else {}
+        lines = [
+            f"{manifest.strategy} on {manifest.candles:,} candles of {manifest.timeframe}, "
+            f"{manifest.starts_at} to {manifest.ends_at}",
+            "",
+        ]
+        files = {} if out is None else _single_files(result, manifest)
+    if out is not None:
+        _write_folder(Path(out), files)
+    if as_json:
+        sys.stdout.buffer.write(encoded(document) + b"\n")
+        return
+    values = metrics_document(result.metrics)
+    lines += [f"  {label:<20}{_shown(values[name], kind):>16}" for name, label, kind in _SHOWN]
+    click.echo("\n".join([*lines, "", f"  result {manifest.result_hash}"]))
 
 
-def rules_in_force(
-    known: TradingRules | None, overrides: Mapping[str, Decimal], *, rounding: bool
-) -> TradingRules:
-    """The instrument's rules with what the command line says of them; says so where nothing is rounded."""
-    rules = msgspec.structs.replace(known or TradingRules(), **overrides)
-    if not rounding:
-        return TradingRules(min_notional=rules.min_notional)
-    if rules.tick_size is None and rules.lot_size is None:
-        click.echo(
-            "no instrument is known: prices and quantities are not rounded (see --tick-size)", err=True
-        )
-    return rules
-
-
-def strategy_path(name_or_path: str) -> Path:
-    """The strategy's file, or that of the template of this name."""
-    path = Path(name_or_path)
-    if path.is_file():
-        return path
-    # Settings are slow to import, and a plain file needs none.
-    from config.settings import load_settings
-    from strategies.templates import find_strategy_file
-
-    return find_strategy_file(name_or_path, load_settings().candlewick_strategies)
-
-
-def _note(sentence: str) -> None:
-    click.echo(sentence, err=True)
-
-
-def _read_file(path: Path, strategy: Strategy) -> Ohlcv:
-    try:
-        return read_candles(path, tell=_note)
-    except InvalidInput as first:
-        # A file of several time frames, or of one candle, can be read once the time frame is named.
-        try:
-            return read_candles(path, strategy.timeframe, tell=_note)
-        except InvalidInput:
-            raise first from None
-
-
-def _read_store(source: Source, strategy: Strategy) -> tuple[Ohlcv, Ohlcv | None, TradingRules | None]:
-    """Candles of the strategy's time frame or the next smaller one, finer ones, the instrument's rules."""
-    # The database's libraries take longer to import than a run over a file lasts.
-    from app.composition import open_store
-    from bots.paper_bot import rules_of
-    from config.settings import load_settings
-
-    market = Market(source.venue or "", source.symbol or "")
-    with open_store(load_settings()) as store:
-        repository = store.candle_repository
-        start_us, end_us = _us(source.start), _us(source.end)
-        smaller = [frame for frame in Timeframe if strategy.timeframe.us % frame.us == 0]
-        for timeframe in sorted(smaller, key=lambda frame: -frame.us):
-            ohlcv = repository.candles(market, timeframe, start_us=start_us, end_us=end_us)
-            if len(ohlcv):
-                break
-        folded, _ = _of_timeframe(ohlcv, strategy, str(market))
-        finer = finer_candles(repository, market, folded, most=_MOST_FINER)
-        instrument = repository.instrument(market)
-        known = ", ".join(map(str, repository.markets()))
-    if len(ohlcv) == 0:
-        expected = (
-            f"no candles for {strategy.timeframe} are stored in this span; there are some of: {known or '-'}"
-        )
-        raise InvalidInput(Problem(where="--symbol", field="", value=str(market), expected=expected))
-    return ohlcv, finer, None if instrument is None else rules_of(instrument)
-
-
-def _us(moment: str | None) -> int | None:
-    return None if moment is None else moment_us(moment)
-
-
-def _between(ohlcv: Ohlcv, source: Source) -> Ohlcv:
-    """The candles that open in the span. Raises InvalidInput where there are none."""
-    first_us, last_us = _us(source.start), _us(source.end)
-    first = 0 if first_us is None else int(ohlcv.opened_at_us.searchsorted(first_us))
-    last = len(ohlcv) if last_us is None else int(ohlcv.opened_at_us.searchsorted(last_us))
-    if first >= last:
-        oldest, newest = iso_time(int(ohlcv.opened_at_us[0])), iso_time(int(ohlcv.opened_at_us[-1]))
-        span = f"{source.start or 'the beginning'} to {source.end or 'the end'}"
-        expected = f"there are no candles in it: they open from {oldest} to {newest}"
-        raise InvalidInput(Problem(where="--from, --to", field="", value=span, expected=expected))
-    return ohlcv.rows(first, last)
-
-
-def _of_timeframe(ohlcv: Ohlcv, strategy: Strategy, where: str) -> tuple[Ohlcv, Ohlcv | None]:
-    """Candles of the strategy's time frame, and those they were folded from."""
-    if ohlcv.timeframe is strategy.timeframe:
-        return ohlcv, None
-    if strategy.timeframe.us % ohlcv.timeframe.us:
-        expected = f"the strategy needs candles of {strategy.timeframe}, or of a time frame that divides it"
-        raise InvalidInput(
-            Problem(where=where, field="timeframe", value=str(ohlcv.timeframe), expected=expected)
-        )
-    return fold(ohlcv, strategy.timeframe).candles, ohlcv
-
-
-def _write_folder(folder: Path, result: BacktestResult, manifest: Manifest) -> None:
-    """All files or none: they are written beside the folder's own and renamed when complete."""
+def _single_files(result: BacktestResult, manifest: Manifest) -> dict[str, bytes]:
     # Plotly is needed for a report alone.
     from backtesting.report import report_html
 
-    files = {
+    return {
         "result.json": encoded(document_of(result, manifest)),
         "trades.csv": trades_csv(result).encode(),
         "equity.csv": "".join(equity_csv(result)).encode(),
         "manifest.json": encoded(manifest),
         "report.html": report_html(result, manifest).encode(),
     }
+
+
+def _write_folder(folder: Path, files: Mapping[str, bytes]) -> None:
+    """All files or none: they are written beside the folder's own and renamed when complete."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
         parts = {folder / name: folder / f".{name}.part" for name in files}
@@ -396,18 +395,6 @@ _SHOWN = (
     ("ambiguous_exits", "ambiguous exits", "whole"),
     ("refused_orders", "refused orders", "whole"),
 )
-
-
-def _table(result: BacktestResult, manifest: Manifest) -> str:
-    values = metrics_document(result.metrics)
-    lines = [
-        f"{manifest.strategy} on {manifest.candles:,} candles of {manifest.timeframe}, "
-        f"{manifest.starts_at} to {manifest.ends_at}",
-        "",
-    ]
-    lines += [f"  {label:<20}{_shown(values[name], kind):>16}" for name, label, kind in _SHOWN]
-    lines += ["", f"  result {manifest.result_hash}"]
-    return "\n".join(lines)
 
 
 def _shown(value: float | int | str | None, kind: str) -> str:

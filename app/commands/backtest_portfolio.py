@@ -1,0 +1,148 @@
+"""The part of `candlewick backtest` that runs several symbols or strategies with one capital."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from decimal import Decimal
+from pathlib import Path
+
+import click
+import msgspec
+
+from app.backtest_inputs import load_asked_strategy, read_inputs, rules_for, span_texts
+from backtesting.document import encoded, metrics_document
+from backtesting.manifest import Source
+from backtesting.portfolio import Leg, PortfolioResult, run_portfolio
+from backtesting.portfolio_document import (
+    PortfolioManifest,
+    portfolio_document,
+    portfolio_equity_csv,
+    portfolio_manifest,
+    portfolio_trades_csv,
+)
+from bots.orders import Costs, RulesFrom, TradingRules
+from data.timeframes import Timeframe
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LegRequest:
+    """One leg as asked for."""
+
+    symbol: str
+    source: Source
+    parameters: Mapping[str, float | str]
+    timeframe: Timeframe | None
+    rules: TradingRules | None  # None: the instrument's, where one is known
+    later_rules: tuple[RulesFrom, ...] = ()
+    allow_missing: bool = False
+
+
+def leg_requests(
+    strategies: Sequence[str],
+    candles: Sequence[str],
+    venue: str | None,
+    symbols: Sequence[str],
+    span: tuple[str | None, str | None],
+    parameters: Mapping[str, float | str],
+    timeframe: Timeframe | None,
+    *,
+    allow_missing: bool,
+) -> list[LegRequest]:
+    """Every strategy on every symbol, in the order given; candle files are named by symbols. UsageError."""
+    if candles and symbols and len(candles) != len(symbols):
+        raise click.UsageError("Give one '--symbol' for each '--candles', in the same order.")
+    if len(candles) > 1 and not symbols:
+        raise click.UsageError("Several '--candles' need a '--symbol' each, in the same order.")
+    names = list(symbols) or [Path(candles[0]).name.partition(".")[0]]
+    files: list[str | None] = [*candles] if candles else [None] * len(names)
+    return [
+        LegRequest(
+            symbol=name,
+            source=Source(
+                strategy=strategy,
+                candles=file,
+                venue=None if file else venue,
+                symbol=name,
+                start=span[0],
+                end=span[1],
+            ),
+            parameters=parameters,
+            timeframe=timeframe,
+            rules=None,
+            allow_missing=allow_missing,
+        )
+        for strategy in strategies
+        for name, file in zip(names, files, strict=True)
+    ]
+
+
+def repeated_legs(expected: PortfolioManifest) -> list[LegRequest]:
+    """The legs of a run that is to be repeated."""
+    return [
+        LegRequest(
+            symbol=leg.symbol,
+            source=leg.source,
+            parameters=dict(leg.parameters),
+            timeframe=leg.timeframe,
+            rules=leg.rules,
+            later_rules=leg.later_rules,
+            allow_missing=bool(leg.missing),
+        )
+        for leg in expected.legs
+    ]
+
+
+def run_legs_asked(
+    requests: Sequence[LegRequest],
+    *,
+    capital: Decimal,
+    costs: Costs,
+    overrides: Mapping[str, Decimal],
+    rounding: bool,
+    close_at_end: bool,
+) -> tuple[PortfolioResult, PortfolioManifest]:
+    """Read, run and stamp. Raises InvalidInput."""
+    legs, missing = [], []
+    for request in requests:
+        strategy = load_asked_strategy(request.source.strategy, request.parameters, request.timeframe)
+        inputs = read_inputs(request.source, strategy, allow_missing=request.allow_missing)
+        given = None if request.rules is None else (request.rules, request.later_rules)
+        rules, later = rules_for(inputs, given, overrides, rounding=rounding)
+        legs.append(
+            Leg(
+                symbol=request.symbol,
+                strategy=strategy,
+                ohlcv=inputs.ohlcv,
+                rules=rules,
+                later_rules=later,
+                finer=inputs.finer,
+            )
+        )
+        missing.append(span_texts(inputs.missing))
+    result = run_portfolio(legs, capital=capital, costs=costs, close_at_end=close_at_end)
+    sources = [request.source for request in requests]
+    return result, portfolio_manifest(result, sources, missing, rounding=rounding)
+
+
+def portfolio_files(result: PortfolioResult, manifest: PortfolioManifest) -> dict[str, bytes]:
+    """What `--out` writes, by name of file."""
+    return {
+        "result.json": encoded(portfolio_document(result, manifest)),
+        "trades.csv": portfolio_trades_csv(result).encode(),
+        "equity.csv": "".join(portfolio_equity_csv(result)).encode(),
+        "manifest.json": msgspec.json.format(encoded(manifest)),
+    }
+
+
+def leg_lines(result: PortfolioResult) -> Iterator[str]:
+    """A table of the legs: gain, trades and share of winners of each."""
+    yield f"  {'symbol':<14}{'strategy':<26}{'gain':>14}{'trades':>9}{'won':>9}"
+    for part in result.legs:
+        values = metrics_document(part.metrics)
+        won = values["win_rate"]
+        share = f"{won:.1%}" if isinstance(won, float) else "-"
+        yield (
+            f"  {part.leg.symbol:<14}{part.leg.strategy.name[:24]:<26}{float(part.gain[-1]):>14,.2f}"
+            f"{part.metrics.trades:>9,}{share:>9}"
+        )
