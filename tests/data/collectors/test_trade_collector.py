@@ -345,11 +345,15 @@ async def test_a_store_that_is_away_for_a_while_misses_nothing(desk: Desk) -> No
 async def test_an_announced_end_of_the_connection_is_followed_by_another(desk: Desk) -> None:
     async with desk.running():
         await desk.is_live()
-        # OKX does not announce it on the business socket, which it just closes.
-        await desk.simulator.fault(fault="upgrade", exchange=desk.exchange, close_after_s=1)
-        await eventually(lambda: desk.health.state == "reconnecting", "reconnecting")
+        await desk.simulator.fault(fault="upgrade", exchange=desk.exchange, close_after_s=3)
+        await eventually(lambda: desk.health.reconnects == 1, "another connection")
+        await asyncio.sleep(3.0)
         await eventually(lambda: desk.health.state == "live", "live again")
         await desk.has_all()
+        states = {health.state for health in desk.bus.health}
+    # OKX does not announce it on the business socket, which it just closes.
+    assert ("reconnecting" in states) == (desk.exchange == "okx")
+    assert desk.store.gaps == []
 
 
 @at_both_venues
