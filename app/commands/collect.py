@@ -11,7 +11,7 @@ import uvloop
 
 from app.installation import Installation
 from app.parent_watch import watch_parent
-from app.processes.collector import collect, collect_venue
+from app.processes.collector import collect, collect_venue, settings_file
 from app.processes.collector_shards import run_shards
 from app.services import services_in_reach
 from app.stop_signals import run_until_signalled
@@ -19,7 +19,6 @@ from app.supervisor import RESTARTS
 from config.logging import configure_logging
 from config.settings import load_settings
 from data.collectors.collector_manager import plan_collectors, plan_named
-from data.collectors.settings import load_collector_settings
 from data.errors import InvalidInput, Problem
 
 
@@ -38,7 +37,9 @@ def command(venue: str | None, shard: str | None) -> None:
     settings = load_settings()
     name = shard or (f"collect {venue}" if venue else "collect")
     configure_logging(settings.candlewick_log_level, process=name)
-    venues = load_collector_settings(settings.candlewick_collectors)
+    file = settings_file(settings)
+    # A part that comes back while somebody edits the file goes on with what it recorded.
+    venues = file.load_or_last_good() if shard else file.load()
     plans = plan_collectors(venues, (venue,) if venue else ())
     plan = plan_named(venues, shard) if shard else None
     if shard and plan is None:
@@ -55,10 +56,12 @@ def command(venue: str | None, shard: str | None) -> None:
         recording: Coroutine[object, object, None]
         if plan is not None:
             restarts = os.environ.get(RESTARTS, "")
-            recording = collect(settings, services, plan, restarts=int(restarts) if restarts.isdigit() else 0)
+            recording = collect(
+                settings, services, plan, file, restarts=int(restarts) if restarts.isdigit() else 0
+            )
         elif venue:
             recording = collect_venue(settings, services, venue)
         else:
-            asyncio.run(run_shards(settings, installation, services, plans))
+            asyncio.run(run_shards(file, installation, services, plans))
             return
         uvloop.run(run_until_signalled(recording))

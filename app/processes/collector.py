@@ -5,10 +5,9 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 from contextlib import AsyncExitStack
-from pathlib import Path
 
 from app.composition import bus_at, now_us
-from app.installation import RunningServices
+from app.installation import Installation, RunningServices
 from config.settings import Settings
 from data.collectors.collector_manager import CollectorPlan, plan_collectors, plan_named
 from data.collectors.rest import RestTransport, VenueRest, shared_limits
@@ -26,9 +25,14 @@ _LOOK_S = 0.5
 
 
 async def collect(
-    settings: Settings, services: RunningServices, plan: CollectorPlan, *, restarts: int = 0
+    settings: Settings,
+    services: RunningServices,
+    plan: CollectorPlan,
+    file: SettingsFile,
+    *,
+    restarts: int = 0,
 ) -> None:
-    """Record one shard until cancelled, following the settings' file."""
+    """Record one shard until cancelled, following the settings' file. `file` is this shard's own."""
     exchange = plan.settings.exchange
     adapter = adapter_for(exchange, plan.product, _channel_at(plan))
     adapter.limits = shared_limits(adapter.limits, plan.share)
@@ -53,7 +57,7 @@ async def collect(
             clock_us=now_us,
             journal_folder=settings.candlewick_home / "journal" / plan.name,
             channel_writer=channels,
-            source=_source(settings.candlewick_collectors, plan),
+            source=_source(file, plan),
             shard=plan.name,
             restarts=restarts,
         )
@@ -61,7 +65,7 @@ async def collect(
 
 async def collect_venue(settings: Settings, services: RunningServices, exchange: str) -> None:
     """Record all shards of one venue in this process until cancelled, those that are added later as well."""
-    file = SettingsFile(settings.candlewick_collectors)
+    file = settings_file(settings)
     venues: dict[str, VenueSettings] | None = file.load()
     running: dict[str, asyncio.Task[None]] = {}
     async with asyncio.TaskGroup() as tasks:
@@ -70,7 +74,9 @@ async def collect_venue(settings: Settings, services: RunningServices, exchange:
                 plans = plan_collectors(venues, (exchange,)) if exchange in venues else []
                 for plan in plans:
                     if plan.name not in running:
-                        running[plan.name] = tasks.create_task(collect(settings, services, plan))
+                        running[plan.name] = tasks.create_task(
+                            collect(settings, services, plan, settings_file(settings))
+                        )
                 for name in running.keys() - {plan.name for plan in plans}:
                     running.pop(name).cancel()
             await asyncio.sleep(_LOOK_S)
@@ -100,9 +106,15 @@ def _channel_at(plan: CollectorPlan) -> str | None:
     return plan.settings.channel if plan.settings.channel in known else None
 
 
-def _source(path: Path, plan: CollectorPlan) -> ShardSettings:
+def settings_file(settings: Settings) -> SettingsFile:
+    """What to record, as a person writes it, and as it last could be used."""
+    installation = Installation(settings.candlewick_home)
+    return SettingsFile(settings.candlewick_collectors, installation.run / "collectors.last-good.json")
+
+
+def _source(file: SettingsFile, plan: CollectorPlan) -> ShardSettings:
     def part_of(venues: dict[str, VenueSettings]) -> VenueSettings | None:
         found = plan_named(venues, plan.name)
         return None if found is None else found.settings
 
-    return ShardSettings(SettingsFile(path), part_of, plan.settings)
+    return ShardSettings(file, part_of, plan.settings)

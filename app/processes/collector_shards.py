@@ -12,7 +12,6 @@ import structlog
 from app.composition import bus_at, now_us
 from app.installation import Installation, RunningServices
 from app.supervisor import ChildSpec, ProcessStatus, RestartPolicy, State, Supervisor
-from config.settings import Settings
 from data.collectors.collector_manager import CollectorPlan, plan_collectors
 from data.collectors.settings_file import SettingsFile
 from data.messages import CollectorHealth
@@ -28,9 +27,12 @@ _SILENCED = (State.CRASH_LOOP, State.MISCONFIGURED)
 
 
 async def run_shards(
-    settings: Settings, installation: Installation, services: RunningServices, plans: Sequence[CollectorPlan]
+    file: SettingsFile,
+    installation: Installation,
+    services: RunningServices,
+    plans: Sequence[CollectorPlan],
 ) -> None:
-    """Keep a process for each plan running, and follow the settings' file, until told to end."""
+    """Keep a process for each plan running, and follow the settings' `file`, until told to end."""
     environment = {"DATABASE_URL": services.database_url, "REDIS_URL": services.redis_url}
     supervisor = Supervisor(
         [_spec(plan.name, environment) for plan in plans],
@@ -39,8 +41,6 @@ async def run_shards(
         policy=lambda: RestartPolicy(loop_pause_s=_LOOP_PAUSE_S),
     )
     exchanges = {plan.name: plan.settings.exchange for plan in plans}
-    # Begun here, so that no change falls between the plans and the first look.
-    file = SettingsFile(settings.candlewick_collectors)
     async with bus_at(services.redis_url) as bus, asyncio.TaskGroup() as tasks:
         beside = [
             tasks.create_task(_follow(file, supervisor, exchanges, environment)),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Protocol
@@ -30,33 +31,61 @@ class SettingsSource(Protocol):
 
 
 class SettingsFile:
-    """The file as it was when it last could be used, and what is wrong with it since."""
+    """The file as it was when it last could be used, and what is wrong with it since.
 
-    def __init__(self, path: Path) -> None:
-        self._path = path
+    Where `last_good` names a place, what could be used is copied there: a process that begins while the file
+    is broken records what was recorded before.
+    """
+
+    def __init__(self, path: Path, last_good: Path | None = None) -> None:
+        self._path, self._last_good = path, last_good
         self._stamp = self._stamped()
         self.problem = ""
 
     def load(self) -> dict[str, VenueSettings]:
         """The venues by name as the file has them now. Raises InvalidInput."""
         self._stamp = self._stamped()
-        return load_collector_settings(self._path)
+        venues = load_collector_settings(self._path)
+        self.problem = ""
+        self._remember()
+        return venues
+
+    def load_or_last_good(self) -> dict[str, VenueSettings]:
+        """As `load`; while the file is broken the last good one. Raises InvalidInput where there is none."""
+        try:
+            return self.load()
+        except InvalidInput as error:
+            if self._last_good is None or not self._last_good.exists():
+                raise
+            self._refuse(error)
+            return load_collector_settings(self._last_good)
 
     def changed(self) -> dict[str, VenueSettings] | None:
         """The venues by name, if the file was changed since it was last asked and can be used."""
-        stamp = self._stamped()
-        if stamp == self._stamp:
+        if self._stamped() == self._stamp:
             return None
-        self._stamp = stamp
         try:
-            venues = load_collector_settings(self._path)
+            venues = self.load()
         except InvalidInput as error:
-            self.problem = f"The changed settings are not used, the last good ones stay: {error}"
-            log.warning("settings_refused", file=str(self._path), error=str(error))
+            self._refuse(error)
             return None
-        self.problem = ""
         log.info("settings_changed", file=str(self._path))
         return venues
+
+    def _refuse(self, error: InvalidInput) -> None:
+        self.problem = f"The changed settings are not used, the last good ones stay: {error}"
+        log.warning("settings_refused", file=str(self._path), error=str(error))
+
+    def _remember(self) -> None:
+        if self._last_good is None:
+            return
+        # Every process of the installation writes the same here, so each does it in one step.
+        part = self._last_good.with_name(f"{self._last_good.name}.{os.getpid()}")
+        try:
+            part.write_bytes(self._path.read_bytes())
+            part.replace(self._last_good)
+        except OSError as error:
+            log.warning("settings_not_remembered", file=str(self._last_good), error=str(error))
 
     def _stamped(self) -> _Stamp | None:
         try:

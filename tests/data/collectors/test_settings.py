@@ -146,6 +146,22 @@ def test_a_broken_change_is_told_and_the_next_good_one_taken(tmp_path: Path) -> 
     assert file.problem == ""
 
 
+def test_a_process_that_begins_while_the_file_is_broken_has_the_last_good_settings(tmp_path: Path) -> None:
+    path, last_good = tmp_path / "collectors.json", tmp_path / "last-good.json"
+    path.write_text('{"okx": {}}')
+    with pytest.raises(InvalidInput):
+        SettingsFile(path, last_good).load_or_last_good()
+    save_collector_settings(path, {"okx": {"symbols": ["BTC-USDT"]}})
+    SettingsFile(path, last_good).load_or_last_good()
+    path.write_text('{"okx": {}}')
+    file = SettingsFile(path, last_good)
+    assert file.load_or_last_good()["okx"].symbols == ("BTC-USDT",)
+    assert "okx.symbols" in file.problem
+    with pytest.raises(InvalidInput):
+        file.load()
+    assert sorted(tmp_path.iterdir()) == [path, last_good]
+
+
 @pytest.mark.parametrize("text", [None, b"{", b"\xff"])
 def test_a_file_that_cannot_be_read_is_named(tmp_path: Path, text: bytes | None) -> None:
     path = tmp_path / "collectors.json"
