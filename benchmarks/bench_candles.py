@@ -2,10 +2,11 @@
 
     python -m benchmarks.bench_candles DATA [--peer PYTHON] [--trades 10000000] [--rounds 5]
 
-Ours is `candles_from_trades`, what `candlewick candles build` uses: all thirteen time frames. polars builds every time frame from the trades (`group_by_dynamic` as its guide shows it), and also as a
-cascade, each time frame from the largest smaller one that divides it. Both have the trades in memory as
-columns. CPU seconds of one process each (polars uses every core); candles are compared: opens, highs, lows,
-closes and counts exactly, volumes to 1e-9.
+Ours is `candles_from_trades`, what `candlewick candles build` uses: all thirteen time frames. polars builds
+every time frame from the trades (`group_by_dynamic` as its guide shows it), and also as a cascade, each time
+frame from the largest smaller one that divides it. Both have the trades in memory as columns. CPU seconds of
+one process each (polars uses every core); candles are compared: opens, highs, lows, closes and counts
+exactly, volumes to 1e-9.
 
 Two sets of trades: seeded synthetic ones that come in bursts, and those of recorded frames in DATA.
 """
