@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
+from app.processes.strategy_check import python_strategies
 from data.timeframes import Timeframe
 from strategies.base import Strategy
 from strategies.loader import load_strategy
-from strategies.templates import find_strategy_file, templates
+from strategies.templates import find_strategy_file, python_files, templates
 
 
 class StrategyShelf:
@@ -16,11 +17,23 @@ class StrategyShelf:
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
+        self._python = python_strategies()
 
     def names(self) -> Sequence[str]:
-        """Files that can be used, by name; what is wrong with the others `strategy validate` tells."""
-        return [template.name for template in templates(self._folder) if template.strategy is not None]
+        """Files that can be used, by name; what is wrong with the others `strategy validate` tells.
+
+        Those in Python are named whole ("breakout.py") and are not run for a list: what is refused says so
+        when it is chosen.
+        """
+        rules = [template.name for template in templates(self._folder) if template.strategy is not None]
+        return rules + [path.name for path in python_files(self._folder)]
 
     def strategy(self, name: str, timeframe: Timeframe) -> Strategy:
-        """The strategy with its default parameters on that time frame. Raises InvalidInput."""
-        return load_strategy(find_strategy_file(name, self._folder), timeframe=timeframe)
+        """The strategy with its default parameters on that time frame. Raises InvalidInput.
+
+        A Python strategy takes seconds the first time, while it is checked.
+        """
+        path = find_strategy_file(name, self._folder)
+        if path.suffix == ".py":
+            return self._python.load(path, timeframe=timeframe)
+        return load_strategy(path, timeframe=timeframe)

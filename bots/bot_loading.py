@@ -22,7 +22,7 @@ from data.errors import InvalidInput, Problem
 from data.models import Candle, Market, Ohlcv
 from data.stores import CandleReader
 from strategies.base import Strategy
-from strategies.python.checker import python_files
+from strategies.templates import python_files
 
 
 class StrategyLoader(Protocol):

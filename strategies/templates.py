@@ -29,20 +29,34 @@ def templates(folder: Path) -> list[Template]:
 
 
 def find_strategy_file(name_or_path: str, folder: Path) -> Path:
-    """The file that a person means: a path, or the name of a file in `folder` with or without ".json".
+    """The file that a person means: a path, or the name of a file in `folder` with or without its ending.
 
-    Raises InvalidInput naming the known ones.
+    Where a JSON and a Python file share a name, the name alone means JSON. Raises InvalidInput naming the
+    known ones.
     """
     path = Path(name_or_path)
     if path.is_file():
         return path
-    known = sorted(found.stem for found in folder.glob("*.json") if found.name != SCHEMA_FILE)
-    if path.name == name_or_path and path.name.removesuffix(".json") in known:
-        return folder / f"{path.name.removesuffix('.json')}.json"
-    expected = (
-        f"expected a strategy file, or one of {', '.join(known)}" if known else "expected a strategy file"
-    )
+    known = sorted(found for found in folder.glob("*.json") if found.name != SCHEMA_FILE)
+    known += python_files(folder)
+    if path.name == name_or_path:
+        for found in known:
+            if name_or_path in (found.name, found.stem):
+                return found
+    names = ", ".join(dict.fromkeys(found.stem for found in known))
+    expected = f"expected a strategy file, or one of {names}" if names else "expected a strategy file"
     raise InvalidInput(Problem(where="strategy", field="", value=f'"{name_or_path}"', expected=expected))
+
+
+def python_files(folder: Path) -> list[Path]:
+    """The strategy files of a folder and of its subfolder `python`, by name."""
+    found = [
+        path
+        for place in (folder, folder / "python")
+        for path in place.glob("*.py")
+        if not path.name.startswith("_")
+    ]
+    return sorted(found, key=lambda path: path.stem)
 
 
 def _template(path: Path) -> Template:

@@ -24,6 +24,7 @@ from redis.backoff import NoBackoff
 from redis.retry import Retry
 
 from app.installation import Installation, Mode, RunningServices, mode_of, running_in
+from app.strategy_desk import load_any
 from app.supervisor import State, read_report
 from bots.config import load_bot
 from config.settings import Settings, load_settings
@@ -33,8 +34,7 @@ from database.features import ServerFeatures, find_features
 from embedded.postgres_binaries import PostgresBinaries, installed_binaries
 from embedded.service_files import port_is_free
 from embedded.valkey import OLDEST_MAJOR, ValkeyBinary, installed_valkeys
-from strategies.loader import load_strategy
-from strategies.templates import SCHEMA_FILE
+from strategies.templates import SCHEMA_FILE, python_files
 
 OLDEST_PYTHON = (3, 11)
 OLDEST_POSTGRES = 16
@@ -314,7 +314,7 @@ def check_files(settings: Settings) -> Iterator[Finding]:
     """The files that people write, read by those who will use them."""
     strategies = (path for path in settings.candlewick_strategies.glob("*.json") if path.name != SCHEMA_FILE)
     readers: tuple[tuple[str, Sequence[Path], Callable[[Path], object]], ...] = (
-        ("strategies", sorted(strategies), load_strategy),
+        ("strategies", [*sorted(strategies), *python_files(settings.candlewick_strategies)], load_any),
         ("bots", sorted(settings.candlewick_bots.glob("*.json")), load_bot),
         ("collectors", [settings.candlewick_collectors], load_collector_settings),
     )

@@ -20,11 +20,11 @@ from data.errors import InvalidInput
 from strategies.explain import condition_text
 from strategies.loader import load_strategy
 from strategies.python.check import CheckRequest
-from strategies.python.checker import PythonStrategyFactory, problems_of, python_files
+from strategies.python.checker import PythonStrategyFactory, problems_of
 from strategies.python.source import read_source
 from strategies.rules import RuleStrategy
 from strategies.schema import strategy_schema
-from strategies.templates import find_strategy_file, templates
+from strategies.templates import find_strategy_file, python_files, templates
 from strategies.versions import Badge
 
 
@@ -196,7 +196,11 @@ def show(strategy: str, as_json: bool) -> None:
     if "@" in strategy:
         strategy_versions.show_saved(strategy, as_json=as_json)
         return
-    found = load_strategy(find_strategy_file(strategy, load_settings().candlewick_strategies))
+    path = find_strategy_file(strategy, load_settings().candlewick_strategies)
+    if path.suffix == ".py":
+        _show_python(path, as_json=as_json)
+        return
+    found = load_strategy(path)
     definition = found.definition
     rules = {name: condition_text(rule) for name, rule in found.rules.items()}
     if as_json:
@@ -232,3 +236,14 @@ def show(strategy: str, as_json: bool) -> None:
     ]
     click.echo(f"  protection: {', '.join(protection) or 'none'}")
     click.echo(f"  sizing: {found.sizing.value} of the equity")
+
+
+def _show_python(path: Path, *, as_json: bool) -> None:
+    """What is known of a Python strategy: its summary, its badge and its source."""
+    summary = _python(path, {}, None)
+    source = read_source(path)
+    if as_json:
+        click.echo(json.dumps({**summary, "source": source}, indent=2))
+        return
+    _print_result({"file": str(path), "valid": True, "problems": [], **summary})
+    click.echo(source)

@@ -128,17 +128,6 @@ class PythonStrategyFactory:
         return self._verdicts[key]
 
 
-def python_files(folder: Path) -> list[Path]:
-    """The strategy files of a folder and of its subfolder `python`, by name."""
-    found = [
-        path
-        for place in (folder, folder / "python")
-        for path in place.glob("*.py")
-        if not path.name.startswith("_")
-    ]
-    return sorted(found, key=lambda path: path.stem)
-
-
 def problems_of(report: CheckReport, where: str) -> list[Problem]:
     """Why a report did not pass, as problems of the file."""
     found = [

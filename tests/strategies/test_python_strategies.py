@@ -16,9 +16,10 @@ from data.timeframes import Timeframe
 from strategies.base import Protection, Strategy
 from strategies.lookahead import code_of, codes_on, generated_candles
 from strategies.python.check import CheckReport, CheckRequest, Finding, check
-from strategies.python.checker import ProcessChecker, PythonStrategyFactory, python_files
+from strategies.python.checker import ProcessChecker, PythonStrategyFactory
 from strategies.python.confine import Limits
 from strategies.python.source import load_source
+from strategies.templates import python_files
 from strategies.versions import Badge, Fault, ProofStatus
 from tests.strategies.python_sources import BREAKOUT, HEAD, HIGHEST_EVER, breakout
 from tests.strategies.series import candles_of, random_walk
