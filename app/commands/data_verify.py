@@ -27,6 +27,7 @@ from app.processes.maintenance import venue_history
 from config.settings import Settings, load_settings
 from data.collectors.venue_check import VenueCheck, check_against_venue
 from data.errors import InvalidInput, Problem
+from data.exchanges.registry import product_of
 from data.files.candle_files import opened_at_text
 from data.models import Market
 from data.timeframes import Timeframe
@@ -123,7 +124,8 @@ async def _checked(
     oldest_us = reader.oldest_trade_us(market) or runs[0].first_at_us
     store = MarketRepository(url)
     try:
-        async with venue_history(settings, market.exchange) as (adapter, rest):
+        product = product_of(market.exchange, market.symbol)
+        async with venue_history(settings, market.exchange, product) as (adapter, rest):
             adapter.use([instrument])
             with told_progress(f"{market} against the venue") as tell:
                 return await check_against_venue(

@@ -165,18 +165,26 @@ class MarketRepository:
                 new = ~np.isin(part.trade_id, stored_ids, assume_unique=True)
                 # What the ledger has was written before, and lost: the digests tell of it still.
                 known = ids_in_runs(part.trade_id, runs)
-                async with self._engine.begin() as connection:
-                    for mask, written_anew in ((new & ~known, True), (new & known, False)):
-                        if mask.any():
-                            rows = picked(part, mask)
-                            stored += await insert_trades(
-                                connection,
-                                np.full(len(rows), market_id),
-                                rows,
-                                repeats=True,
-                                written_anew=written_anew,
-                            )
+                for mask, written_anew in ((new & ~known, True), (new & known, False)):
+                    if mask.any():
+                        stored += await self._import_rows(market_id, picked(part, mask), written_anew)
             return stored
+
+    async def _import_rows(self, market_id: int, rows: TradeColumns, written_anew: bool) -> int:
+        stored = 0
+
+        async def work(connection: AsyncConnection, repeats: bool) -> None:
+            nonlocal stored
+            stored = await insert_trades(
+                connection,
+                np.full(len(rows), market_id),
+                rows,
+                repeats=repeats,
+                written_anew=written_anew,
+            )
+
+        await storing_trades(self._engine, work)
+        return stored
 
     async def last_run(self, market: Market) -> TradeRun | None:
         """The newest run of stored trade ids, or None for a market never recorded."""

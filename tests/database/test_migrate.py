@@ -48,6 +48,28 @@ def test_a_bug_of_ours_is_not_taken_for_a_fault_of_the_server() -> None:
     assert explain_failure(psycopg.errors.UndefinedColumn("no such column"), "postgresql://u@h/d") is None
 
 
+def test_a_limit_of_the_servers_settings_is_not_tried_again() -> None:
+    error = psycopg.errors.ConfigurationLimitExceeded("tuple decompression limit exceeded by operation")
+
+    known = explain_failure(error, "postgresql://u@h/d")
+
+    assert isinstance(known, InstallationError)
+    assert "a limit in the settings of the database at" in str(known)
+
+
+def test_compressed_chunks_behind_the_apache_edition_are_explained() -> None:
+    error = psycopg.errors.FeatureNotSupported(
+        'functionality not supported under the current "apache" license. '
+        "Learn more at https://timescale.com/."
+    )
+
+    known = explain_failure(error, "postgresql://u@h/d")
+
+    assert isinstance(known, InstallationError)
+    assert "the Apache edition serving it now cannot read" in str(known)
+    assert explain_failure(psycopg.errors.FeatureNotSupported("no such cast"), "postgresql://u@h/d") is None
+
+
 def test_a_full_disk_and_a_deadlock_may_pass() -> None:
     for error in (psycopg.errors.DiskFull("full"), psycopg.errors.DeadlockDetected("deadlock")):
         assert isinstance(explain_failure(error, "postgresql://u@h/d"), TransientError)

@@ -47,15 +47,15 @@ def stored(desk: Desk, start: datetime, end: datetime) -> dict[int, tuple[float,
     return {row[0]: row[1:] for row in rows}
 
 
-def hour_ago() -> datetime:
-    return datetime.now(UTC).replace(second=0, microsecond=0) - timedelta(hours=1)
+def minutes_ago(minutes: int) -> datetime:
+    return datetime.now(UTC).replace(second=0, microsecond=0) - timedelta(minutes=minutes)
 
 
 def test_a_backfill_that_is_killed_goes_on_where_it_was_and_what_is_stored_is_not_fetched_again(
     simulated_venue: StartVenue, desk: Desk
 ) -> None:
-    start = hour_ago()
-    end = start + timedelta(minutes=12)
+    start = minutes_ago(60)
+    end = start + timedelta(minutes=5)
     command = (
         "data", "backfill", "--venue", "binance", *MARKET, "--from", start.isoformat(),
         "--to", end.isoformat(), "--timeframes", "1m,1h", "--trades",
@@ -78,24 +78,18 @@ def test_a_backfill_that_is_killed_goes_on_where_it_was_and_what_is_stored_is_no
         assert second["trades"]["trades_stored"] <= len(expected) - at_kill + 2_000
         assert (third["trades"]["ids_missing"], sum(third["candles"].values())) == (0, 0)
         assert stored(desk, start, end) == expected
-        assert run(desk, venue, "data", "verify")["ok"]
-        (row,) = run(desk, venue, "data", "coverage", "--from", start.isoformat(), "--to", end.isoformat())[
-            "markets"
-        ]
-        assert row["minutes"]["complete"] >= 11
 
 
 def test_beside_a_live_collector_history_is_fetched_and_damage_is_found_mended_and_announced(
     simulated_venue: StartVenue, desk: Desk
 ) -> None:
-    start = hour_ago()
-    end = start + timedelta(minutes=15)
+    start = minutes_ago(5)
     desk.record({"binance": ["BTC-USDT"]})
     listener = redis.Redis.from_url(desk.redis_url).pubsub()  # type: ignore[no-untyped-call]  # it has no types
     listener.psubscribe("repairs.*")
     with simulated_venue(*BUSY) as venue, desk.collector(venue, "--venue", "binance") as collector:
         wait_for("live trades", lambda: desk.count("trades") >= 20)
-        live_from = datetime.now(UTC)
+        end = live_from = datetime.now(UTC)
         run(
             desk, venue, "data", "backfill", "--venue", "binance", *MARKET, "--from", start.isoformat(),
             "--to", end.isoformat(), "--timeframes", "1m", "--trades",
