@@ -62,7 +62,9 @@ _TELL_EVERY_S = 1.0
     help="FIRST:LAST:STEP, or values with commas between them; one value fixes it. Repeatable. "
     "Without any: the ranges that the strategy declares.",
 )
-@click.option("--method", type=click.Choice([item.value for item in Method]), default="grid", show_default=True)
+@click.option(
+    "--method", type=click.Choice([item.value for item in Method]), default="grid", show_default=True
+)
 @click.option(
     "--trials",
     type=click.IntRange(min=1),

@@ -8,14 +8,13 @@ from collections.abc import Callable, Sequence
 import numpy as np
 import optuna
 from optuna.distributions import BaseDistribution, IntDistribution
-from optuna.trial import TrialState
+from optuna.trial import TrialState, create_trial
 
 from backtesting.search.space import Axis, size_of
 from data.models import IntArray
 
 # Asked for at once. Fixed, so that proposals do not depend on how many workers there are.
 BATCH = 8
-_MOST_REPEATS = 20  # batches in a row that propose nothing new
 
 
 def guided_points(
@@ -28,7 +27,7 @@ def guided_points(
     """Ask `run` for the scores of proposed points, shape (k, axes), until `trials` different ones were tried.
 
     A score is better when larger, NaN where it is not defined. Returns the points in the order of proposal.
-    Ends early where nothing new is proposed any more. The same seed and scores give the same points.
+    The same seed and scores give the same points.
     """
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     study = optuna.create_study(
@@ -38,20 +37,29 @@ def guided_points(
         axis.name: IntDistribution(0, len(axis.values) - 1) for axis in axes
     }
     wanted = min(trials, size_of(axes))
+    random = np.random.default_rng(seed)
+    lengths = [len(axis.values) for axis in axes]
     tried: dict[tuple[int, ...], float] = {}
-    repeats = 0
-    while len(tried) < wanted and repeats < _MOST_REPEATS:
+    while len(tried) < wanted:
         asked = [study.ask(space) for _ in range(BATCH)]
         proposed = [tuple(int(trial.params[axis.name]) for axis in axes) for trial in asked]
-        fresh = [point for point in dict.fromkeys(proposed) if point not in tried][: wanted - len(tried)]
-        if fresh:
-            scores = run(np.array(fresh, dtype=np.int64))
-            tried.update(zip(fresh, scores, strict=True))
-        repeats = 0 if fresh else repeats + 1
+        fresh = dict.fromkeys(point for point in proposed if point not in tried)
+        while len(fresh) < min(BATCH, size_of(axes) - len(tried)):
+            # What is proposed twice gives its place to a point drawn at random.
+            point = tuple(random.integers(0, lengths).tolist())
+            if point not in tried:
+                fresh.setdefault(point)
+        points = list(fresh)[: wanted - len(tried)]
+        tried.update(zip(points, run(np.array(points, dtype=np.int64)), strict=True))
         for trial, point in zip(asked, proposed, strict=True):
             score = tried.get(point, math.nan)
             if math.isfinite(score):
                 study.tell(trial, score)
             else:
                 study.tell(trial, state=TrialState.FAIL)
+        for point in points:
+            if point not in proposed and math.isfinite(tried[point]):
+                names = (axis.name for axis in axes)
+                params = dict(zip(names, point, strict=True))
+                study.add_trial(create_trial(params=params, distributions=space, value=tried[point]))
     return dict.fromkeys(tried)

@@ -221,7 +221,7 @@ def _out_of_sample(
         bootstrap=bootstrap(returns, periods_per_year=sampling.periods_per_year, seed=spec.seed),
         equity=tuple(
             EquityPoint(time=iso_time(int(at_us[row])), equity=float(equity[row]))
-            for row in _thinned(np.unique(sampling.rows - tested.start + 1))
+            for row in _thinned(np.union1d(sampling.rows - tested.start + 1, [len(equity) - 1]))
         ),
     )
 

@@ -139,7 +139,8 @@ def _on_tick(price: float, tick: float, up: bool) -> float:
         return price
     steps = price / tick
     spare = steps * _UNITS
-    return (np.ceil(steps - spare) if up else np.floor(steps + spare)) * tick
+    rounded: float = (np.ceil(steps - spare) if up else np.floor(steps + spare)) * tick
+    return rounded
 
 
 @compiled
@@ -204,7 +205,7 @@ def _target_of(side: int, entry: float, t: Any) -> float:
 
 @compiled
 def block_extremes(values: FloatArray, highest: FloatArray, lowest: FloatArray) -> None:
-    """The highest and the lowest of each eight values that follow each other; a rest at the end is left out."""
+    """The highest and the lowest of each eight values in a row; a rest at the end is left out."""
     for block in range(len(highest)):
         high = low = values[block * 8]
         for i in range(block * 8 + 1, block * 8 + 8):
@@ -340,9 +341,9 @@ def run_bitmaps(
 ) -> None:
     """Run rows `start` up to `stop` from a flat account.
 
-    `blocks` is `blocks_of` the candles.
-    `samples` gets the equity at the closes of `sample_rows` (ascending; -1 is the capital), `out` the `COUNTS`,
-    `trips`, as far as it has room, a row (entry row, exit row, side) for each round trip.
+    `blocks` is `blocks_of` the candles. `samples` gets the equity at the closes of `sample_rows` (ascending;
+    before `start` it is the capital), `out` the `COUNTS`, `trips`, as far as it has room, a row (entry row,
+    exit row, side) for each round trip.
     """
     out[:] = 0.0
     cash = t[_CAPITAL]

@@ -52,7 +52,7 @@ class OutOfSample(msgspec.Struct, frozen=True, kw_only=True):
     trades: int
     efficiency: float | None  # yearly return of the tests over that of the training spans
     bootstrap: Bootstrap | None
-    equity: tuple[EquityPoint, ...]  # at UTC midnights, or thinned out where the tests are short
+    equity: tuple[EquityPoint, ...]  # at UTC midnights and at the end, or thinned out
 
 
 class HeatMap(msgspec.Struct, frozen=True, kw_only=True):

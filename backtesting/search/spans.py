@@ -1,4 +1,4 @@
-"""Which candles a trial is judged on: the whole span, a part to learn from, or the folds of a walk forward."""
+"""Which candles a trial is judged on: all, a part to learn from, or the folds of a walk forward."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ def folds_of(split: Split, candles: int) -> tuple[Fold, ...]:
         if not 0 < split.test_fraction < 1:
             raise _wrong("test_fraction", split.test_fraction, "give a fraction above 0 and below 1")
         cut = candles - round(candles * split.test_fraction)
-        folds = (Fold(train=Span(start=0, stop=cut), test=Span(start=cut, stop=candles)),)
+        folds: tuple[Fold, ...] = (Fold(train=Span(start=0, stop=cut), test=Span(start=cut, stop=candles)),)
     else:
         if not 1 <= split.folds <= 1_000:
             raise _wrong("folds", split.folds, "give a whole number from 1 to 1000")

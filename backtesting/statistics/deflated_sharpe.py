@@ -9,7 +9,7 @@ import math
 
 import msgspec
 import numpy as np
-from scipy.stats import kurtosis, norm, skew
+from scipy.special import ndtr, ndtri
 
 from data.models import FloatArray
 
@@ -29,8 +29,8 @@ class DeflatedSharpe(msgspec.Struct, frozen=True, kw_only=True):
 def deflated_sharpe(returns: FloatArray, trial_sharpes: FloatArray, *, trials: int) -> DeflatedSharpe:
     """The deflated Sharpe ratio of per-period `returns`, shape (n,).
 
-    `trial_sharpes` are the per-period ratios of the trials, of which those that are NaN had no trade; `trials`
-    is how many were made. Probability NaN for fewer than three returns or returns that do not vary.
+    `trial_sharpes` are the per-period ratios of the trials, of which those that are NaN had no trade;
+    `trials` is how many were made. Probability NaN for fewer than three returns or returns that do not vary.
     """
     known = trial_sharpes[np.isfinite(trial_sharpes)]
     spread = float(known.std(ddof=1)) if len(known) > 1 else 0.0
@@ -48,7 +48,9 @@ def deflated_sharpe(returns: FloatArray, trial_sharpes: FloatArray, *, trials: i
             kurtosis=undefined,
         )
     sharpe = float(returns.mean() / returns.std(ddof=1))
-    third, fourth = float(skew(returns)), float(kurtosis(returns, fisher=False))
+    apart = returns - returns.mean()
+    second = float((apart**2).mean())
+    third, fourth = float((apart**3).mean()) / second**1.5, float((apart**4).mean()) / second**2
     return DeflatedSharpe(
         probability=probabilistic_sharpe(sharpe, threshold, count, third, fourth),
         sharpe=sharpe,
@@ -68,7 +70,7 @@ def expected_maximum_of_normals(count: int) -> float:
     if count <= 1:
         return 0.0
     return float(
-        (1 - np.euler_gamma) * norm.ppf(1 - 1 / count) + np.euler_gamma * norm.ppf(1 - 1 / (count * math.e))
+        (1 - np.euler_gamma) * ndtri(1 - 1 / count) + np.euler_gamma * ndtri(1 - 1 / (count * math.e))
     )
 
 
@@ -80,4 +82,4 @@ def probabilistic_sharpe(
     # Far from normal the approximation of the variance can fall below 0: then nothing can be said.
     if variance <= 0:
         return math.nan
-    return float(norm.cdf((sharpe - threshold) * math.sqrt(periods - 1) / math.sqrt(variance)))
+    return float(ndtr((sharpe - threshold) * math.sqrt(periods - 1) / math.sqrt(variance)))

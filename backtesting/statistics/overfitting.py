@@ -11,7 +11,6 @@ from itertools import combinations
 import msgspec
 import numpy as np
 from numpy.typing import NDArray
-from scipy.stats import rankdata
 
 from data.models import FloatArray
 
@@ -30,7 +29,8 @@ class Overfitting(msgspec.Struct, frozen=True, kw_only=True):
 def probability_of_overfitting(blocks: FloatArray, periods_in_block: int) -> Overfitting | None:
     """From the sum and the sum of squares of every trial's returns in each of b blocks, shape (n, b, 2).
 
-    None for fewer than two trials or blocks too short for a deviation. A trial without a trade has the ratio 0.
+    None for fewer than two trials or blocks too short for a deviation. A trial without a trade has the
+    ratio 0.
     """
     count, spans, _ = blocks.shape
     half = spans // 2
@@ -46,9 +46,11 @@ def probability_of_overfitting(blocks: FloatArray, periods_in_block: int) -> Ove
         inside = chosen[start : start + at_once]
         best = _ratios(blocks, inside, periods_in_block * half).argmax(axis=1)
         outside = _ratios(blocks, 1.0 - inside, periods_in_block * (spans - half))
-        ranks = rankdata(outside, axis=1)[np.arange(len(best)), best]
+        reached = np.take_along_axis(outside, best[:, None], axis=1)
+        # Its rank among all, equals sharing the middle of theirs.
+        ranks = (outside < reached).sum(axis=1) + ((outside == reached).sum(axis=1) + 1) / 2
         low += int((ranks <= (count + 1) / 2).sum())
-        losses += int((outside[np.arange(len(best)), best] < 0).sum())
+        losses += int((reached < 0).sum())
     return Overfitting(
         probability=low / len(chosen),
         probability_of_loss=losses / len(chosen),

@@ -22,7 +22,7 @@ class Stability(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def stability_of(points: IntArray, metric: FloatArray, best: int, lengths: IntArray) -> Stability:
-    """`points`, shape (n, axes), are steps along axes of `lengths` steps; `metric`, shape (n,), larger is better.
+    """`points`, shape (n, axes), are steps along axes of `lengths` steps; of `metric` larger is better.
 
     A neighbour is within one step, or a twentieth of the axis where that is more, on every axis. Where the
     best is not above 0 no neighbour reaches half of it. A neighbour that could not be judged did not.

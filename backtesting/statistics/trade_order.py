@@ -23,7 +23,7 @@ class TradeOrder(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def shuffled_trades(gains: FloatArray, *, seed: int, shuffles: int = 1_000) -> TradeOrder | None:
-    """Shuffle what each trade made as a fraction of the equity before it, shape (n,). None below five trades."""
+    """Shuffle what each trade made as a fraction of the equity before it. None below five trades."""
     count = len(gains)
     if count < 5:
         return None
