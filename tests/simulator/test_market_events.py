@@ -52,8 +52,8 @@ async def okx_states(venue: RunningVenue) -> dict[str, str]:
 async def test_a_halted_market_stands_still_and_goes_on_without_a_hole(
     still: RunningVenue, clock: ManualClock
 ) -> None:
-    await still.post_faults({"fault": "halt", "symbol": "BTC-USDT"})
     last_id = (await state_of(still, "okx", "BTC-USDT"))["last_id"]
+    await still.post_faults({"fault": "halt", "symbol": "BTC-USDT"})
     clock.now_ms += 5_000
     assert (await state_of(still, "okx", "BTC-USDT"))["last_id"] == last_id
     clock.now_ms += 55_000
