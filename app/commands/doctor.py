@@ -340,7 +340,7 @@ def check_processes(home: Path) -> Iterator[Finding]:
         report = read_report(path)
         for process in report.processes if report is not None and report.is_current() else ():
             if process.state in (State.CRASH_LOOP, State.MISCONFIGURED):
-                last_line = "".join(process.detail.strip().splitlines()[-1:])
+                last_line = process.detail.split(" | ")[-1]
                 yield Finding(
                     name=f"process {process.name}",
                     verdict=Verdict.PROBLEM,

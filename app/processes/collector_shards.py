@@ -101,7 +101,7 @@ def silenced_health(process: ProcessStatus, exchange: str, now_us: int) -> Colle
         detail = f"{process.name} keeps crashing and is paused for {_LOOP_PAUSE_S / 60:g} minutes."
     else:
         detail = f"{process.name} refuses its settings and waits until they are mended."
-    last_line = process.detail.strip().splitlines()[-1:]
+    last_line = process.detail.split(" | ")[-1:]
     return CollectorHealth(
         exchange=exchange,
         state="stopped",

@@ -12,7 +12,7 @@ def status(state: State) -> ProcessStatus:
         restarts=5,
         since_us=0,
         last_exit=1,
-        detail="Traceback\nValueError: no such thing\n",
+        detail="Traceback | ValueError: no such thing",
     )
 
 
