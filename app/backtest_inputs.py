@@ -10,12 +10,13 @@ from pathlib import Path
 
 import click
 import msgspec
+import numpy as np
 
 from app.commands.moments import moment_us
 from backtesting.manifest import Source, iso_time
 from bots.finer_candles import finer_candles
 from bots.orders import RulesFrom, TradingRules
-from data.coverage import Span
+from data.coverage import Span, without
 from data.errors import InvalidInput, Problem
 from data.files.candle_files import read_candles
 from data.models import InstrumentVersion, Market, Ohlcv
@@ -44,7 +45,7 @@ def load_asked_strategy(
     name_or_path: str, parameters: Mapping[str, float | str], timeframe: Timeframe | None
 ) -> Strategy:
     """The strategy of a file or template. A parameter that does not fit is blamed on the option."""
-    path = _strategy_path(name_or_path)
+    path = strategy_path(name_or_path)
     try:
         if path.suffix == ".py":
             # What checks Python brings the database's libraries along; rules need neither.
@@ -63,7 +64,8 @@ def _blamed(problem: Problem, parameters: Mapping[str, float | str]) -> Problem:
     return Problem(where="--param", field=name, value=problem.value, expected=problem.expected)
 
 
-def _strategy_path(name_or_path: str) -> Path:
+def strategy_path(name_or_path: str) -> Path:
+    """The strategy's file, or that of the template of this name. Raises InvalidInput."""
     path = Path(name_or_path)
     if path.is_file():
         return path
@@ -137,10 +139,13 @@ def _read_store(source: Source, strategy: Strategy, *, allow_missing: bool) -> I
             raise InvalidInput(
                 Problem(where="--symbol", field="", value=str(market), expected=expected + (known or "-"))
             )
+        told = _spans_of(ohlcv)
         ohlcv, parts = _of_timeframe(ohlcv, strategy, str(market))
         first_us = int(ohlcv.opened_at_us[0]) if start_us is None else start_us
         ends_us = int(ohlcv.opened_at_us[-1]) + ohlcv.timeframe.us
-        missing = tuple(coverage.missing_minutes(market, first_us, ends_us))
+        # A stored candle was covered wholly or came from the venue, whatever minutes it consists of.
+        unknown = coverage.missing_minutes(market, first_us, ends_us)
+        missing = tuple(part for span in unknown for part in without(span, told))
         if missing and not allow_missing:
             raise _missing_minutes(market, missing)
         for span in missing[:_MOST_SPANS_NAMED]:
@@ -159,6 +164,15 @@ def _read_store(source: Source, strategy: Strategy, *, allow_missing: bool) -> I
         later_rules=later,
         missing=missing,
     )
+
+
+def _spans_of(ohlcv: Ohlcv) -> list[Span]:
+    """The times that candles cover, those in a row together."""
+    opened_at_us, length = ohlcv.opened_at_us, ohlcv.timeframe.us
+    breaks = np.flatnonzero(np.diff(opened_at_us) != length)
+    starts = opened_at_us[np.concatenate(([0], breaks + 1))]
+    ends = opened_at_us[np.concatenate((breaks, [len(opened_at_us) - 1]))] + length
+    return list(zip(starts.tolist(), ends.tolist(), strict=True))
 
 
 def _rules_over(
