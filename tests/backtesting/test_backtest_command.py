@@ -202,3 +202,55 @@ def test_a_folder_that_can_not_be_written_is_refused_and_nothing_is_left(
     result = run("--strategy", strategy, "--candles", hours, "--out", blocked / "out")
     assert isinstance(result.exception, InvalidInput)
     assert result.exception.problems[0].where == "--out"
+
+
+def test_several_symbols_share_one_capital_and_their_manifest_repeats_the_run(
+    strategy: Path, hours: Path, shared_data: Path, tmp_path: Path
+) -> None:
+    other = shared_data / "candles" / "binance_spot" / "SOLUSDT_1h_2024.csv.gz"
+    legs = ("--candles", hours, "--symbol", "BTC-USDT", "--candles", other, "--symbol", "SOL-USDT")
+    found = document("--strategy", strategy, *legs, "--out", tmp_path / "run")
+    assert [leg["symbol"] for leg in found["legs"]] == ["BTC-USDT", "SOL-USDT"]
+    assert {trade["symbol"] for trade in found["trades"]} == {"BTC-USDT", "SOL-USDT"}
+    assert (
+        found["metrics"]["trades"]
+        == len(found["trades"])
+        == sum(leg["metrics"]["trades"] for leg in found["legs"])
+    )
+    gains = sum(leg["gain"] for leg in found["legs"])
+    assert found["metrics"]["final_equity"] == pytest.approx(10_000 + gains, rel=1e-12)
+    again = run("--manifest", tmp_path / "run" / "manifest.json")
+    assert again.exit_code == 0
+    assert f"the same result: {found['manifest']['result_hash']}" in again.stderr
+    assert (tmp_path / "run" / "trades.csv").read_text().startswith("symbol,strategy,side,")
+
+
+def test_several_candle_files_without_a_symbol_each_are_wrong_use(strategy: Path, hours: Path) -> None:
+    result = run("--strategy", strategy, "--candles", hours, "--candles", hours)
+    assert result.exit_code == 2
+    assert "'--symbol'" in result.stderr
+
+
+def test_a_wrong_parameter_is_blamed_on_the_option(strategy: Path, hours: Path) -> None:
+    result = run("--strategy", strategy, "--candles", hours, "--param", "fast=99")
+    assert isinstance(result.exception, InvalidInput)
+    assert [(problem.where, problem.field) for problem in result.exception.problems] == [("--param", "fast")]
+
+
+def test_parts_and_add_ons_of_a_file_are_traded(strategy: Path, hours: Path, tmp_path: Path) -> None:
+    parts = STRATEGY | {
+        "protection": {
+            "stop_loss": 0.02,
+            "take_profit": [{"at": 0.01, "fraction": 0.5}, {"at": 0.03, "fraction": 0.5}],
+        },
+        "sizing": {"type": "fraction_of_equity", "value": 0.4},
+        "add_ons": {"most": 2, "size": 0.5, "every": 0.004},
+    }
+    path = tmp_path / "parts.json"
+    path.write_text(json.dumps(parts))
+    trades = document("--strategy", path, "--candles", hours)["trades"]
+    by_entry: dict[str, list[str]] = {}
+    for trade in trades:
+        by_entry.setdefault(trade["entry_time"], []).append(trade["exit_reason"])
+    assert any(reasons == ["take_profit", "take_profit"] for reasons in by_entry.values())
+    assert any(reasons == ["take_profit", "stop_loss"] for reasons in by_entry.values())

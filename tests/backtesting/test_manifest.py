@@ -72,6 +72,7 @@ def test_the_document_holds_numbers_and_no_trailing_zeros() -> None:
         "open_trade",
         "pending_orders",
         "refused_orders",
+        "ambiguity",
         "equity",
         "manifest",
     }
