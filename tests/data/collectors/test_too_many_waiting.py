@@ -80,7 +80,7 @@ async def test_ids_given_up_for_want_of_room_are_not_laid_at_the_venues_door(tmp
     connection = VenueConnection(adapter, stream.url, stream.topics, stream, tuning)
 
     for trade_id in (1, 5):
-        stream.on_message(connection, message(trade_id))
+        stream.on_messages(connection, [message(trade_id)])
     await collector._flusher.finish()
 
     assert [(gap.first_id, gap.last_id, gap.reason) for _, gap in store.gaps] == [(2, 4, "too_many_waiting")]
