@@ -137,7 +137,8 @@ STOCHASTIC_RSI = talib_indicator(
         "fastd_matype": 0,
     },
     warmup=lambda params: params["period"] + params["range"] + params["signal"] - 2,
-    settling=lambda params: wilder_settling(params["period"]) + params["range"] + params["signal"],
+    # Twice: where the RSI hardly moves, its place in its own range shows what the RSI itself has forgotten.
+    settling=lambda params: 2 * wilder_settling(params["period"]) + params["range"] + params["signal"],
     outputs=("k", "d"),
     pane="stochastic_rsi",
 )

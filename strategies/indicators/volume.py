@@ -181,7 +181,8 @@ FORCE_INDEX = talib_indicator(
     parameters=(period_parameter(13, minimum=1),),
     arguments=period_argument,
     warmup=lambda params: params["period"],
-    settling=lambda params: 1 + ema_settling(params["period"]),
+    # Twice: gains and losses cancel, and what is left may be far smaller than what has to be forgotten.
+    settling=lambda params: 1 + 2 * ema_settling(params["period"]),
     pane="force_index",
 )
 
