@@ -6,20 +6,23 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from decimal import Decimal
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
+import msgspec
 
-from app.commands.backtest import DecimalNumber, read_market, rules_in_force, strategy_path
+from app.backtest_inputs import read_inputs, rules_for, strategy_path
+from app.commands.backtest import DecimalNumber
 from app.commands.moments import Moment
 from app.commands.sweep_folder import REQUEST_FILE, SearchFolder, StoredSearch, read_stored
 from app.commands.sweep_table import table_of
 from backtesting.document import encoded
 from backtesting.manifest import Source, iso_time
+from backtesting.search.bindings import is_simple_definition
 from backtesting.search.executors import Executor, ProcessExecutor, SerialExecutor, ThreadExecutor
 from backtesting.search.run import SearchStopped, run_search
 from backtesting.search.space import axis_of, declared_axes
@@ -31,12 +34,14 @@ from backtesting.search.spec import (
     SearchData,
     SearchSpec,
     TrialLog,
+    TrialRow,
     search_id,
 )
 from bots.orders import Costs
 from data.errors import InvalidInput, Problem
 from data.timeframes import Timeframe
-from strategies.loader import load_strategy, read_document
+from strategies.definition_reader import read_definition
+from strategies.loader import load_strategy, parse_strategy, read_document
 
 if TYPE_CHECKING:
     from database.repositories.research_repository import ResearchRepository
@@ -93,6 +98,7 @@ _TELL_EVERY_S = 1.0
 @click.option("--lot-size", type=DecimalNumber(), help="Quantity step, instead of the instrument's.")
 @click.option("--min-notional", type=DecimalNumber(), help="Smallest order, instead of the instrument's.")
 @click.option("--close-at-end", is_flag=True, help="Close an open position at the last close.")
+@click.option("--allow-missing", is_flag=True, help="Run over minutes that are missing from the store.")
 @click.option("--finer", metavar="FILE", help="Candles that decide between stop and target.")
 @click.option("--out", metavar="DIR", help="Keep every trial here; the same search goes on where it stopped.")
 @click.option("--save", is_flag=True, help="Keep every trial in the database.")
@@ -127,6 +133,7 @@ def command(
     lot_size: Decimal | None,
     min_notional: Decimal | None,
     close_at_end: bool,
+    allow_missing: bool,
     finer: str | None,
     out: str | None,
     save: bool,
@@ -182,6 +189,7 @@ def command(
                 ),
                 {name: step for name, step in steps.items() if step is not None},
                 rounding=not no_rounding,
+                allow_missing=allow_missing,
             )
         _run(stored, data, out, research, _executor(scheduler, workers), as_json=as_json)
 
@@ -220,10 +228,9 @@ def _asked(
     overrides: Mapping[str, Decimal],
     *,
     rounding: bool,
+    allow_missing: bool,
 ) -> tuple[StoredSearch, SearchData]:
     """The search of a command line, and its candles. Raises InvalidInput."""
-    import msgspec
-
     path = strategy_path(source.strategy)
     document = read_document(path)
     loaded = load_strategy(path, None, timeframe)
@@ -231,7 +238,8 @@ def _asked(
     fixed = {axis.name: axis.values[0] for axis in given if len(axis.values) == 1}
     varied = [axis for axis in given if len(axis.values) > 1]
     axes = varied or declared_axes(document, str(path), without=tuple(fixed))
-    ohlcv, finer, known = read_market(source, loaded)
+    inputs = read_inputs(source, loaded, allow_missing=allow_missing)
+    rules, later_rules = rules_for(inputs, None, overrides, rounding=rounding)
     spec = msgspec.structs.replace(
         options,
         document=document,
@@ -239,20 +247,20 @@ def _asked(
         timeframe=timeframe,
         axes=tuple(axes),
         fixed=fixed,
-        rules=rules_in_force(known, overrides, rounding=rounding),
+        rules=rules,
+        later_rules=later_rules,
     )
     load_strategy(path, fixed, timeframe)  # says what is wrong with a fixed value before anything runs
-    data = SearchData(ohlcv=ohlcv, finer=finer)
+    data = SearchData(ohlcv=inputs.ohlcv, finer=inputs.finer)
     return StoredSearch(search=search_id(spec, data), source=source, spec=spec), data
 
 
 def _data(stored: StoredSearch) -> SearchData:
     """The candles of a search that goes on. Raises InvalidInput where they are others now."""
-    from strategies.loader import parse_strategy
-
     strategy = parse_strategy(stored.spec.document, stored.spec.where, None, stored.spec.timeframe)
-    ohlcv, finer, _ = read_market(stored.source, strategy)
-    data = SearchData(ohlcv=ohlcv, finer=finer)
+    # That minutes are missing was allowed or not when it began; others than then give another search.
+    inputs = read_inputs(stored.source, strategy, allow_missing=True)
+    data = SearchData(ohlcv=inputs.ohlcv, finer=inputs.finer)
     if search_id(stored.spec, data) != stored.search:
         expected = "its candles or the engine have changed since; begin a new search"
         raise InvalidInput(Problem(where="--resume", field="", value=stored.search, expected=expected))
@@ -284,9 +292,6 @@ def _run(
     *,
     as_json: bool,
 ) -> None:
-    from backtesting.search.bindings import is_simple_definition
-    from strategies.definition_reader import read_definition
-
     spec = stored.spec
     folder = None if out is None else SearchFolder(Path(out))
     log: TrialLog | None = folder
@@ -297,7 +302,7 @@ def _run(
         log = _Both(folder, research.log(stored.search)) if folder else research.log(stored.search)
     if wanted is None or isinstance(wanted, int):
         definition = read_definition(spec.document, spec.where, None, spec.timeframe)
-        wanted = _local(wanted, simple=is_simple_definition(definition))
+        wanted = _local(wanted, simple=is_simple_definition(definition) and not spec.later_rules)
     stopping = threading.Event()
     with _interrupts(stopping):
         try:
@@ -338,13 +343,13 @@ class _Both:
     def __init__(self, first: TrialLog, second: TrialLog) -> None:
         self._logs = first, second
 
-    def read(self) -> Iterator[object]:  # type: ignore[override]
+    def read(self) -> Iterator[TrialRow]:
         for log in self._logs:
             yield from log.read()
 
-    def add(self, rows: object) -> None:
+    def add(self, rows: Sequence[TrialRow]) -> None:
         for log in self._logs:
-            log.add(rows)  # type: ignore[arg-type]
+            log.add(rows)
 
 
 class _Teller:

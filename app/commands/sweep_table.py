@@ -60,7 +60,8 @@ def _top(result: SearchResult) -> Iterator[str]:
         yield f"  {trial.rank:>4}{values}{figures}"
     apart = max(trial.difference for trial in result.top)
     same = all(trial.same_trades for trial in result.top)
-    yield f"  run again by the engine: {'the same trades' if same else 'OTHER TRADES'}, equity within {apart:.1e}"
+    trades = "the same trades" if same else "OTHER TRADES"
+    yield f"  run again by the engine: {trades}, equity within {apart:.1e}"
     yield ""
 
 
@@ -68,10 +69,8 @@ def _tests(tests: OutOfSample, metric: str) -> Iterator[str]:
     yield "  out of sample: picked on the past of each test alone"
     for segment in tests.segments:
         values = ", ".join(f"{name} {value:g}" for name, value in segment.parameters.items())
-        yield (
-            f"    {segment.test_from} to {segment.test_to}: {values}; {metric} "
-            f"{_shown(segment.train_metric, 'plain')} before, {_shown(segment.test_metric, 'plain')} in the test"
-        )
+        before, then = _shown(segment.train_metric, "plain"), _shown(segment.test_metric, "plain")
+        yield f"    {segment.test_from} to {segment.test_to}: {values}; {metric} {before} before, {then} then"
     if tests.untested:
         yield f"    {tests.untested} tests had no trial to pick"
     yield (

@@ -119,7 +119,7 @@ def next_set(words: Words, row: int, stop: int) -> int:
         bits = words[word]
     lowest = bits & (~bits + _ONE)
     found = word * 64 + _POSITIONS[(lowest * _DE_BRUIJN) >> _SIX_HIGHEST]
-    return min(found, stop)
+    return int(min(found, stop))
 
 
 def as_booleans(words: Words, candles: int) -> NDArray[np.bool_]:

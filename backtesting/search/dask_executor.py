@@ -5,8 +5,9 @@ from __future__ import annotations
 import threading
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from typing import Any
 
-from distributed import Client, Future, get_worker
+from distributed import Client, get_worker
 
 from backtesting.search.executors import Chunk, Done, Session, Worker
 from backtesting.search.trials import Work
@@ -27,7 +28,9 @@ class DaskExecutor:
     @contextmanager
     def open(self, works: tuple[Work, ...]) -> Iterator[Session]:
         try:
-            client = Client(self._address, timeout=CONNECT_TIMEOUT_S, set_as_default=False)
+            client: Any = Client(  # type: ignore[no-untyped-call]
+                self._address, timeout=CONNECT_TIMEOUT_S, set_as_default=False
+            )
         except (OSError, ValueError) as error:
             raise TransientError(f"no Dask scheduler answers at {self._address}: {error}") from error
         with client:
@@ -40,11 +43,11 @@ class DaskExecutor:
 
 
 class _Cluster:
-    def __init__(self, client: Client, works: Future, in_flight: int) -> None:
+    def __init__(self, client: Any, works: Any, in_flight: int) -> None:
         self._client, self._works, self._in_flight = client, works, in_flight
 
     def run(self, chunks: Iterable[Chunk]) -> Iterator[Done]:
-        waiting: list[Future] = []
+        waiting: list[Any] = []
         try:
             for chunk in chunks:
                 waiting.append(

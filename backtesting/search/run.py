@@ -59,7 +59,7 @@ def run_search(
     if log is not None:
         trials.restore(log.read())
     total = planned_trials(spec, folds)
-    chunk = CHUNK if _is_simple(bindings, work) else ENGINE_CHUNK
+    chunk = CHUNK if _is_simple(bindings, work) and not spec.later_rules else ENGINE_CHUNK
 
     def told(done: int) -> None:
         if progress is not None:
@@ -103,6 +103,7 @@ def work_of(spec: SearchSpec, data: SearchData, folds: Sequence[Fold]) -> Work:
         capital=spec.capital,
         costs=spec.costs,
         rules=spec.rules,
+        later_rules=spec.later_rules,
         close_at_end=spec.close_at_end,
         spans=spans or (whole,),
         ohlcv=data.ohlcv,

@@ -203,9 +203,11 @@ class _Outcomes:
                 return self._outcome(condition.conditions[0], not wanted)
             parts = [self._outcome(inner, wanted) for inner in condition.conditions]
             every = (condition.operator == "all") is wanted
-            return reduce(np.bitwise_and if every else np.bitwise_or, parts)
+            joined: Words = reduce(np.bitwise_and if every else np.bitwise_or, parts)
+            return joined
         pair = self._next_pair()
-        greater, less = self._greater[pair], self._less[pair]
+        greater: Words = self._greater[pair]
+        less: Words = self._less[pair]
         operator = condition.operator if wanted else _OPPOSITE.get(condition.operator, condition.operator)
         if operator in ("gt", "rising"):
             return greater
@@ -213,16 +215,19 @@ class _Outcomes:
             return less
         known: Words = self._all_known[self._lefts[pair]] & self._all_known[self._rights[pair]]
         if operator in ("gte", "not falling"):
-            return known & ~less
+            either: Words = known & ~less
+            return either
         if operator in ("lte", "not rising"):
-            return known & ~greater
+            either = known & ~greater
+            return either
         crossed = np.empty_like(greater)
         crossing(greater if operator == "crosses_above" else less, known, crossed)
         if wanted:
             return crossed
         twice = np.empty_like(greater)
         known_twice(known, twice)
-        return twice & ~crossed
+        either = twice & ~crossed
+        return either
 
 
 def _key(operand: Operand, indicators: Mapping[str, IndicatorUse]) -> SeriesKey:

@@ -61,7 +61,7 @@ def stepped(first: float, last: float, step: float) -> tuple[float, ...]:
 
 
 def declared_axes(document: Mapping[str, Any], where: str, *, without: Sequence[str] = ()) -> list[Axis]:
-    """The ranges that a strategy declares. Parameters without min and max, or with one value, stay as they are.
+    """The ranges that a strategy declares; a parameter without min and max, or with one value, stays.
 
     A range without a step takes whole numbers, or a hundred steps where its ends are fractions.
     """

@@ -14,7 +14,7 @@ from backtesting.engine import ENGINE_VERSION
 from backtesting.manifest import data_hash
 from backtesting.search.space import Axis
 from backtesting.search.spans import Split
-from bots.orders import Costs, TradingRules
+from bots.orders import Costs, RulesFrom, TradingRules
 from data.models import Ohlcv
 from data.timeframes import Timeframe
 
@@ -58,6 +58,7 @@ class SearchSpec(msgspec.Struct, frozen=True, kw_only=True):
     capital: Decimal = Decimal(10_000)
     costs: Costs = Costs()
     rules: TradingRules = TradingRules()
+    later_rules: tuple[RulesFrom, ...] = ()  # that replaced `rules` from their times on
     close_at_end: bool = False
 
 
@@ -104,6 +105,7 @@ def search_id(spec: SearchSpec, data: SearchData) -> str:
         "capital": spec.capital,
         "costs": spec.costs,
         "rules": spec.rules,
+        "later_rules": spec.later_rules,
         "close_at_end": spec.close_at_end,
         "engine": ENGINE_VERSION,
         "data": data_hash(data.ohlcv),

@@ -5,9 +5,8 @@ What the search's own kernel cannot express is run by the engine itself, set by 
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from decimal import Decimal
 from typing import Any, Final
 
@@ -27,7 +26,7 @@ from backtesting.search.kernel import (
 )
 from backtesting.search.signals import CacheTooSmall, SharedSignals
 from backtesting.search.spans import Sampling, Span, sampling_of
-from bots.orders import Costs, TradingRules
+from bots.orders import Costs, RulesFrom, TradingRules
 from data.errors import InvalidInput, RejectedError
 from data.models import FloatArray, Ohlcv
 from data.timeframes import Timeframe
@@ -76,6 +75,7 @@ class Work:
     spans: tuple[Span, ...]  # the first one is what trials are described by
     ohlcv: Ohlcv
     finer: Ohlcv | None
+    later_rules: tuple[RulesFrom, ...] = ()
     engine_only: bool = False  # run every trial by the engine itself, to compare
 
 
@@ -120,7 +120,7 @@ class Evaluator:
         simple = [
             index
             for index, each in enumerate(bound)
-            if each is not None and each.is_simple and not self._work.engine_only
+            if each is not None and each.is_simple and not (self._work.engine_only or self._work.later_rules)
         ]
         to_engine = {index for index, each in enumerate(bound) if each is not None} - set(simple)
         self._run_simple(simple, bound, figures, blocks)
@@ -162,8 +162,12 @@ class Evaluator:
         for number, (span, sampling) in enumerate(zip(self._work.spans, self._samplings, strict=True)):
             samples = np.empty(len(sampling.rows))
             for k, (each, words) in enumerate(zip(sets, signals, strict=True)):
+                opens, highs, lows, closes = self._columns
                 run_bitmaps(
-                    *self._columns,
+                    opens,
+                    highs,
+                    lows,
+                    closes,
                     self._blocks,
                     words.long_entry,
                     words.long_exit,
@@ -267,18 +271,18 @@ def run_span(
 ) -> BacktestResult:
     """The engine over the rows of `span`, from a flat account; `signals` are those of the whole series."""
     part = slice(span.start, span.stop)
-    prepared = Signals(
-        long_entry=signals.long_entry[part],
-        long_exit=signals.long_exit[part],
-        short_entry=signals.short_entry[part],
-        short_exit=signals.short_exit[part],
-    )
+    columns: dict[str, Any] = {field.name: getattr(signals, field.name) for field in fields(signals)}
+    cut: dict[str, Any] = {
+        name: None if column is None else column[part] for name, column in columns.items()
+    }
+    prepared = Signals(**cut)
     return run_backtest(
         _Prepared(strategy, prepared),
         work.ohlcv.rows(span.start, span.stop),
         capital=work.capital if capital is None else capital,
         costs=work.costs,
         rules=work.rules,
+        later_rules=work.later_rules,
         close_at_end=work.close_at_end,
         finer=work.finer,
     )
@@ -294,8 +298,3 @@ def samples_of(result: BacktestResult, sampling: Sampling, span: Span) -> FloatA
     curve = np.concatenate(([float(result.capital)], result.equity))
     picked: NDArray[np.float64] = curve[sampling.rows - span.start + 1]
     return picked
-
-
-def is_worse(figure: float) -> bool:
-    """Whether a figure says nothing, so that any other is better."""
-    return math.isnan(figure)

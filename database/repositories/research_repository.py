@@ -121,7 +121,8 @@ class ResearchRepository:
     def _searches(self, condition: str, parameters: tuple[Any, ...]) -> list[KeptSearch]:
         rows = self._rows(
             "SELECT s.search, s.strategy, s.begun_at, s.finished_at, s.source, s.spec, s.result,"
-            f" (SELECT count(*) FROM trials t WHERE t.search = s.search) AS trials FROM searches s {condition}",
+            " (SELECT count(*) FROM trials t WHERE t.search = s.search) AS trials"
+            f" FROM searches s {condition}",
             parameters,
         )
         return [
@@ -183,7 +184,8 @@ class ResearchRepository:
 
     def _runs(self, condition: str, parameters: tuple[Any, ...], document: str) -> list[KeptRun]:
         rows = self._rows(
-            f"SELECT run_id, saved_at, manifest, metrics, {document} AS document FROM backtest_runs {condition}",
+            f"SELECT run_id, saved_at, manifest, metrics, {document} AS document"
+            f" FROM backtest_runs {condition}",
             parameters,
         )
         return [

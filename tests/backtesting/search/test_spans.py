@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from itertools import pairwise
+
 import pytest
 
 from backtesting.search.spans import Scheme, Span, Split, folds_of
@@ -14,7 +16,7 @@ def test_tests_follow_their_past_and_each_other(scheme: Scheme, folds: int) -> N
     assert found[-1].test.stop == 1_003
     for fold in found:
         assert fold.train.stop == fold.test.start
-    for before, after in zip(found, found[1:], strict=False):
+    for before, after in pairwise(found):
         assert before.test.stop == after.test.start
 
 
