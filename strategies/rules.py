@@ -19,6 +19,7 @@ from functools import cached_property
 from typing import Any, Final
 
 import numpy as np
+from numpy.typing import NDArray
 
 from data.errors import InvalidInput, Problem
 from data.models import BoolArray, Candle, FloatArray, Ohlcv
@@ -48,6 +49,8 @@ _HOLDS_OF_COLUMNS: Mapping[str, Callable[[Any, Any], Any]] = {
     "lt": lambda left, right: left < right,
     "lte": lambda left, right: left <= right,
 }
+# GREATER 1, LESS 2, EQUAL 4: what `strategies.ordering` says of two columns.
+_ORDERS: Mapping[str, int] = {"gt": 1, "gte": 5, "lt": 2, "lte": 6}
 _OPPOSITE = {"gt": "lte", "gte": "lt", "lt": "gte", "lte": "gt"}
 
 
@@ -137,7 +140,7 @@ class RuleStrategy:
         self._check_timeframe(ohlcv.timeframe)
         names = [name for indicator in self.definition.indicators for name in self._outputs_of(indicator)]
         values = self._series(ohlcv, names)
-        return [self._overlay(name, values[name]) for name in names]
+        return [self._overlay(name, _finite(values[name])) for name in names]
 
     def _overlay(self, name: str, values: FloatArray) -> Overlay:
         indicator, _, output = name.partition(".")
@@ -167,7 +170,7 @@ class RuleStrategy:
             higher = None if use.timeframe is None else folded[use.timeframe]
             outputs = use.spec.batch(ohlcv if higher is None else higher.candles, use.params)
             for output_name, output in zip(self._outputs_of(indicator), use.spec.outputs, strict=True):
-                values = _finite(outputs[output])
+                values = outputs[output]
                 found[output_name] = values if higher is None else _joined(values, higher)
         return found
 
@@ -225,7 +228,7 @@ class _Columns:
     def __init__(self, ohlcv: Ohlcv, series: Mapping[str, FloatArray]) -> None:
         self._length = len(ohlcv)
         self._series = series
-        self._shifted: dict[Series, FloatArray] = {}
+        self._orders: dict[tuple[Operand, Operand], NDArray[np.uint8]] = {}
 
     def holds(self, condition: Condition) -> BoolArray:
         """Where the condition is true, shape (n,)."""
@@ -255,28 +258,51 @@ class _Columns:
             case Comparison(operator, left, right):
                 return self._compare(_OPPOSITE[operator], left, right)
             case Cross():
-                return self._known(reads_of(condition)) & ~self.holds(condition)
+                return self._known(condition) & ~self.holds(condition)
             case Slope(operator, of, over):
                 return self._compare("lte" if operator == "rising" else "gte", of, of.before(over))
 
     def _compare(self, operator: str, left: Operand, right: Operand) -> BoolArray:
-        # Comparing with NaN is false either way round, which is what unknown asks for.
-        found = _HOLDS_OF_COLUMNS[operator](self._values(left), self._values(right))
-        return found if isinstance(found, np.ndarray) else np.full(self._length, found)
+        found: BoolArray = (self._order(left, right) & np.uint8(_ORDERS[operator])) != 0
+        return found
 
-    def _known(self, reads: Iterable[Series]) -> BoolArray:
-        return _every([~np.isnan(self._values(series)) for series in reads])
+    def _known(self, cross: Cross) -> BoolArray:
+        now = self._order(cross.left, cross.right)
+        known: BoolArray = (now != 0) & (self._order(_before(cross.left), _before(cross.right)) != 0)
+        return known
 
-    def _values(self, operand: Operand) -> FloatArray | float:
-        if isinstance(operand, Constant):
-            return operand.value
-        if operand.shift == 0:
-            return self._series[operand.name]
-        if operand not in self._shifted:
-            values = np.full(self._length, np.nan)
-            values[operand.shift :] = self._series[operand.name][: max(0, self._length - operand.shift)]
-            self._shifted[operand] = values
-        return self._shifted[operand]
+    def _order(self, left: Operand, right: Operand) -> NDArray[np.uint8]:
+        """How left stands to right on each row; 0, which is unknown, where a value is missing."""
+        # What both operands are shifted by is done to the outcome: one byte a row instead of two doubles.
+        by = min((operand.shift for operand in (left, right) if isinstance(operand, Series)), default=0)
+        found = self._order_here(_sooner(left, by), _sooner(right, by))
+        if by == 0:
+            return found
+        later = np.zeros(self._length, dtype=np.uint8)
+        later[by:] = found[: max(0, self._length - by)]
+        return later
+
+    def _order_here(self, left: Operand, right: Operand) -> NDArray[np.uint8]:
+        key = (left, right)
+        if key not in self._orders:
+            # Numba takes half a second to import: only who evaluates whole columns pays for it.
+            from strategies.ordering import order_of
+
+            values = np.full(self._length, left.value) if isinstance(left, Constant) else self._values(left)
+            bound = right.value if isinstance(right, Constant) else self._values(right)
+            self._orders[key] = order_of(values, bound)
+        return self._orders[key]
+
+    def _values(self, series: Series) -> FloatArray:
+        if series.shift == 0:
+            return self._series[series.name]
+        values = np.full(self._length, np.nan)
+        values[series.shift :] = self._series[series.name][: max(0, self._length - series.shift)]
+        return values
+
+
+def _sooner(operand: Operand, candles: int) -> Operand:
+    return Series(operand.name, operand.shift - candles) if isinstance(operand, Series) else operand
 
 
 def _every(parts: Sequence[BoolArray]) -> BoolArray:
