@@ -27,7 +27,6 @@ from bots.fill_levels import (
     stop_level,
     target_part,
     target_price,
-    ten_to,
 )
 from bots.fill_records import (
     ACCEPTED,
@@ -58,8 +57,10 @@ from bots.wide_integers import (
     add,
     compiled,
     decimal_of,
+    float_power,
     less,
     subtract,
+    ten_to,
     times,
     times_power,
     to_float,
@@ -72,7 +73,7 @@ def _fill(s: Any, t: Any, event: Any, buys: bool, price: Exact, quantity: Exact,
     """Move the cash and write what the event says of the fill itself."""
     product = times(wide(price[0]), quantity[0])
     spare = CASH_DECIMALS - price[1] - quantity[1] - t.fee_d
-    if spare < 0 or to_float(product) * 10.0 ** (spare + t.fee_d) > 1e75:
+    if spare < 0 or to_float(product) * float_power(spare + t.fee_d) > 1e75:
         s.error = ERROR_RANGE
         return
     notional = times_power(product, spare + t.fee_d)
@@ -112,7 +113,7 @@ def _leave(
     event.ambiguous = 1 if ambiguous else 0
     if part_m < s.quantity_m:
         s.quantity_m -= part_m
-        s.quantity = float(s.quantity_m) / 10.0**s.quantity_d
+        s.quantity = float(s.quantity_m) / float_power(s.quantity_d)
         return
     s.side = 0
     s.quantity = 0.0
@@ -157,7 +158,7 @@ def _take_target(s: Any, t: Any, event: Any, price: Exact, reference: float, amb
 @compiled
 def _budget(s: Any, t: Any, equity: Wide, free: Wide) -> Wide:
     """What an entry may cost, fee included: its share of the equity, as far as there is free cash."""
-    if max(abs(to_float(equity)), abs(to_float(free))) * max(t.size_m, 10.0**t.size_d) > 1e75:
+    if max(abs(to_float(equity)), abs(to_float(free))) * max(t.size_m, float_power(t.size_d)) > 1e75:
         s.error = ERROR_RANGE
         return wide(0)
     share = times(equity, t.size_m)
@@ -190,14 +191,14 @@ def enter(s: Any, t: Any, event: Any, side: int, open_price: float, equity: Wide
     else:
         _fill(s, t, event, buys, price, quantity, False)
         s.side = side
-        s.quantity = float(quantity[0]) / 10.0 ** quantity[1]
+        s.quantity = float(quantity[0]) / float_power(quantity[1])
         s.quantity_m, s.quantity_d = quantity
         s.first_m = s.bought_m = quantity[0]
         s.sold_m = s.targets_done = s.adds_done = 0
         s.entry_m, s.entry_d = price
         s.start_m, s.start_d = price
         s.last_m, s.last_d = price
-        s.extreme = float(price[0]) / 10.0 ** price[1]
+        s.extreme = float(price[0]) / float_power(price[1])
         s.extreme_is_entry = 1
         arm(s, t)
 
@@ -244,7 +245,7 @@ def _add_on(s: Any, t: Any, event: Any, open_price: float, free: Wide) -> None:
             s.entry_m, s.entry_d = average_price(s, price, quantity[0])
         s.quantity_m += quantity[0]
         s.bought_m += quantity[0]
-        s.quantity = float(s.quantity_m) / 10.0**s.quantity_d
+        s.quantity = float(s.quantity_m) / float_power(s.quantity_d)
         s.last_m, s.last_d = price
         s.adds_done += 1
         if float(s.bought_m) > 4e18:
@@ -388,10 +389,10 @@ def protect(
                 stopped = t.target_first == 0
         out[count].row, out[count].at_us = row, when_us
         if stopped:
-            level = to_float(stop) / 10.0**stop_d
+            level = to_float(stop) / float_power(stop_d)
             _leave(s, t, out[count], reason, stop, stop_d, level, ambiguous, s.quantity_m)
         else:
-            _take_target(s, t, out[count], target, float(target[0]) / 10.0 ** target[1], ambiguous)
+            _take_target(s, t, out[count], target, float(target[0]) / float_power(target[1]), ambiguous)
         count += 1
     return count
 

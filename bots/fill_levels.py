@@ -25,7 +25,9 @@ from bots.wide_integers import (
     compare,
     compiled,
     decimal_of,
+    float_power,
     floor_divide,
+    ten_to,
     times,
     times_power,
     to_float,
@@ -35,14 +37,6 @@ from bots.wide_integers import (
 # How much nearer a guard stands than its level: more than rounding can move it, less than a price step.
 _NEARER: Final = 1e-13
 _MOST_MANTISSA: Final = 9e18
-
-
-@compiled
-def ten_to(exponent: int) -> int:
-    power = 1
-    for _ in range(exponent):
-        power *= 10
-    return power
 
 
 @compiled
@@ -71,8 +65,8 @@ def round_price(s: Any, t: Any, number: Wide, decimals: int, up: bool, most_deci
     step, kept = t.tick_m, t.tick_d
     if step == 0:
         step, kept = 1, min(decimals, MAX_DECIMALS, most_decimals)
-        mantissa = to_float(number) * 10.0 ** (kept - decimals)
-        while mantissa >= 10.0**PRICE_DIGITS and kept > 0:
+        mantissa = to_float(number) * float_power(kept - decimals)
+        while mantissa >= 1e17 and kept > 0:
             mantissa /= 10.0
             kept -= 1
     steps, exact = quotient(number, wide(step), kept - decimals)
@@ -91,12 +85,12 @@ def affordable(s: Any, t: Any, price: Exact, budget: Wide, budget_d: int) -> Exa
     unit_d = price[1] + t.fee_d
     lot, lot_d = t.lot_m, t.lot_d
     if lot == 0:
-        rough = to_float(budget) / to_float(unit) * 10.0 ** (unit_d - budget_d)
+        rough = to_float(budget) / to_float(unit) * float_power(unit_d - budget_d)
         lot = 1
         lot_d = QUANTITY_DIGITS - 1 - int(np.floor(np.log10(rough)))
         lot_d = max(0, min(lot_d, CASH_DECIMALS - price[1] - t.fee_d))
     lots, _ = quotient(budget, times(unit, lot), unit_d + lot_d - budget_d)
-    if t.lot_m == 0 and lot_d > 0 and lots >= ten_to(QUANTITY_DIGITS):
+    if t.lot_m == 0 and lot_d > 0 and lots >= 10**QUANTITY_DIGITS:
         # The logarithm of a number beside a power of ten came out one too low.
         lots //= 10
         lot_d -= 1
@@ -111,8 +105,8 @@ def arm(s: Any, t: Any) -> None:
     """Set the guards of a position. With no such exit a guard is out of reach."""
     s.fixed_guard = -s.side * np.inf
     if t.stop_m > 0:
-        entry = float(s.entry_m) / 10.0**s.entry_d
-        s.fixed_guard = entry * (1.0 - s.side * t.stop_m / 10.0**t.stop_d) * (1.0 + s.side * _NEARER)
+        entry = float(s.entry_m) / float_power(s.entry_d)
+        s.fixed_guard = entry * (1.0 - s.side * t.stop_m / float_power(t.stop_d)) * (1.0 + s.side * _NEARER)
     aim(s, t)
     follow(s, t)
 
@@ -123,8 +117,8 @@ def aim(s: Any, t: Any) -> None:
     s.target_guard = s.side * np.inf
     k = s.targets_done
     if k < t.targets:
-        entry = float(s.entry_m) / 10.0**s.entry_d
-        away = s.side * t.target_m[k] / 10.0 ** t.target_d[k]
+        entry = float(s.entry_m) / float_power(s.entry_d)
+        away = s.side * t.target_m[k] / float_power(t.target_d[k])
         s.target_guard = entry * (1.0 + away) * (1.0 - s.side * _NEARER)
 
 
@@ -133,7 +127,7 @@ def follow(s: Any, t: Any) -> None:
     """Move the stop's guard after the extreme."""
     s.stop_guard = s.fixed_guard
     if t.trail_m > 0:
-        trail = s.extreme * (1.0 - s.side * t.trail_m / 10.0**t.trail_d) * (1.0 + s.side * _NEARER)
+        trail = s.extreme * (1.0 - s.side * t.trail_m / float_power(t.trail_d)) * (1.0 + s.side * _NEARER)
         if s.side * trail > s.side * s.stop_guard:
             s.stop_guard = trail
 
@@ -255,6 +249,8 @@ def is_too_few(t: Any, quantity: Exact) -> bool:
 @compiled
 def is_too_little(t: Any, quantity: Exact, price: Exact) -> bool:
     """Whether the venue takes no order of this notional."""
+    if t.min_notional_m == 0:
+        return False
     notional = times(wide(price[0]), quantity[0])
     return compare(notional, price[1] + quantity[1], wide(t.min_notional_m), t.min_notional_d) < 0
 
@@ -267,11 +263,11 @@ def average_price(s: Any, price: Exact, quantity_m: int) -> Exact:
     added = times_power(times(wide(price[0]), quantity_m), decimals - price[1])
     together = add(held, added)
     quantity = s.quantity_m + quantity_m
-    rough = to_float(together) / float(quantity) / 10.0**decimals
+    rough = to_float(together) / float(quantity) / float_power(decimals)
     kept = PRICE_DIGITS - 1 - int(np.floor(np.log10(rough)))
     kept = max(0, min(kept, MAX_DECIMALS))
     mantissa, _ = quotient(together, wide(quantity), kept - decimals)
-    if kept > 0 and mantissa >= ten_to(PRICE_DIGITS):
+    if kept > 0 and mantissa >= 10**PRICE_DIGITS:
         # The logarithm of a number beside a power of ten came out one too low.
         mantissa //= 10
         kept -= 1

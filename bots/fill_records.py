@@ -32,6 +32,7 @@ from strategies.base import (
 
 CASH_DECIMALS: Final = 40  # cash is counted in 1e-40 of the quote currency
 QUANTITY_DIGITS: Final = 15  # of a quantity that no lot size rounds
+MOST_FRACTION_DECIMALS: Final = 18  # of distances and shares: 10**18 is the largest power in an int64
 PRICE_DIGITS: Final = 17  # of a price that no tick size rounds
 
 LONG: Final = 1
@@ -183,7 +184,15 @@ def _fraction(value: float, field: str, below: float) -> tuple[int, int]:
     if not 0 < number < Decimal(repr(below)):
         expected = f"give a fraction above 0 and below {below:g}: 0.02 is 2 %"
         raise InvalidInput(Problem(where="protection", field=field, value=repr(value), expected=expected))
-    return mantissa_of(number, "protection", field)
+    return _with_few_decimals(number, "protection", field)
+
+
+def _with_few_decimals(number: Decimal, where: str, field: str) -> Exact:
+    exact = mantissa_of(number, where, field)
+    if exact[1] > MOST_FRACTION_DECIMALS:
+        expected = f"give a number with at most {MOST_FRACTION_DECIMALS} decimals"
+        raise InvalidInput(Problem(where=where, field=field, value=str(number), expected=expected))
+    return exact
 
 
 def terms_of(
@@ -327,13 +336,13 @@ def _set_add_ons(row: np.void, add_ons: AddOns) -> None:
         if not fits:
             raise InvalidInput(Problem(where="add_ons", field=field, value=repr(value), expected=expected))
     row["most_adds"] = add_ons.most
-    row["add_m"], row["add_d"] = mantissa_of(
+    row["add_m"], row["add_d"] = _with_few_decimals(
         Decimal(repr(float(add_ons.size))).normalize(), "add_ons", "size"
     )
     if add_ons.every is not None:
         every = Decimal(repr(add_ons.every))
         row["every_sign"] = 1 if every > 0 else -1
-        row["every_m"], row["every_d"] = mantissa_of(abs(every), "add_ons", "every")
+        row["every_m"], row["every_d"] = _with_few_decimals(abs(every), "add_ons", "every")
     row["add_on_signal"] = add_ons.by_rule
     row["average"] = add_ons.levels is LevelBase.AVERAGE
 
@@ -402,7 +411,7 @@ def columns_of(ohlcv: Ohlcv, signals: Signals) -> Columns:
         _plain(ohlcv.low, np.float64),
         _plain(ohlcv.close, np.float64),
         says,
-        np.flatnonzero(says),
+        np.flatnonzero(says.view(np.bool_)),
     )
 
 

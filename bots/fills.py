@@ -140,9 +140,11 @@ def run_candles(
             count = open_at(s, t, i, at_us, opens[i], out, count)
         if s.side != 0:
             s.exposed += 1
-            if not moves_quietly(s, highs[i], lows[i]):
-                count = protect(s, t, i, at_us, at_us + duration_us, highs[i], lows[i], finer, out, count)
-            complete(s, t, highs[i], lows[i])
+            # A position without levels has no use for highs and lows, and a row far away is slow to read.
+            if t.trail_m > 0 or not (np.isinf(s.stop_guard) and np.isinf(s.target_guard)):
+                if not moves_quietly(s, highs[i], lows[i]):
+                    count = protect(s, t, i, at_us, at_us + duration_us, highs[i], lows[i], finer, out, count)
+                complete(s, t, highs[i], lows[i])
         equity[i] = s.cash + s.side * s.quantity * closes[i]
         if says[i] != 0 or (s.side != 0 and t.every_sign != 0):
             out[count].row, out[count].at_us = i, at_us + duration_us

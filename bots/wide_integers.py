@@ -40,6 +40,20 @@ def compiled(function: F) -> F:
 
 
 @compiled
+def ten_to(exponent: int) -> int:
+    """10**exponent, for exponents up to 18."""
+    return int(_POWERS[exponent])
+
+
+@compiled
+def float_power(exponent: int) -> float:
+    """10.0**exponent, exact for exponents up to 22."""
+    if 0 <= exponent <= MAX_DECIMALS:
+        return float(_FLOAT_POWERS[exponent])
+    return 10.0**exponent
+
+
+@compiled
 def _product(a: np.uint64, b: np.uint64) -> tuple[np.uint64, np.uint64]:
     a_low, a_high = a & _LOW, a >> _HALF
     b_low, b_high = b & _LOW, b >> _HALF
