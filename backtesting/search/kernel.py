@@ -9,6 +9,7 @@ within a few units in the last place of a whole lot may be one lot off.
 
 from __future__ import annotations
 
+import math
 from typing import Any, Final
 
 import numpy as np
@@ -153,10 +154,10 @@ def _affordable(cash: float, price: float, t: Any) -> float:
     """The quantity an entry buys or sells short; 0 where it is refused."""
     if cash <= 0.0 or price <= 0.0:
         return 0.0
-    quantity = t[_SIZE] * cash / (price * (1.0 + t[_FEE]))
+    quantity: float = t[_SIZE] * cash / (price * (1.0 + t[_FEE]))
     if t[_LOT] > 0.0:
         lots = quantity / t[_LOT]
-        quantity = np.floor(lots + lots * _UNITS) * t[_LOT]
+        quantity = math.floor(lots + lots * _UNITS) * t[_LOT]
     if quantity < t[_MIN_QUANTITY] * (1.0 - _SAME) or quantity * price < t[_MIN_NOTIONAL] * (1.0 - _SAME):
         return 0.0
     return quantity

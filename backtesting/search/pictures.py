@@ -34,7 +34,8 @@ def heat_map_of(spec: SearchSpec, table: TrialTable) -> HeatMap | None:
     cells, values = cell[order], metric[known][order]
     best, median = np.full(width * height, np.nan), np.full(width * height, np.nan)
     starts = np.flatnonzero(np.diff(cells, prepend=-1))
-    for start, stop in zip(starts, [*starts[1:], len(cells)], strict=True):
+    ends = np.append(starts[1:], len(cells))[: len(starts)]
+    for start, stop in zip(starts, ends, strict=True):
         best[cells[start]] = values[start] if spec.metric in SMALLER_IS_BETTER else values[stop - 1]
         median[cells[start]] = np.median(values[start:stop])
     return HeatMap(

@@ -46,8 +46,8 @@ _OPPOSITE: Final = {
     "rising": "not rising",
     "falling": "not falling",
 }
-CACHE_BYTES: Final = 40_000_000  # of indicator values, where so many series as a chunk needs are smaller
-FEWEST_ROWS: Final = 40  # series that are kept at least
+CACHE_BYTES: Final = 28_000_000  # of indicator values, where so many series as a chunk needs are smaller
+FEWEST_ROWS: Final = 35  # series that are kept at least: two tiles of a grid, and a few that all read
 
 # A price or constant, or an indicator's output: what makes two operands the same values.
 SeriesKey = tuple[object, ...]

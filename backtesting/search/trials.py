@@ -272,9 +272,7 @@ def run_span(
     """The engine over the rows of `span`, from a flat account; `signals` are those of the whole series."""
     part = slice(span.start, span.stop)
     columns: dict[str, Any] = {field.name: getattr(signals, field.name) for field in fields(signals)}
-    cut: dict[str, Any] = {
-        name: None if column is None else column[part] for name, column in columns.items()
-    }
+    cut: dict[str, Any] = {name: None if column is None else column[part] for name, column in columns.items()}
     prepared = Signals(**cut)
     return run_backtest(
         _Prepared(strategy, prepared),

@@ -118,7 +118,9 @@ def test_the_table_ends_with_a_plain_sentence(files: list[str]) -> None:
 def test_control_c_keeps_what_was_done_and_resume_finishes_it(files: list[str], tmp_path: Path) -> None:
     folder = tmp_path / "out"
     command = [sys.executable, "-m", "app", *files, "--param", "fast=2:50:1", "--param", "slow=60:200:1"]
-    process = subprocess.Popen([*command, "--out", str(folder)], stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    process = subprocess.Popen(
+        [*command, "--out", str(folder)], stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    )
     trials = folder / "trials.jsonl"
     deadline = time.monotonic() + 60
     while not (trials.exists() and trials.stat().st_size) and time.monotonic() < deadline:

@@ -24,7 +24,7 @@ def test_a_cluster_of_processes_finds_the_same() -> None:
         split=Split(scheme=Scheme.ROLLING, folds=2),
     )
     alone = run_search(spec, data, executor=SerialExecutor())
-    with LocalCluster(
+    with LocalCluster(  # type: ignore[no-untyped-call]
         n_workers=2, threads_per_worker=1, processes=True, dashboard_address=None, host="127.0.0.1"
     ) as cluster:
         assert run_search(spec, data, executor=DaskExecutor(cluster.scheduler_address)) == alone
