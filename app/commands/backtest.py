@@ -22,7 +22,8 @@ from app.commands.backtest_portfolio import (
     run_legs_asked,
 )
 from app.commands.moments import Moment
-from backtesting.document import document_of, encoded, equity_csv, metrics_document, trades_csv
+from app.run_files import run_files, write_folder
+from backtesting.document import document_of, encoded, metrics_document
 from backtesting.engine import BacktestResult, run_backtest
 from backtesting.manifest import Manifest, Source, differences, iso_time, manifest_of
 from backtesting.portfolio import PortfolioResult
@@ -333,43 +334,16 @@ def _hand_out(
             f"{manifest.starts_at} to {manifest.ends_at}",
             "",
         ]
-        files = {} if out is None else _single_files(result, manifest)
+        files = {} if out is None else run_files(result, manifest)
     if out is not None:
-        _write_folder(Path(out), files)
+        write_folder(Path(out), files)
+        click.echo(f"wrote {', '.join(files)} to {out}", err=True)
     if as_json:
         sys.stdout.buffer.write(encoded(document) + b"\n")
         return
     values = metrics_document(result.metrics)
     lines += [f"  {label:<20}{_shown(values[name], kind):>16}" for name, label, kind in _SHOWN]
     click.echo("\n".join([*lines, "", f"  result {manifest.result_hash}"]))
-
-
-def _single_files(result: BacktestResult, manifest: Manifest) -> dict[str, bytes]:
-    # Plotly is needed for a report alone.
-    from backtesting.report import report_html
-
-    return {
-        "result.json": encoded(document_of(result, manifest)),
-        "trades.csv": trades_csv(result).encode(),
-        "equity.csv": "".join(equity_csv(result)).encode(),
-        "manifest.json": encoded(manifest),
-        "report.html": report_html(result, manifest).encode(),
-    }
-
-
-def _write_folder(folder: Path, files: Mapping[str, bytes]) -> None:
-    """All files or none: they are written beside the folder's own and renamed when complete."""
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        parts = {folder / name: folder / f".{name}.part" for name in files}
-        for part, content in zip(parts.values(), files.values(), strict=True):
-            part.write_bytes(content)
-        for path, part in parts.items():
-            part.replace(path)
-    except OSError as error:
-        expected = f"give a folder that can be written: {error.strerror}"
-        raise InvalidInput(Problem(where="--out", field="", value=str(folder), expected=expected)) from error
-    click.echo(f"wrote {', '.join(files)} to {folder}", err=True)
 
 
 _SHOWN = (

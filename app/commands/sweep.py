@@ -13,19 +13,17 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
-import msgspec
 
-from app.backtest_inputs import read_inputs, rules_for, strategy_path
+from app.backtest_inputs import read_inputs, strategy_path
 from app.commands.backtest import DecimalNumber
 from app.commands.moments import Moment
 from app.commands.sweep_folder import REQUEST_FILE, SearchFolder, StoredSearch, read_stored
 from app.commands.sweep_table import table_of
+from app.search_request import asked_search, local_executor
 from backtesting.document import encoded
 from backtesting.manifest import Source, iso_time
-from backtesting.search.bindings import is_simple_definition
-from backtesting.search.executors import Executor, ProcessExecutor, SerialExecutor, ThreadExecutor
+from backtesting.search.executors import Executor
 from backtesting.search.run import SearchStopped, run_search
-from backtesting.search.space import axis_of, declared_axes
 from backtesting.search.spans import Scheme, Split
 from backtesting.search.spec import (
     DEFAULT_TRIALS,
@@ -40,8 +38,7 @@ from backtesting.search.spec import (
 from bots.orders import Costs
 from data.errors import InvalidInput, Problem
 from data.timeframes import Timeframe
-from strategies.definition_reader import read_definition
-from strategies.loader import load_strategy, parse_strategy, read_document
+from strategies.loader import parse_strategy, read_document
 
 if TYPE_CHECKING:
     from database.repositories.research_repository import ResearchRepository
@@ -232,26 +229,17 @@ def _asked(
 ) -> tuple[StoredSearch, SearchData]:
     """The search of a command line, and its candles. Raises InvalidInput."""
     path = strategy_path(source.strategy)
-    document = read_document(path)
-    loaded = load_strategy(path, None, timeframe)
-    given = [axis_of(text) for text in params]
-    fixed = {axis.name: axis.values[0] for axis in given if len(axis.values) == 1}
-    varied = [axis for axis in given if len(axis.values) > 1]
-    axes = varied or declared_axes(document, str(path), without=tuple(fixed))
-    inputs = read_inputs(source, loaded, allow_missing=allow_missing)
-    rules, later_rules = rules_for(inputs, None, overrides, rounding=rounding)
-    spec = msgspec.structs.replace(
+    spec, data = asked_search(
+        read_document(path),
+        str(path),
+        source,
+        timeframe,
+        params,
         options,
-        document=document,
-        where=str(path),
-        timeframe=timeframe,
-        axes=tuple(axes),
-        fixed=fixed,
-        rules=rules,
-        later_rules=later_rules,
+        overrides,
+        rounding=rounding,
+        allow_missing=allow_missing,
     )
-    load_strategy(path, fixed, timeframe)  # says what is wrong with a fixed value before anything runs
-    data = SearchData(ohlcv=inputs.ohlcv, finer=inputs.finer)
     return StoredSearch(search=search_id(spec, data), source=source, spec=spec), data
 
 
@@ -277,12 +265,6 @@ def _executor(scheduler: str | None, workers: int | None) -> Executor | int | No
     return DaskExecutor(scheduler)
 
 
-def _local(workers: int | None, *, simple: bool) -> Executor:
-    if workers == 1:
-        return SerialExecutor()
-    return ThreadExecutor(workers) if simple else ProcessExecutor(workers)
-
-
 def _run(
     stored: StoredSearch,
     data: SearchData,
@@ -301,8 +283,7 @@ def _run(
         research.begin(stored.search, stored.source, spec, begun_at_us=time.time_ns() // 1_000)
         log = _Both(folder, research.log(stored.search)) if folder else research.log(stored.search)
     if wanted is None or isinstance(wanted, int):
-        definition = read_definition(spec.document, spec.where, None, spec.timeframe)
-        wanted = _local(wanted, simple=is_simple_definition(definition) and not spec.later_rules)
+        wanted = local_executor(spec, wanted)
     stopping = threading.Event()
     with _interrupts(stopping):
         try:
