@@ -1,6 +1,7 @@
 """What a sweep of EMA pairs over 100,000 candles costs, beside a plain compiled loop over the same pairs.
 
-Run as `python benchmarks/bench_sweep.py`. Strategies are JSON documents, candles seeded and synthetic. CPU seconds of all threads, the best of several; memory is the process's peak.
+Run as `python benchmarks/bench_sweep.py`. Strategies are JSON documents, candles seeded and synthetic. CPU
+seconds of all threads, the best of several; memory is the process's peak.
 """
 
 from __future__ import annotations

@@ -71,7 +71,7 @@ def work_of(
     terms: dict[str, Any] = {
         "fixed": {},
         "capital": Decimal(10_000),
-        "costs": Costs(slippage_bps=Decimal(3)),
+        "costs": Costs(fee_bps=Decimal(10), maker_fee_bps=Decimal(4), slippage_bps=Decimal(3)),
         "rules": TradingRules(),
         "close_at_end": False,
         "spans": (Span(start=0, stop=len(ohlcv)),),
