@@ -11,6 +11,7 @@ from sqlalchemy import Connection
 
 from data.errors import InstallationError
 from database.engine import database_errors, sync_engine
+from database.queue_schema import update_queue_schema
 
 # Any fixed number serves; it is shared with no other program's advisory locks in the same database.
 _LOCK = 0x63616E64_6C657769
@@ -33,6 +34,7 @@ def migrate(url: str, *, revision: str = "head") -> str:
                 with engine.connect() as connection:
                     command.upgrade(alembic_config(connection), revision)
                     connection.commit()
+                    update_queue_schema(connection)
                 found = lock.exec_driver_sql("SELECT version_num FROM alembic_version").scalar_one()
             finally:
                 lock.exec_driver_sql("SELECT pg_advisory_unlock(%s)", (_LOCK,))

@@ -48,8 +48,35 @@ _UP: tuple[str, ...] = (
         PRIMARY KEY (search, point)
     )
     """,
+    # What people asked for and what became of it; only the entry `queue_id` of the queue may change a job.
+    """
+    CREATE TABLE jobs (
+        job_id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+        kind text NOT NULL,
+        title text NOT NULL,
+        arguments jsonb NOT NULL,
+        who text NOT NULL,
+        lock text,
+        state text NOT NULL CHECK (state IN ('queued', 'running', 'done', 'failed', 'cancelled')),
+        queue_id bigint NOT NULL DEFAULT 0,
+        attempts integer NOT NULL DEFAULT 0,
+        progress jsonb,
+        result jsonb,
+        error text NOT NULL DEFAULT '',
+        cancelled_by text NOT NULL DEFAULT '',
+        asked_at timestamptz NOT NULL,
+        started_at timestamptz,
+        finished_at timestamptz
+    )
+    """,
+    "CREATE INDEX jobs_under_way ON jobs (job_id) WHERE state IN ('queued', 'running')",
+    # The library that queues jobs keeps its tables apart; see database/queue_schema.py.
+    "CREATE SCHEMA job_queue",
+    "CREATE TABLE job_queue.applied_files (name text PRIMARY KEY)",
 )
 _DOWN: tuple[str, ...] = (
+    "DROP SCHEMA job_queue CASCADE",
+    "DROP TABLE jobs",
     "DROP TABLE trials",
     "DROP TABLE searches",
     "DROP TABLE backtest_runs",
