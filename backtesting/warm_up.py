@@ -17,6 +17,7 @@ from bots.paper_account import PaperAccount
 from data.models import Candle, Ohlcv
 from data.timeframes import Timeframe
 from strategies.base import Decision, Protection, Signals, Sizing
+from strategies.ordering import order_of
 
 
 def warm_up() -> None:
@@ -67,6 +68,8 @@ def warm_up() -> None:
     )
     restored.close_candle(_candle(Timeframe.M1.us))
     restored.flatten(2 * Timeframe.M1.us, 1.0)
+    order_of(price, price)
+    order_of(price, 1.0)
 
 
 def _candle(opened_at_us: int) -> Candle:
