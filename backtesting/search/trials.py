@@ -16,14 +16,8 @@ from numpy.typing import NDArray
 from backtesting.engine import BacktestResult, run_backtest
 from backtesting.metrics import YEAR_US, Metrics
 from backtesting.search.bindings import Bindings, Bound, refusal_of
-from backtesting.search.kernel import (
-    COUNTS,
-    SAMPLED,
-    blocks_of,
-    describe_samples,
-    run_bitmaps,
-    terms_in_doubles,
-)
+from backtesting.search.kernel import COUNTS, blocks_of, run_bitmaps, terms_in_doubles
+from backtesting.search.samples import SAMPLED, describe_samples
 from backtesting.search.signals import CacheTooSmall, SharedSignals
 from backtesting.search.spans import Sampling, Span, sampling_of
 from bots.orders import Costs, RulesFrom, TradingRules
