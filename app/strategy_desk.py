@@ -14,7 +14,7 @@ from data.timeframes import Timeframe
 from database.repositories.strategy_repository import StrategyRepository
 from strategies.base import Strategy
 from strategies.loader import load_strategy
-from strategies.lookahead import candles_to_try, prove_streamed
+from strategies.lookahead import YEAR_OF_5M, candles_to_try, prove_streamed
 from strategies.rules import RuleStrategy
 from strategies.service import StrategyService
 from strategies.versions import Badge, StrategyStore
@@ -23,7 +23,9 @@ from strategies.versions import Badge, StrategyStore
 def strategy_service(store: StrategyStore) -> StrategyService:
     """The service over `store`, for a process that lives on or for one command."""
     # The time of this thread: on a busy machine a proof is slower, not shorter.
-    return StrategyService(store, python_strategies(), clock=now_us, stopwatch=time.thread_time)
+    return StrategyService(
+        store, python_strategies(), clock=now_us, stopwatch=time.thread_time, proof_candles=YEAR_OF_5M
+    )
 
 
 @contextmanager

@@ -41,6 +41,7 @@ from strategies.versions import Badge, Counterexample, Fault, ProofStatus
 # Bit 0 to bit 5 of a code.
 SIGNALS = ("long_entry", "long_exit", "short_entry", "short_exit", "long_add", "short_add")
 LEAST_CANDLES = 3_000
+YEAR_OF_5M = 105_120  # candles; what a strategy that is saved is proven on
 
 _Codes = NDArray[np.uint8]  # what is said on each bar, as bits
 _MONDAY_US = to_us(datetime(2024, 1, 1, tzinfo=UTC))
@@ -86,10 +87,10 @@ def generated_candles(timeframe: Timeframe, count: int, *, seed: int = 7, gaps: 
     )
 
 
-def candles_to_try(strategy: Strategy) -> Ohlcv:
-    """Generated candles enough for `strategy` to get warm and to say something."""
+def candles_to_try(strategy: Strategy, least: int = LEAST_CANDLES) -> Ohlcv:
+    """Generated candles, about `least` or more: enough for `strategy` to get warm and to say something."""
     warmup = strategy.warmup
-    count = max(LEAST_CANDLES, min(2 * warmup, warmup + LEAST_CANDLES))
+    count = max(least, min(2 * warmup, warmup + LEAST_CANDLES))
     return generated_candles(strategy.timeframe, count)
 
 

@@ -15,7 +15,7 @@ from data.errors import InvalidInput, Problem
 from data.timeframes import Timeframe
 from strategies.base import Strategy
 from strategies.loader import parse_document, parse_strategy, read_document
-from strategies.lookahead import candles_to_try, prove_streamed
+from strategies.lookahead import LEAST_CANDLES, candles_to_try, prove_streamed
 from strategies.python.check import CheckReport, CheckRequest
 from strategies.python.checker import PythonStrategyFactory, problems_of
 from strategies.python.source import read_source
@@ -55,12 +55,17 @@ class StrategyService:
         *,
         clock: Callable[[], int],
         stopwatch: Callable[[], float],
+        proof_candles: int = LEAST_CANDLES,
     ) -> None:
-        """`clock` gives now in microseconds, `stopwatch` the seconds that proofs are measured by."""
+        """`clock` gives now in microseconds, `stopwatch` the seconds that proofs are measured by.
+
+        A strategy that is saved is proven on `proof_candles`, or on more where it needs more to get warm.
+        """
         self._store = store
         self._python = python
         self._clock = clock
         self._stopwatch = stopwatch
+        self._proof_candles = proof_candles
 
     def save_file(self, path: Path, *, who: str, why: str = "") -> StrategyVersion:
         """Save the strategy in a `.json` or `.py` file; see `save`. Python is named like its file."""
@@ -109,7 +114,7 @@ class StrategyService:
 
     def prove(self, strategy: Strategy) -> Badge:
         """The look-ahead proof of a strategy of rules, on generated candles of its time frame."""
-        tried = candles_to_try(strategy)
+        tried = candles_to_try(strategy, self._proof_candles)
         return prove_streamed(strategy, tried, clock=self._stopwatch, budget_s=_PROOF_S)
 
     def list_strategies(self, *, archived: bool = False) -> list[StrategySummary]:
@@ -184,7 +189,9 @@ class StrategyService:
             raise _invalid("strategy", "", f'"{name}"', "is archived already")
 
     def _checked(self, source: str, where: str, name: str) -> CheckReport:
-        report = self._python.verdict(CheckRequest(source=source, where=where, name=name))
+        report = self._python.verdict(
+            CheckRequest(source=source, where=where, name=name, proof_candles=self._proof_candles)
+        )
         if not report.passed:
             raise InvalidInput(*problems_of(report, where))
         return report

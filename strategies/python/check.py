@@ -12,6 +12,7 @@ import numpy as np
 from data.errors import InvalidInput
 from data.models import Ohlcv
 from strategies.lookahead import (
+    LEAST_CANDLES,
     candles_to_try,
     codes_on,
     generated_candles,
@@ -45,6 +46,7 @@ class CheckRequest(msgspec.Struct, frozen=True, kw_only=True):
     name: str
     parameters: dict[str, float | str] = {}
     timeframe: str | None = None
+    proof_candles: int = LEAST_CANDLES  # to prove it on, or more where it needs more to get warm
 
 
 class CheckReport(msgspec.Struct, frozen=True, kw_only=True):
@@ -78,7 +80,7 @@ def check(request: CheckRequest, clock: Callable[[], float]) -> CheckReport:
         )
         for tried in (_empty(strategy), *_awkward(strategy)):
             checked_signals(strategy.signals(_sealed(tried)), len(tried), request.where)
-        badge, compared = prove(strategy, clock)
+        badge, compared = prove(strategy, clock, request.proof_candles)
     except InvalidInput as invalid:
         findings = tuple(
             Finding(field=one.field, value=one.value, expected=one.expected) for one in invalid.problems
@@ -90,13 +92,15 @@ def check(request: CheckRequest, clock: Callable[[], float]) -> CheckReport:
     return CheckReport(badge=badge, version=strategy.version, compared_bars=compared)
 
 
-def prove(strategy: LoadedPythonStrategy, clock: Callable[[], float]) -> tuple[Badge, int]:
+def prove(
+    strategy: LoadedPythonStrategy, clock: Callable[[], float], candles: int = LEAST_CANDLES
+) -> tuple[Badge, int]:
     """The look-ahead proof and the comparison of batch and live: the badge, and on how many bars they met.
 
     The proof runs a window alone on each bar, which is what the stream does; the stream itself, with its
     buffer, is fed until that has turned over.
     """
-    ohlcv = candles_to_try(strategy)
+    ohlcv = candles_to_try(strategy, candles)
     if strategy.is_incremental:
         badge = prove_streamed(strategy, ohlcv, clock=clock, budget_s=_PROOF_S)
         return badge, badge.alone

@@ -99,6 +99,21 @@ def save(desk: StrategyService, **changes: object) -> StrategyVersion:
     return desk.save(str(document["name"]), json.dumps(document), StrategyKind.JSON, who="anna", why="w")
 
 
+def test_a_saved_strategy_is_proven_on_every_bar_of_as_many_candles_as_the_desk_asks_for() -> None:
+    factory = PythonStrategyFactory(checker)
+    desk = StrategyService(
+        MemoryStrategyStore(), factory, clock=lambda: T0, stopwatch=time.perf_counter, proof_candles=9_000
+    )
+    for badge in (
+        save(desk).badge,
+        desk.save("again", BREAKOUT, StrategyKind.PYTHON, who="anna").badge,
+    ):
+        assert badge.status is ProofStatus.PROVEN
+        # About one interval of a hundred has no trade, and so no candle.
+        assert 8_700 < badge.bars < 9_000
+        assert badge.covered == badge.bars
+
+
 def test_a_saved_strategy_has_its_hash_and_its_badge(desk: StrategyService) -> None:
     saved = save(desk)
     assert (saved.name, saved.number, saved.who, saved.saved_at_us) == ("quick", 1, "anna", T0)
