@@ -28,6 +28,10 @@ class OrderReason(StrEnum):
     ADD_ON = "add_on"
 
 
+# Reasons of orders that open or enlarge a position: all that limits and an emergency stop keep back.
+GROWING = frozenset({OrderReason.ENTRY, OrderReason.ADD_ON})
+
+
 class OrderStatus(StrEnum):
     PENDING = "pending"  # waits for the next candle's open
     FILLED = "filled"
@@ -72,6 +76,12 @@ class Order(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     )
     quantity: Decimal | None = None  # None for an entry until its fill is sized
     refusal: str = ""
+
+
+class LimitOrder(Order, frozen=True, kw_only=True, gc=False):
+    """An order that rests in the market until the price goes through its own."""
+
+    limit_price: Decimal
 
 
 class Fill(msgspec.Struct, frozen=True, kw_only=True, gc=False):
