@@ -110,6 +110,7 @@ def shell(pages: Sequence[Page], *, simulated: bool) -> Component:
             dcc.Store(id="nudge-bots", data=0),
             dcc.Store(id="nudge-signals", data=0),
             dcc.Store(id="nudge-health", data=0),
+            dcc.Store(id="nudge-jobs", data=0),
             dmc.NotificationContainer(
                 id="notifications", position="bottom-right", sendNotifications=[], limit=4
             ),

@@ -7,6 +7,7 @@ each once, whatever the rate of the feed. A tab holds the newest patch per key: 
 from __future__ import annotations
 
 import asyncio
+import re
 from collections import Counter, deque
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
@@ -19,6 +20,7 @@ from dashboard.live_views import (
     BOTS,
     BUS_PATTERNS,
     HEALTH,
+    JOBS,
     QUOTES,
     SIGNALS,
     Body,
@@ -26,6 +28,7 @@ from dashboard.live_views import (
     Patch,
     candle_patches,
     health_patch,
+    job_patch,
     nudge_patch,
     parse_chart_view,
     quote_patch,
@@ -41,6 +44,7 @@ from data.stores import CandleReader
 from data.timeframes import Timeframe
 from data.topics import candles_topic
 from data.venue_health import venue_health
+from jobs.messages import JobUpdate
 
 BATCH_S = 0.02
 TAB_INTERVAL_S = 0.1  # a tab gets ten messages a second at most
@@ -49,6 +53,9 @@ MAX_PATCHES = 1_000  # a tab that does not read loses its oldest ones beyond tha
 MAX_TOPICS = 16  # a tab watches
 MAX_OVERLAY_ROWS = 200  # sent at once, after a long time without an answer of the store
 RECENT_CANDLES = 6  # kept per topic for tabs that come later
+MAX_JOBS = 500  # whose last word is kept for tabs that come later
+
+_ONE_JOB = re.compile(r"jobs\.[0-9]{1,18}")
 
 log = structlog.get_logger(__name__)
 
@@ -123,6 +130,7 @@ class LiveHub:
         self._something = asyncio.Event()
         self._health: dict[str, CollectorHealth] = {}  # by exchange, its shards together
         self._shards: dict[str, dict[str, CollectorHealth]] = {}  # by exchange and name
+        self._jobs: dict[str, JobUpdate] = {}  # by topic, the newest heard of last
         self._shown: dict[Market, float] = {}
         self._closed: Counter[str] = Counter()  # candles that closed since a chart's overlays were computed
         self._overlay_tasks: dict[str, asyncio.Task[None]] = {}
@@ -179,7 +187,7 @@ class LiveHub:
         wanted: set[str] = set()
         for topic in list(topics)[:MAX_TOPICS]:
             chart = parse_chart_view(topic)
-            if topic in (QUOTES, HEALTH, BOTS, SIGNALS):
+            if topic in (QUOTES, HEALTH, BOTS, SIGNALS, JOBS) or _ONE_JOB.fullmatch(topic):
                 wanted.add(topic)
             elif chart is not None and self._known_overlay(chart.overlay):
                 self._charts[topic] = chart
@@ -208,6 +216,8 @@ class LiveHub:
                 self._pending_candles.setdefault(topic, deque(maxlen=RECENT_CANDLES)).append(payload)
             elif kind == "health":
                 self._heard(payload)
+            elif kind == "jobs":
+                self._heard_of_job(topic, payload)
             self._changed.add(topic)
             self._something.set()
 
@@ -230,6 +240,22 @@ class LiveHub:
         self._tell(HEALTH, [health_patch(health)])
         if before is None or (before.state, before.detail) != (health.state, health.detail):
             self._tell(HEALTH, [nudge_patch(HEALTH)])
+
+    def _heard_of_job(self, topic: str, payload: bytes) -> None:
+        try:
+            update = msgspec.json.decode(payload, type=JobUpdate)
+        except msgspec.DecodeError as error:
+            self._refuse(topic, error)
+            return
+        before = self._jobs.pop(topic, None)
+        self._jobs[topic] = update
+        if len(self._jobs) > MAX_JOBS:
+            self._jobs.pop(next(iter(self._jobs)))
+        patches = [job_patch(update)]
+        if before is None or before.state is not update.state:
+            patches.append(nudge_patch(JOBS))
+        for name in (JOBS, topic):
+            self._tell(name, patches)
 
     def _join_shards(self, exchange: str) -> CollectorHealth:
         joined = venue_health(self._shards[exchange].values())
@@ -307,6 +333,8 @@ class LiveHub:
             return [health_patch(health) for health in self._health.values()]
         if topic == QUOTES:
             return [patch for known in list(self._trades) for patch in self._quote(known)]
+        if topic in self._jobs:
+            return [job_patch(self._jobs[topic])]
         view = self._charts.get(topic)
         if view is None:
             return []

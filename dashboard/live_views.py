@@ -11,19 +11,22 @@ from bots.messages import ALL_BOTS, ALL_SIGNALS
 from dashboard.figures.price_chart import candle_ticks
 from dashboard.forming_candles import Completed
 from dashboard.market_day import MarketDay
-from dashboard.number_formats import direction, percent, price
+from dashboard.number_formats import direction, duration, percent, plain, price
 from dashboard.theme import Theme
 from data.messages import CollectorHealth, TradeBatch
 from data.models import Market
-from data.timeframes import Timeframe
+from data.timeframes import SECOND_US, Timeframe
 from data.topics import ALL_CANDLES, ALL_HEALTH, ALL_TRADES, candles_topic
+from jobs.messages import ALL_JOBS, JobUpdate
+from jobs.model import JobProgress
 
 QUOTES = "quotes"  # last prices of all markets
 HEALTH = "health"  # collectors
 BOTS = "bots"  # something about a bot changed
 SIGNALS = "signals"  # a strategy said something
+JOBS = "jobs"  # every job's progress; "jobs.7" is that of one
 DEFAULT_OVERLAY = "ema"
-BUS_PATTERNS = (ALL_TRADES, ALL_CANDLES, ALL_HEALTH, ALL_SIGNALS, ALL_BOTS)
+BUS_PATTERNS = (ALL_TRADES, ALL_CANDLES, ALL_HEALTH, ALL_SIGNALS, ALL_BOTS, ALL_JOBS)
 
 _MAX_TOPIC = 200
 
@@ -135,6 +138,39 @@ def health_patch(health: CollectorHealth) -> Patch:
         "a": health.sent_at_us,
     }
     return Patch(("health", health.exchange), body)
+
+
+def job_patch(update: JobUpdate) -> Patch:
+    """How far a job is, for its bar and the words beside it."""
+    body = {
+        "k": "job",
+        "i": update.id,
+        "s": update.state.value,
+        "p": progress_percent(update.progress),
+        "w": progress_words(update.progress),
+    }
+    return Patch(("job", update.id), body)
+
+
+def progress_percent(progress: JobProgress | None) -> float:
+    """0 to 100; 0 while it is not known how much there is to do."""
+    if progress is None or progress.total <= 0:
+        return 0.0
+    return round(min(100.0, 100 * progress.done / progress.total), 1)
+
+
+def progress_words(progress: JobProgress | None) -> str:
+    """`1,200 of 4,000 · 350 a second · 8s left · trials`."""
+    if progress is None:
+        return ""
+    parts = [f"{progress.done:,} of {progress.total:,}" if progress.total > 0 else f"{progress.done:,}"]
+    if progress.rate is not None:
+        parts.append(f"{plain(progress.rate, 1 if progress.rate < 10 else 0)} a second")
+    if progress.left_s is not None and progress.done < progress.total:
+        parts.append(f"{duration(round(progress.left_s * SECOND_US))} left")
+    if progress.message:
+        parts.append(progress.message)
+    return " · ".join(parts)
 
 
 def nudge_patch(name: str) -> Patch:

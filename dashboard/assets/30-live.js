@@ -109,6 +109,7 @@
       else if (patch.k === "quote") quotes[patch.m] = patch;
       else if (patch.k === "health") live.venues[patch.e] = patch;
       else if (patch.k === "nudge") nudge(patch.n);
+      else if (patch.k === "job") applyJob(patch);
     }
     if (ticks.length) applyTicks(ticks);
     for (const market of Object.keys(quotes)) applyQuote(quotes[market]);
@@ -261,6 +262,12 @@
     if (quote) words.push(`last price ${quote.p}, change in 24 hours ${quote.c}`);
     box.setAttribute("aria-label", words.join(", "));
   };
+
+  // A page shows a job in components with these ids, wherever it likes.
+  function applyJob(job) {
+    set(`job-bar-${job.i}`, { value: job.p });
+    set(`job-words-${job.i}`, { children: job.w });
+  }
 
   // ---- reading again
 

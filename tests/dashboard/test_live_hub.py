@@ -15,6 +15,8 @@ from dashboard.market_day import MarketDays
 from data.errors import BadDataError, TransientError
 from data.messages import CollectorHealth
 from data.timeframes import Timeframe, floor_to
+from jobs.messages import JobUpdate
+from jobs.model import JobKind, JobProgress, JobState
 from tests.dashboard.fakes import BTC, ETH, NOW_US, FakeBus, FakeHealth, FakeMarket, forming, health, walk
 
 CHART = ChartView(BTC, Timeframe.M1, "ema", "dark")
@@ -284,3 +286,49 @@ async def test_a_tab_that_does_not_read_loses_its_oldest_patches_and_counts_them
     bodies = tab.drain()
     assert len(bodies) == MAX_PATCHES
     assert bodies[0] == {"n": 10}
+
+
+def _job(state: JobState, done: int) -> JobUpdate:
+    progress = JobProgress(done=done, total=400, rate=20.0, left_s=15.0, message="trials", at_us=NOW_US)
+    return JobUpdate(
+        id=7,
+        kind=JobKind.SWEEP,
+        title="grid search",
+        state=state,
+        progress=progress,
+        result=None,
+        error="",
+        sent_at_us=NOW_US,
+    )
+
+
+async def test_a_job_is_told_to_those_who_watch_it_and_panels_are_read_again_when_its_state_changes() -> None:
+    bench = Bench()
+    async with running(bench) as hub, hub.tab() as one, hub.tab() as every, hub.tab() as other:
+        hub.watch(one, ["jobs.7"])
+        hub.watch(every, ["jobs"])
+        hub.watch(other, ["jobs.8"])
+        bench.bus.say("jobs.7", _job(JobState.RUNNING, 100))
+        told = await heard(one, "job")
+        words = "100 of 400 · 20 a second · 15s left · trials"
+        assert told == [{"k": "job", "i": 7, "s": "running", "p": 25.0, "w": words}]
+        assert (await heard(every, "job")) == told
+        assert not other.drain()
+        bench.bus.say("jobs.7", _job(JobState.RUNNING, 200))
+        await one.news(1)
+        assert [body["k"] for body in one.drain()] == ["job"]
+        bench.bus.say("jobs.7", _job(JobState.DONE, 400))
+        assert await heard(one, "nudge") == [{"k": "nudge", "n": "jobs"}]
+        async with hub.tab() as late:
+            hub.watch(late, ["jobs.7"])
+            assert [body["p"] for body in late.drain()] == [100.0]
+
+
+async def test_a_job_message_that_does_not_parse_is_counted_and_told_to_nobody() -> None:
+    bench = Bench()
+    async with running(bench) as hub, hub.tab() as tab:
+        hub.watch(tab, ["jobs"])
+        bench.bus.say("jobs.7", b"{}")
+        bench.bus.say("jobs.7", _job(JobState.RUNNING, 1))
+        assert await heard(tab, "job")
+        assert hub.refused == 1
