@@ -14,6 +14,7 @@ from backtesting.engine import simulate
 from bots.fill_records import flat_state, terms_of
 from bots.orders import Costs, TradingRules
 from bots.paper_account import PaperAccount
+from bots.risk.unlimited import unlimited
 from data.models import Candle, Ohlcv
 from data.timeframes import Timeframe
 from strategies.base import Decision, Protection, Signals, Sizing
@@ -45,16 +46,18 @@ def warm_up() -> None:
     )
     account.close_candle(_candle(0))
     account.decide(
-        Decision(
-            strategy="warm-up",
-            version="",
-            opened_at_us=0,
-            close=1.0,
-            long_entry=True,
-            long_exit=False,
-            short_entry=False,
-            short_exit=False,
-            record={},
+        unlimited(
+            Decision(
+                strategy="warm-up",
+                version="",
+                opened_at_us=0,
+                close=1.0,
+                long_entry=True,
+                long_exit=False,
+                short_entry=False,
+                short_exit=False,
+                record={},
+            )
         )
     )
     account.open_candle(Timeframe.M1.us, 1.0)

@@ -15,6 +15,7 @@ from typing import Any
 import msgspec
 
 from bots.orders import Costs
+from bots.risk.limits import BotLimits, parse_bot_limits
 from data.errors import InvalidInput, Problem
 from data.models import Market
 from data.timeframes import Timeframe
@@ -47,7 +48,8 @@ class BotConfig(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=False):
     fee_bps: Decimal = Decimal(10)  # taker
     maker_fee_bps: Decimal = Decimal(10)
     slippage_bps: Decimal = Decimal(0)
-    limits: dict[str, float] = {}
+    limits: BotLimits = BotLimits()
+    account: str | None = None  # of several bots, from the risk file; None: one of its own
     on_restart: OnRestart = OnRestart.RESUME
 
     @property
@@ -62,6 +64,8 @@ class BotConfig(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=False):
 def as_document(config: BotConfig) -> dict[str, Any]:
     """The config as plain JSON values, money as strings; `parse_bot` reads it back unchanged."""
     document: dict[str, Any] = msgspec.to_builtins(config)
+    limits = document["limits"]
+    document["limits"] = {**limits.pop("own", {}), **limits}
     return document
 
 
@@ -156,7 +160,8 @@ class _Reader:
             "fee_bps": self._bps("fee_bps", Decimal(10)),
             "maker_fee_bps": self._bps("maker_fee_bps", Decimal(10)),
             "slippage_bps": self._bps("slippage_bps", Decimal(0)),
-            "limits": self._limits(),
+            "limits": parse_bot_limits(self._document.get("limits", {}), wrong=self._wrong),
+            "account": self._account(),
             "on_restart": self._one_of("on_restart", [policy.value for policy in OnRestart], "resume"),
         }
         if self._problems:
@@ -240,15 +245,10 @@ class _Reader:
                 numbers[str(key)] = float(number)
         return numbers
 
-    def _limits(self) -> dict[str, float]:
-        value = self._document.get("limits", {})
-        if not isinstance(value, Mapping):
-            self._wrong("limits", _shown(value), "must be an object, {}")
-            return {}
-        for key in value:
-            # Better refused than written down and not kept.
-            self._wrong(f"limits.{key}", "an unknown limit", "no limit is known to this version; leave it {}")
-        return {}
+    def _account(self) -> str | None:
+        if self._document.get("account") is None:
+            return None
+        return self._text("account", _NAME, "the name of an account in the risk file") or None
 
 
 def _shown(value: object) -> str:

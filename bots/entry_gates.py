@@ -7,6 +7,7 @@ before the order exists. The first of several gates that refuses has its name in
 from __future__ import annotations
 
 from collections.abc import Sequence
+from decimal import Decimal
 from typing import Protocol
 
 import msgspec
@@ -31,6 +32,7 @@ class EntryWish(msgspec.Struct, frozen=True, kw_only=True):
     close: float  # its price
     seen_until_us: int | None  # close of the candle that the bot took before it; None for its first
     account: AccountSummary  # as it stands at that close
+    notional: Decimal = Decimal(0)  # the most the order may cost, fee included, in quote currency
 
 
 class EntryGate(Protocol):

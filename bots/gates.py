@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from decimal import Decimal
 from enum import StrEnum
 from typing import Final
 
@@ -24,6 +25,17 @@ class Gate(StrEnum):
     PAUSED = "paused"
     STOPPING = "stopping"
     OUTAGE = "outage"  # made up for after the bot's process had ended
+    EMERGENCY = "emergency_stop"  # of the whole desk, until a person releases it
+
+
+class Violation(msgspec.Struct, frozen=True, kw_only=True):
+    """A limit that an order would have broken."""
+
+    limit: str  # its name in the file: "max_order_notional"
+    gate: Gate
+    used: Decimal  # what there would be with the order
+    allowed: Decimal
+    detail: str  # a sentence for a person
 
 
 class GateVerdict(msgspec.Struct, frozen=True, kw_only=True):
@@ -31,6 +43,7 @@ class GateVerdict(msgspec.Struct, frozen=True, kw_only=True):
 
     gate: Gate = Gate.NONE
     detail: str = ""
+    violations: tuple[Violation, ...] = ()  # every limit that would be broken, the one it names first
 
     @property
     def passes(self) -> bool:

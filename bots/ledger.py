@@ -42,6 +42,7 @@ class Account(StrEnum):
     POSITION = "position"  # at cost: positive long, negative short
     FEES = "fees"
     REALISED = "realised"  # profits of closed trades before fees, as a negative balance
+    FUNDING = "funding"  # what a perpetual's position was paid, as a negative balance
 
 
 class Posting(msgspec.Struct, frozen=True, gc=False):
@@ -72,6 +73,7 @@ class LedgerState(msgspec.Struct, frozen=True, kw_only=True):
     realised: Decimal = _ZERO  # profit of closed trades before fees
     slippage: Decimal = _ZERO  # lost to slippage and rounding so far
     turnover: Decimal = _ZERO  # notional of all fills
+    funding: Decimal = _ZERO  # received for a perpetual's positions, below 0 where more was paid
 
 
 class Ledger:
@@ -94,6 +96,7 @@ class Ledger:
         self._realised = state.realised
         self._slippage = state.slippage
         self._turnover = state.turnover
+        self._funding = state.funding
         self.verify()
 
     @classmethod
@@ -115,6 +118,7 @@ class Ledger:
             realised=self._realised,
             slippage=self._slippage,
             turnover=self._turnover,
+            funding=self._funding,
         )
 
     @property
@@ -184,10 +188,18 @@ class Ledger:
         self._turnover = EXACT.add(self._turnover, notional)
         return Booking(postings=postings, closed=closed)
 
+    def book_funding(self, amount: Decimal) -> Booking:
+        """Enter what the open position was paid for being held; below 0 for what it paid."""
+        self._cash = EXACT.add(self._cash, amount)
+        self._funding = EXACT.add(self._funding, amount)
+        return Booking(
+            postings=(Posting(Account.CASH, amount), Posting(Account.FUNDING, EXACT.minus(amount)))
+        )
+
     def verify(self) -> None:
         """Raise AssertionError unless every quote unit is accounted for: what came in is somewhere."""
         held = EXACT.add(EXACT.add(self._cash, self._cost), self._fees)
-        put_in = EXACT.add(self._capital, self._realised)
+        put_in = EXACT.add(EXACT.add(self._capital, self._realised), self._funding)
         if held != put_in:
             raise AssertionError(f"the books hold {held} but {put_in} came in")
 

@@ -14,8 +14,11 @@ import numpy as np
 
 from bots import fill_records, fills
 from bots.booking import Event, events_of, fill_of, refusal_sentence, rules_at
+from bots.funding import funding_of
+from bots.journal import JournalEntry, entry_of
 from bots.ledger import Ledger, LedgerState, exact, exact_price
 from bots.orders import (
+    GROWING,
     ClosedTrade,
     Costs,
     Fill,
@@ -26,8 +29,10 @@ from bots.orders import (
     RulesFrom,
     TradingRules,
 )
+from bots.risk.approval import Approved
+from bots.risk.gate import Proposal
 from data.errors import RejectedError
-from data.models import Candle, Ohlcv, Side
+from data.models import Candle, FundingRate, Ohlcv, Side
 from strategies.base import Decision, Protection, Sizing
 
 
@@ -47,10 +52,11 @@ class AccountStep(msgspec.Struct, frozen=True, kw_only=True):
     fills: tuple[Fill, ...] = ()
     trades: tuple[ClosedTrade, ...] = ()
     equity: EquityPoint | None = None
+    entries: tuple[JournalEntry, ...] = ()  # of the books, one for each fill
 
     @property
     def is_empty(self) -> bool:
-        return not (self.orders or self.fills or self.trades or self.equity)
+        return not (self.orders or self.fills or self.trades or self.equity or self.entries)
 
 
 class Progress(msgspec.Struct, frozen=True, kw_only=True):
@@ -100,6 +106,7 @@ class PaperAccount:
         `later_rules` replace `rules` for candles that open at their times or after.
         """
         self._costs = costs
+        self._sizing = sizing
         self._rules = rules
         self._later_rules = tuple(later_rules)
         self._terms = fill_records.terms_of(costs, rules, protection, sizing, later_rules=later_rules)
@@ -183,8 +190,50 @@ class PaperAccount:
         step = self._booked(count)
         return msgspec.structs.replace(step, equity=self._marked(candle.closes_at_us, candle.close))
 
-    def decide(self, decision: Decision) -> AccountStep:
-        """Turn the signals of the candle just closed into orders for the next open."""
+    def proposal(self, decision: Decision) -> Proposal | None:
+        """The entry or add-on that `decide` would order for the next open, for the gate to judge."""
+        side = self.position_side
+        if side is None:
+            if decision.long_entry is decision.short_entry:
+                return None
+        elif self._sizing.add_ons is None and not (decision.long_entry or decision.short_entry):
+            return None
+        kernel = self._kernel.copy()
+        terms = fill_records.terms_at(self._terms, decision.opened_at_us)
+        at_us = self._last_closes_at_us or 0
+        fills.decide(kernel, terms, at_us, decision.close, fill_records.said_of(decision), self._events)
+        price = exact_price(decision.close)
+        entry = int(kernel["pending_entry"][0])
+        if entry:
+            return Proposal(
+                reason=OrderReason.ENTRY,
+                side=PositionSide.LONG if entry == fill_records.LONG else PositionSide.SHORT,
+                at_us=at_us,
+                notional=self._sizing.value * self._ledger.equity(price),
+                held=Decimal(0),
+                waiting=self._waiting_to_grow,
+            )
+        progress = progress_of(kernel)
+        if kernel["pending_add"][0] and side is not None and progress is not None:
+            assert self._sizing.add_ons is not None
+            wanted = exact_price(self._sizing.add_ons.size) * progress.entered * price
+            return Proposal(
+                reason=OrderReason.ADD_ON,
+                side=side,
+                at_us=at_us,
+                notional=min(wanted, max(self._ledger.cash, Decimal(0))),
+                held=self._ledger.quantity.copy_abs() * price,
+                waiting=self._waiting_to_grow,
+            )
+        return None
+
+    @property
+    def _waiting_to_grow(self) -> int:
+        return sum(order.reason in GROWING for order in self._pending)
+
+    def decide(self, approved: Approved) -> AccountStep:
+        """Turn the signals of the candle just closed into orders for the next open, as the gate lets them."""
+        decision = approved.decision
         closes_at_us = self._last_closes_at_us
         if (
             self._opened_at_us is not None
@@ -202,9 +251,11 @@ class PaperAccount:
             fill_records.terms_at(self._terms, decision.opened_at_us),
             closes_at_us,
             decision.close,
-            fill_records.said_of(decision),
+            fill_records.said_of(decision if approved.may_enter else _without_entries(decision)),
             self._events,
         )
+        if not approved.may_add:
+            self._kernel["pending_add"] = 0
         step = self._booked(count)
         side = self.position_side
         if self._kernel["pending_exit"][0] and side is not None:
@@ -219,6 +270,15 @@ class PaperAccount:
             opening = Side.BUY if side is PositionSide.LONG else Side.SELL
             self._wait(opening, side, OrderReason.ADD_ON, closes_at_us, None)
         return msgspec.structs.replace(step, orders=step.orders + tuple(self._pending))
+
+    def fund(self, rate: FundingRate, price: float) -> AccountStep:
+        """Book what the open position pays or gets at a funding time; `price` is the last close before it."""
+        amount = funding_of(self._ledger.quantity, exact_price(price), rate.rate)
+        if amount == 0:
+            return AccountStep()
+        booking = self._ledger.book_funding(amount)
+        fill_records.set_cash(self._kernel, self._ledger.cash)
+        return AccountStep(entries=(entry_of(booking, at_us=rate.funding_at_us),))
 
     def flatten(self, at_us: int, price: float, *, reason: OrderReason = OrderReason.FLATTEN) -> AccountStep:
         """Leave the market at once at `price`, worsened by slippage, and cancel what is pending."""
@@ -263,21 +323,24 @@ class PaperAccount:
     def _booked(self, count: int) -> AccountStep:
         """Book what the kernel wrote and give every event its order."""
         fill_records.raise_error(self._kernel)
-        orders, filled, trades = [], [], []
+        orders, filled, trades, entries = [], [], [], []
         for event in events_of(self._events[:count]):
             order = self._order_of(event)
             if event.refusal == fill_records.ACCEPTED:
                 fill = fill_of(event, order.sequence, self._costs)
-                closed = self._ledger.book(fill).closed
+                booking = self._ledger.book(fill)
                 filled.append(fill)
-                if closed is not None:
-                    trades.append(closed)
+                entries.append(entry_of(booking, at_us=fill.filled_at_us, order_sequence=order.sequence))
+                if booking.closed is not None:
+                    trades.append(booking.closed)
             orders.append(order)
         if filled and fill_records.cash_of(self._kernel) != self._ledger.cash:
             raise AssertionError(
                 f"the kernel counts {fill_records.cash_of(self._kernel)}, the books {self._ledger.cash}"
             )
-        return AccountStep(orders=tuple(orders), fills=tuple(filled), trades=tuple(trades))
+        return AccountStep(
+            orders=tuple(orders), fills=tuple(filled), trades=tuple(trades), entries=tuple(entries)
+        )
 
     def _order_of(self, event: Event) -> Order:
         """The event's order as it stands now: the one that waited for it, or a new one."""
@@ -299,6 +362,10 @@ class PaperAccount:
             quantity=event.quantity,
             refusal=refusal,
         )
+
+
+def _without_entries(decision: Decision) -> Decision:
+    return msgspec.structs.replace(decision, long_entry=False, short_entry=False)
 
 
 def kernel_state(state: AccountState, terms: fill_records.Records) -> fill_records.Records:

@@ -13,14 +13,37 @@ from typing import Any
 
 import msgspec
 
+from bots.accounts import SubLedger
 from bots.config import BotConfig, as_document
+from bots.definitions import definition_of
 from bots.entry_gates import EntryGate, EntryWish, ask
 from bots.gates import PASSED, Gate, GateVerdict
+from bots.journal import JournalEntry
 from bots.ledger import EXACT
 from bots.lifecycle import ACTIVE, BotState, checked
-from bots.orders import ClosedTrade, Fill, Order, OrderReason, OrderStatus, PositionSide, TradingRules
+from bots.orders import (
+    GROWING,
+    ClosedTrade,
+    Fill,
+    Order,
+    OrderReason,
+    OrderStatus,
+    PositionSide,
+    TradingRules,
+)
 from bots.paper_account import AccountState, AccountStep, PaperAccount
-from bots.stores import AccountSummary, BotEvent, BotRecord, BotStep, DecisionMade
+from bots.risk.gate import Proposal, pass_gate
+from bots.risk.limits import NO_LIMITS
+from bots.risk.state import RiskState, begin, observe
+from bots.stores import (
+    AccountSummary,
+    BotEvent,
+    BotRecord,
+    BotStep,
+    Checkpoint,
+    DecisionMade,
+    LimitBroken,
+)
 from bots.views import EquityPoint, PositionView
 from data.models import Candle, Instrument, Market, Ohlcv
 from data.timeframes import Timeframe, floor_to
@@ -48,6 +71,9 @@ class SavedAccount(msgspec.Struct, frozen=True, kw_only=True):
     profit: Decimal  # of closed trades, net of fees, in quote currency
     warm_from_us: int | None = None  # open of the first candle the strategy saw
     trade_from_us: int | None = None  # candles that open before this only warm up
+    checkpoint_us: int | None = None  # open of the candle before which the newest checkpoint was taken
+    risk: RiskState | None = None  # what limits remember; None in states of old
+    promised: Decimal = Decimal(0)  # notional of the newest entry or add-on that was ordered
 
 
 @dataclass(slots=True)
@@ -63,6 +89,9 @@ class _News:
     equity: list[EquityPoint] = field(default_factory=list)
     decisions: list[DecisionMade] = field(default_factory=list)
     events: list[BotEvent] = field(default_factory=list)
+    checkpoints: list[Checkpoint] = field(default_factory=list)
+    entries: list[JournalEntry] = field(default_factory=list)
+    violations: list[LimitBroken] = field(default_factory=list)
 
 
 def rules_of(instrument: Instrument | None) -> TradingRules:
@@ -112,6 +141,9 @@ class PaperBot:
         saved = None if record.account is None else msgspec.json.decode(record.account, type=SavedAccount)
         self._rules = TradingRules() if saved is None else saved.rules
         self._account = self._new_account(None if saved is None else saved.state)
+        self.limits = NO_LIMITS  # in force from the next decision on
+        self.risk = None if saved is None else saved.risk
+        self._promised = Decimal(0) if saved is None else saved.promised
         self._trades = 0 if saved is None else saved.trades
         self._wins = 0 if saved is None else saved.wins
         self._profit = Decimal(0) if saved is None else saved.profit
@@ -119,8 +151,11 @@ class PaperBot:
         self.trade_from_us = None if saved is None else saved.trade_from_us
         self._stream = strategy.stream()
         self._last_price: float | None = None
+        self._seen: tuple[float, float, float, float] | None = None
         self._entries_after_us: int | None = None
         self._flatten_at_open = False
+        # None: the next open takes one, because something else than candles has changed the account.
+        self._checkpoint_us = None if saved is None else saved.checkpoint_us
         self._is_described = False  # whether a step was handed out that holds the config
         self._news = _News()
 
@@ -166,6 +201,7 @@ class PaperBot:
         """
         self._rules = rules
         self._account = self._new_account(self._account.state)
+        self._checkpoint_us = None
         self._stream = self.strategy.stream()
         started_us = at_us if self.started_us is None else self.started_us
         self.trade_from_us = first_traded(int(history.opened_at_us[-1]), self.timeframe, started_us)
@@ -217,10 +253,13 @@ class PaperBot:
         if self.state not in ACTIVE:
             return  # its position was closed at this open, and with that it has stopped
         self._book(self._account.close_candle(candle, finer(candle) if self._is_ambiguous(candle) else None))
-        self._news.equity.append(self._point(candle.closes_at_us, candle.close))
+        point = self._point(candle.closes_at_us, candle.close)
+        self._news.equity.append(point)
+        self.risk = observe(self._risk_state, candle.closes_at_us, point.equity, self.limits)
         before_us = self.last_candle_us
         self._last_price, self.last_candle_us = candle.close, candle.opened_at_us
         decision = self._stream.update(candle)
+        self._seen = (candle.open, candle.high, candle.low, candle.volume)
         if self.state is BotState.STOPPING:
             self._settle_stop(candle.closes_at_us)
         else:
@@ -241,12 +280,49 @@ class PaperBot:
         if self._must_flatten:
             self._book(self._account.flatten(opened_at_us, price))
             self._flatten_at_open = False
+            self._checkpoint_us = None
+        self._take_checkpoint(opened_at_us)
         self._book(self._account.open_candle(opened_at_us, price))
         if self.state is BotState.STOPPING and not self.has_position:
             self._news.equity.append(self._point(opened_at_us, price))
             self._settle_stop(opened_at_us)
 
+    def _take_checkpoint(self, opened_at_us: int) -> None:
+        """Keep how the bot stood before this candle: each UTC day, and after each change from outside."""
+        taken = self._checkpoint_us
+        if taken is not None and taken // _DAY_US == opened_at_us // _DAY_US:
+            return
+        self._checkpoint_us = opened_at_us
+        self._news.checkpoints.append(
+            Checkpoint(
+                opened_at_us=opened_at_us,
+                config=as_document(self.config),
+                strategy_version=self.strategy.version,
+                account=msgspec.json.encode(self._saved()),
+            )
+        )
+
     # A person's wishes
+
+    def halt(self, why: str) -> None:
+        """Call off what would open or enlarge a position at the next open; exits stay."""
+        if any(order.reason in GROWING for order in self._account.pending):
+            self._cancel(why, exits=False)
+            self._news.changed = True
+
+    def flatten_now(
+        self, opened_at_us: int, open_price: float, price: float, *, why: str, at_us: int
+    ) -> None:
+        """Close the position at once at `price`, inside the candle that opened at `opened_at_us`."""
+        if self.last_candle_us is not None and opened_at_us <= self.last_candle_us:
+            return
+        self.open(opened_at_us, open_price)
+        if not self.has_position:
+            return
+        self._book(self._account.flatten(opened_at_us, price))
+        self._checkpoint_us = None
+        self._news.equity.append(self._point(opened_at_us, price))
+        self.note("flattened", at_us=at_us, why=why)
 
     def move(
         self,
@@ -316,6 +392,11 @@ class PaperBot:
             equity=tuple(self._news.equity),
             decisions=tuple(self._news.decisions),
             events=tuple(self._news.events),
+            checkpoints=tuple(self._news.checkpoints),
+            definition=None if self._is_described else definition_of(self.strategy),
+            entries=tuple(self._news.entries),
+            violations=tuple(self._news.violations),
+            sub_ledger=self._sub_ledger(),
         )
         self._news = _News()
         self._is_described = True
@@ -344,6 +425,31 @@ class PaperBot:
             profit=self._profit,
             warm_from_us=self.warm_from_us,
             trade_from_us=self.trade_from_us,
+            checkpoint_us=self._checkpoint_us,
+            risk=self.risk,
+            promised=self._promised,
+        )
+
+    @property
+    def _risk_state(self) -> RiskState:
+        return begin(self.config.capital) if self.risk is None else self.risk
+
+    def _sub_ledger(self) -> SubLedger | None:
+        """What the bot has in use of its account, where it has one together with others."""
+        if self.config.account is None:
+            return None
+        ledger = self._account.ledger
+        state = ledger.state
+        held = EXACT.multiply(state.quantity, state.entry_price) if state.cost is None else state.cost
+        waits = any(order.reason in GROWING for order in self._account.pending)
+        risk = self._risk_state
+        return SubLedger(
+            account=self.config.account,
+            in_use=EXACT.add(held.copy_abs(), self._promised if waits else Decimal(0)),
+            gained=EXACT.subtract(EXACT.add(ledger.cash, held), self.config.capital),
+            equity_gained=EXACT.subtract(risk.equity, self.config.capital),
+            at_us=0 if self.last_candle_us is None else self.last_candle_us + self.timeframe.us,
+            ordered_at_us=risk.ordered_at_us,
         )
 
     def _new_account(self, state: AccountState | None) -> PaperAccount:
@@ -366,35 +472,55 @@ class PaperBot:
         return self.has_position and (self._flatten_at_open or self.state is BotState.STOPPING)
 
     def _decide(self, decision: Decision, seen_until_us: int | None, gates: Sequence[EntryGate]) -> None:
-        verdict = self._own_verdict(decision)
-        may_enter = verdict.passes and (decision.long_entry or decision.short_entry)
-        before = self._account.state if may_enter and gates else None
-        done = self._account.decide(decision if verdict.passes else _without_entries(decision))
-        entry = next((order for order in done.orders if _is_new_entry(order)), None)
-        if entry is not None and before is not None:
-            verdict = ask(gates, self._entry_wish(decision, entry, seen_until_us))
-            if not verdict.passes:
-                # As if the strategy had said nothing of an entry: not even a number of an order is used up.
-                self._account = self._new_account(before)
-                done = self._account.decide(_without_entries(decision))
+        proposal = self._account.proposal(decision)
+
+        def others() -> GateVerdict:
+            assert proposal is not None
+            return ask(gates, self._entry_wish(decision, proposal, seen_until_us))
+
+        passage = pass_gate(
+            decision,
+            proposal,
+            limits=self.limits,
+            state=self._risk_state,
+            rules=self._rules,
+            own=self._own_verdict(decision, proposal),
+            others=others if gates else None,
+        )
+        self.risk = passage.state
+        verdict = passage.verdict
+        done = self._account.decide(passage.approved)
         self._book(done)
+        if proposal is not None and verdict.passes:
+            self._promised = proposal.notional
         if verdict.passes and not decision.says_nothing:
             verdict = self._account_verdict(done)
         told = [_told(order) for order in done.orders]
         if not verdict.passes and verdict.gate is not Gate.CONTRADICTION:
             told.append(verdict.detail)
+        violations = passage.verdict.violations
+        self._news.violations.extend(
+            LimitBroken(
+                opened_at_us=decision.opened_at_us,
+                at_us=decision.opened_at_us + self.timeframe.us,
+                violation=violation,
+            )
+            for violation in violations
+        )
         self._news.decisions.append(
             DecisionMade(
                 decision=decision,
                 outcome="; ".join(told),
+                seen=self._seen,
                 gate=verdict.gate,
                 orders=tuple(order.sequence for order in done.orders),
+                violations=violations,
             )
         )
 
-    def _own_verdict(self, decision: Decision) -> GateVerdict:
+    def _own_verdict(self, decision: Decision, proposal: Proposal | None) -> GateVerdict:
         """Whether the bot's own state keeps it from entering."""
-        if not (decision.long_entry or decision.short_entry):
+        if proposal is None and not (decision.long_entry or decision.short_entry):
             return PASSED
         if self.state is not BotState.RUNNING:
             return GateVerdict(gate=Gate.PAUSED, detail=f"{self.state}: no new entries")
@@ -412,13 +538,14 @@ class PaperBot:
         gate = Gate.NO_POSITION if side is None else Gate.POSITION_OPEN
         return GateVerdict(gate=gate, detail=f"nothing to do: {side or 'no position'}")
 
-    def _entry_wish(self, decision: Decision, entry: Order, seen_until_us: int | None) -> EntryWish:
+    def _entry_wish(self, decision: Decision, entry: Proposal, seen_until_us: int | None) -> EntryWish:
         return EntryWish(
             bot_id=self.bot_id,
             bot=self.name,
             market=self.market,
             timeframe=self.timeframe,
-            side=entry.position_side,
+            side=entry.side,
+            notional=entry.notional,
             opened_at_us=decision.opened_at_us,
             closes_at_us=decision.opened_at_us + self.timeframe.us,
             close=decision.close,
@@ -447,9 +574,10 @@ class PaperBot:
     def _cancel(self, why: str, *, exits: bool) -> None:
         """Call off entries that wait for the next open, and exits too if `exits`."""
         state = self._account.state
-        gone = [order for order in state.pending if exits or order.reason is OrderReason.ENTRY]
+        gone = [order for order in state.pending if exits or order.reason in GROWING]
         if not gone:
             return
+        self._checkpoint_us = None
         kept = tuple(order for order in state.pending if order not in gone)
         self._account = self._new_account(msgspec.structs.replace(state, pending=kept))
         for order in gone:
@@ -462,6 +590,7 @@ class PaperBot:
         self._news.orders.update((order.sequence, order) for order in done.orders)
         self._news.fills.extend(done.fills)
         self._news.closed.extend(done.trades)
+        self._news.entries.extend(done.entries)
         for trade in done.trades:
             self._trades += 1
             self._wins += trade.pnl > 0
@@ -553,16 +682,11 @@ def candles_of(ohlcv: Ohlcv, market: Market) -> Sequence[Candle]:
     ]
 
 
-def _is_new_entry(order: Order) -> bool:
-    return order.reason is OrderReason.ENTRY and order.status is OrderStatus.PENDING
-
-
-def _without_entries(decision: Decision) -> Decision:
-    return msgspec.structs.replace(decision, long_entry=False, short_entry=False)
+_KINDS = {OrderReason.ENTRY: "entry", OrderReason.ADD_ON: "add-on"}
 
 
 def _told(order: Order) -> str:
-    kind = "entry" if order.reason is OrderReason.ENTRY else "exit"
+    kind = _KINDS.get(order.reason, "exit")
     if order.status is OrderStatus.REFUSED:
         return f"{order.position_side} {kind} refused: {order.refusal}"
     if order.status is OrderStatus.CANCELLED:

@@ -6,6 +6,7 @@ from decimal import Decimal
 
 from bots.orders import Costs, TradingRules
 from bots.paper_account import PaperAccount
+from bots.risk.unlimited import unlimited
 from data.models import Candle
 from data.timeframes import Timeframe
 from strategies.base import Decision, Protection, Sizing
@@ -36,15 +37,17 @@ def rehearse() -> None:
         )
         account.close_candle(candle)
         account.decide(
-            Decision(
-                strategy="",
-                version="",
-                opened_at_us=opened_at_us,
-                close=1.0,
-                long_entry=True,
-                long_exit=False,
-                short_entry=False,
-                short_exit=False,
-                record={},
+            unlimited(
+                Decision(
+                    strategy="",
+                    version="",
+                    opened_at_us=opened_at_us,
+                    close=1.0,
+                    long_entry=True,
+                    long_exit=False,
+                    short_entry=False,
+                    short_exit=False,
+                    record={},
+                )
             )
         )

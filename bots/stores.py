@@ -12,9 +12,11 @@ from typing import Any, Protocol
 
 import msgspec
 
-from bots.gates import Gate
+from bots.accounts import SubLedger
+from bots.gates import Gate, Violation
+from bots.journal import JournalEntry
 from bots.lifecycle import BotState
-from bots.orders import ClosedTrade, Fill, Order
+from bots.orders import GROWING, ClosedTrade, Fill, Order, OrderStatus
 from bots.views import (
     AuditView,
     BotView,
@@ -26,6 +28,7 @@ from bots.views import (
     PositionView,
     SignalView,
     TradeView,
+    VersionView,
 )
 from data.models import Market, Ohlcv
 from data.timeframes import Timeframe
@@ -53,6 +56,7 @@ class Wish(msgspec.Struct, frozen=True, kw_only=True):
     flatten: bool  # the wish to stop includes closing the position
     step: int
     asked_at_us: int  # when the wish was written
+    version: int = 1  # of the settings a person wants
 
 
 class BotRecord(msgspec.Struct, frozen=True, kw_only=True):
@@ -72,6 +76,9 @@ class BotRecord(msgspec.Struct, frozen=True, kw_only=True):
     opened_candle_us: int | None  # open of the last candle whose open was traded on
     started_at_us: int | None
     health: str
+    version: int = 1  # of the settings that are wanted
+    wanted: dict[str, Any] | None = None  # those settings; None: `config`
+    reads_file: bool = True  # whether its file is read at a start; not once its settings were edited
 
 
 class AccountSummary(msgspec.Struct, frozen=True, kw_only=True):
@@ -85,13 +92,32 @@ class AccountSummary(msgspec.Struct, frozen=True, kw_only=True):
     wins: int
 
 
+class Checkpoint(msgspec.Struct, frozen=True, kw_only=True):
+    """A bot just before the open of a candle. From here on the stored candles make its steps again."""
+
+    opened_at_us: int
+    config: dict[str, Any]  # in force from here on
+    strategy_version: str
+    account: bytes  # as in `BotRecord`
+
+
 class DecisionMade(msgspec.Struct, frozen=True, kw_only=True):
     """A decision and what the bot did with it, in words; empty when there was nothing to do."""
 
     decision: Decision
     outcome: str
+    seen: tuple[float, float, float, float] | None = None  # the candle's open, high, low and volume
     gate: Gate = Gate.NONE  # what stopped its entry, or left it without effect
     orders: tuple[int, ...] = ()  # sequences of the orders it led to, refused ones included
+    violations: tuple[Violation, ...] = ()  # limits that its entry or add-on would have broken
+
+
+class LimitBroken(msgspec.Struct, frozen=True, kw_only=True):
+    """A violation for the list of them; the decision on that candle holds the same."""
+
+    opened_at_us: int  # of the deciding candle
+    at_us: int  # its close, the venue's clock
+    violation: Violation
 
 
 class BotStep(msgspec.Struct, frozen=True, kw_only=True):
@@ -110,6 +136,8 @@ class BotStep(msgspec.Struct, frozen=True, kw_only=True):
         None  # (wish seen, wish from now on): set unless a person was faster
     )
     config: dict[str, Any] | None = None
+    applied: int | None = None  # `config` is this version of the settings, in force from now on
+    from_file: bool = False  # `config` was read from the bot's file and is a new version
     strategy: str | None = None  # its own name
     strategy_version: str | None = None
     market: Market | None = None
@@ -126,6 +154,18 @@ class BotStep(msgspec.Struct, frozen=True, kw_only=True):
     equity: Sequence[EquityPoint] = ()
     decisions: Sequence[DecisionMade] = ()
     events: Sequence[BotEvent] = ()
+    checkpoints: Sequence[Checkpoint] = ()
+    definition: str | None = None  # what the strategy is made of, by its version; None: stored already
+    entries: Sequence[JournalEntry] = ()
+    violations: Sequence[LimitBroken] = ()
+    sub_ledger: SubLedger | None = None  # None: the bot has an account of its own
+
+    @property
+    def grows(self) -> bool:
+        """Whether it opens or enlarges a position, or orders to: what a stop or an empty account forbids."""
+        return any(fill.reason in GROWING for fill in self.fills) or any(
+            order.reason in GROWING and order.status is OrderStatus.PENDING for order in self.orders
+        )
 
 
 class RunnerClaim(Protocol):
@@ -177,12 +217,34 @@ class BotStore(Protocol):
         desired: BotState,
         health: str,
         event: BotEvent,
+        reads_file: bool = True,
     ) -> bool:
-        """Add a bot, CREATED, or FAILED if `health` says what is wrong. False if the name is taken."""
+        """Add a bot, CREATED, or FAILED if `health` says what is wrong. False if the name is taken.
+
+        With `reads_file` its settings are read from `source` again at each start, where that is a file.
+        """
         ...
 
     def ask(self, seen: Wish, desired: BotState, *, flatten: bool, event: BotEvent) -> bool:
         """Write a wish, unless the bot's state or wish is no longer the one seen (then False)."""
+        ...
+
+    def edit(
+        self, seen: Wish, config: dict[str, Any], *, reverts_to: int | None = None, event: BotEvent
+    ) -> bool:
+        """Add a version of the settings, wanted from now on. False where another was added meanwhile."""
+        ...
+
+    def versions(self, name: str) -> list[VersionView]:
+        """Every version of the bot's settings, newest first."""
+        ...
+
+    def checkpoints(self, name: str, *, start_us: int, end_us: int) -> list[Checkpoint]:
+        """The newest at or before `start_us`, and those after it up to `end_us`; ascending."""
+        ...
+
+    def definition(self, strategy_version: str) -> str | None:
+        """What that version of a strategy is made of, as `BotStep.definition` gave it."""
         ...
 
     def delete(self, seen: Wish, *, event: BotEvent) -> bool:

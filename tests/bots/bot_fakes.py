@@ -11,7 +11,7 @@ from typing import Any
 import msgspec
 import numpy as np
 
-from bots.config import BotConfig, parse_bot
+from bots.config import BotConfig, as_document, parse_bot
 from bots.lifecycle import TRANSITIONS, BotState
 from bots.stores import BotEvent, BotRecord, BotStep, RunnerClaim, Wish
 from bots.views import (
@@ -186,7 +186,7 @@ class MemoryBotStore:
         return self._rows[name].steps
 
     def add(self, config: BotConfig, *, desired: BotState = BotState.RUNNING, source: str = "") -> None:
-        document = msgspec.to_builtins(config)
+        document = as_document(config)
         event = BotEvent(at_us=T0, who="test", what="created")
         assert self.create(document, name=config.name, source=source, desired=desired, health="", event=event)
 

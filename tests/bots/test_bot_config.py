@@ -23,7 +23,8 @@ GOOD = {
     "fee_bps": 7.5,
     "maker_fee_bps": 2,
     "slippage_bps": 1,
-    "limits": {},
+    "limits": {"profile": "careful", "max_order_notional": 500.10, "max_orders_per_minute": 3},
+    "account": "main",
     "on_restart": "flatten",
 }
 
@@ -78,7 +79,15 @@ def test_money_in_a_file_is_exact(tmp_path: Path) -> None:
         ({"on_restart": "pray"}, "on_restart", "resume, flatten, freeze"),
         ({"parameters": {"fast": "12"}}, "parameters.fast", "must be a number"),
         ({"parameters": [12]}, "parameters", "must be an object"),
-        ({"limits": {"max_loss": 1}}, "limits.max_loss", "leave it {}"),
+        ({"limits": {"max_loss": 1}}, "limits.max_loss", "did you mean max_daily_loss? known limits are"),
+        ({"limits": {"max_drawdown": 20}}, "limits.max_drawdown", "fraction below 1"),
+        ({"limits": {"max_drawdown": 0.2}}, "limits.cool_down_minutes", "one means nothing alone"),
+        ({"limits": {"max_orders_per_minute": 0.5}}, "limits.max_orders_per_minute", "whole number"),
+        ({"limits": {"max_order_notional": "much"}}, "limits.max_order_notional", "number above 0"),
+        ({"limits": {"max_symbol_notional": 1}}, "limits.max_symbol_notional", "account in the risk file"),
+        ({"limits": {"profile": 3}}, "limits.profile", "name of a profile"),
+        ({"limits": [1]}, "limits", "must be an object"),
+        ({"account": "two words"}, "account", "name of an account"),
         ({"strategy": " "}, "strategy", "name of a strategy file"),
     ],
 )

@@ -17,6 +17,7 @@ from backtesting.engine import Simulation, run_backtest, simulate
 from bots import fill_records
 from bots.orders import ClosedTrade, Costs, Fill, Order, OrderReason, OrderStatus, RulesFrom, TradingRules
 from bots.paper_account import AccountState, AccountStep, PaperAccount
+from bots.risk.unlimited import unlimited
 from data.errors import RejectedError
 from data.models import Ohlcv
 from strategies.base import Decision, Protection, Signals, Sizing
@@ -184,7 +185,7 @@ def assert_stepping_equals_the_backtest(
             bot = again()
         diary.note(bot.close_candle(candle_of(ohlcv, row)))
         bot = again()
-        diary.note(bot.decide(decision_of(ohlcv, signals, row)))
+        diary.note(bot.decide(unlimited(decision_of(ohlcv, signals, row))))
         bot = again()
     assert tuple(diary.fills) == expected.fills
     assert tuple(diary.trades) == expected.trades
@@ -201,7 +202,7 @@ def test_an_order_is_told_when_it_is_made_and_when_it_is_filled() -> None:
     ohlcv = ohlcv_of([(100.0, 100.0, 100.0, 100.0), (101.0, 101.0, 101.0, 101.0)])
     bot = account(Costs(), CENTS, Protection())
     bot.close_candle(candle_of(ohlcv, 0))
-    (made,) = bot.decide(decision_of(ohlcv, signals_at(2, long_entry=[0]), 0)).orders
+    (made,) = bot.decide(unlimited(decision_of(ohlcv, signals_at(2, long_entry=[0]), 0))).orders
     assert (made.sequence, made.status, made.quantity) == (1, OrderStatus.PENDING, None)
     assert made.decided_at_us == ohlcv.opened_at_us[1]
     step = bot.open_candle(int(ohlcv.opened_at_us[1]), 101.0)
@@ -216,7 +217,7 @@ def test_an_exit_jumped_over_at_the_open_is_known_at_the_open() -> None:
     ohlcv = ohlcv_of([(100.0, 100.0, 100.0, 100.0), (100.0, 100.0, 100.0, 100.0), (90.0, 90.0, 90.0, 90.0)])
     bot = account(Costs(), CENTS, Protection(stop_loss=0.02))
     bot.close_candle(candle_of(ohlcv, 0))
-    bot.decide(decision_of(ohlcv, signals_at(3, long_entry=[0]), 0))
+    bot.decide(unlimited(decision_of(ohlcv, signals_at(3, long_entry=[0]), 0)))
     bot.close_candle(candle_of(ohlcv, 1))
     step = bot.open_candle(int(ohlcv.opened_at_us[2]), 90.0)
     assert [(trade.exit_reason, trade.exit_price) for trade in step.trades] == [
@@ -229,9 +230,9 @@ def test_flattening_leaves_at_once_and_cancels_what_waits() -> None:
     ohlcv = ohlcv_of([(100.0, 100.0, 100.0, 100.0)] * 2)
     bot = account(Costs(slippage_bps=Decimal(100)), CENTS, Protection())
     bot.close_candle(candle_of(ohlcv, 0))
-    bot.decide(decision_of(ohlcv, signals_at(2, long_entry=[0]), 0))
+    bot.decide(unlimited(decision_of(ohlcv, signals_at(2, long_entry=[0]), 0)))
     bot.close_candle(candle_of(ohlcv, 1))
-    bot.decide(decision_of(ohlcv, signals_at(2, long_exit=[1]), 1))
+    bot.decide(unlimited(decision_of(ohlcv, signals_at(2, long_exit=[1]), 1)))
     at_us = int(ohlcv.opened_at_us[1]) + ohlcv.timeframe.us
     step = bot.flatten(at_us, 102.0)
     assert [(order.sequence, order.status) for order in step.orders] == [
@@ -249,7 +250,7 @@ def test_steps_out_of_order_are_rejected() -> None:
     signals = signals_at(3, long_entry=[0])
     bot = account(Costs(), CENTS, Protection())
     with pytest.raises(RejectedError, match="not the one just closed"):
-        bot.decide(decision_of(ohlcv, signals, 0))
+        bot.decide(unlimited(decision_of(ohlcv, signals, 0)))
     bot.close_candle(candle_of(ohlcv, 1))
     with pytest.raises(RejectedError, match="comes after"):
         bot.close_candle(candle_of(ohlcv, 0))
@@ -257,7 +258,7 @@ def test_steps_out_of_order_are_rejected() -> None:
     with pytest.raises(RejectedError, match="still open"):
         bot.open_candle(int(ohlcv.opened_at_us[2]), 100.0)
     with pytest.raises(RejectedError, match="not the one just closed"):
-        bot.decide(decision_of(ohlcv, signals, 1))
+        bot.decide(unlimited(decision_of(ohlcv, signals, 1)))
 
 
 def test_a_candle_is_decided_once() -> None:
@@ -265,9 +266,9 @@ def test_a_candle_is_decided_once() -> None:
     bot = account(Costs(), CENTS, Protection())
     bot.close_candle(candle_of(ohlcv, 0))
     decision = decision_of(ohlcv, signals_at(1, long_entry=[0]), 0)
-    bot.decide(decision)
+    bot.decide(unlimited(decision))
     with pytest.raises(RejectedError, match="decided already"):
-        bot.decide(decision)
+        bot.decide(unlimited(decision))
 
 
 def test_a_backtest_can_go_on_where_a_bot_stands() -> None:
@@ -283,7 +284,7 @@ def test_a_backtest_can_go_on_where_a_bot_stands() -> None:
     bot = account(Costs(), CENTS, protection)
     for row in range(2):
         bot.close_candle(candle_of(ohlcv, row))
-        bot.decide(decision_of(ohlcv, signals, row))
+        bot.decide(unlimited(decision_of(ohlcv, signals, row)))
     strategy = GivenSignals(given=signals_at(2), protection=protection)
     rest = run_backtest(
         strategy, ohlcv.rows(2, 4), capital=CAPITAL, costs=Costs(), rules=CENTS, initial=bot.state
