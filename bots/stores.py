@@ -240,7 +240,7 @@ class BotStore(Protocol):
         ...
 
     def checkpoints(self, name: str, *, start_us: int, end_us: int) -> list[Checkpoint]:
-        """The newest at or before `start_us`, and those after it up to `end_us`; ascending."""
+        """Those before candles that open in `[start_us, end_us)`, ascending."""
         ...
 
     def definition(self, strategy_version: str) -> str | None:

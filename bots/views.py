@@ -155,6 +155,7 @@ class DecisionView(msgspec.Struct, frozen=True, kw_only=True):
     record: dict[str, Any]  # see strategies.base.Decision
     gate: Gate = Gate.NONE  # what stopped an entry, or left the signal without effect
     orders: tuple[int, ...] = ()  # sequences of the orders it led to
+    seen: tuple[float, float, float, float] | None = None  # the candle's open, high, low and volume
 
 
 class SignalView(msgspec.Struct, frozen=True, kw_only=True):
@@ -168,6 +169,20 @@ class SignalView(msgspec.Struct, frozen=True, kw_only=True):
     action: str  # "long_entry", "long_exit", "short_entry", "short_exit"
     close: float
     record: dict[str, Any]
+
+
+class VersionView(msgspec.Struct, frozen=True, kw_only=True):
+    """One version of a bot's settings."""
+
+    bot: str
+    version: int  # counts from 1
+    at_us: int
+    who: str
+    why: str
+    from_file: bool
+    reverts_to: int | None
+    applied_at_us: int | None  # None: never in force, or not yet
+    config: dict[str, Any]  # as in the bot's file
 
 
 class AuditView(msgspec.Struct, frozen=True, kw_only=True):

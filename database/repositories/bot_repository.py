@@ -18,7 +18,7 @@ from sqlalchemy import Connection, Engine
 from bots.gates import Gate
 from bots.lifecycle import BotState
 from bots.orders import OrderReason, OrderStatus, PositionSide
-from bots.stores import AccountSummary, BotEvent, BotRecord, BotStep, DecisionMade, Wish
+from bots.stores import AccountSummary, BotEvent, BotRecord, BotStep, Checkpoint, DecisionMade, Wish
 from bots.views import (
     AuditView,
     BotView,
@@ -28,6 +28,7 @@ from bots.views import (
     OrderView,
     SignalView,
     TradeView,
+    VersionView,
 )
 from data.models import Market, Side
 from data.timeframes import Timeframe, to_datetime, to_us
@@ -82,7 +83,7 @@ SELECT b.name, b.strategy, b.strategy_version, m.exchange, m.symbol, b.timeframe
 FROM bots b LEFT JOIN markets m USING (market_id)
 """
 
-_WISH = "SELECT bot_id, name, state, desired_state, flatten, step, asked_at FROM bots"
+_WISH = "SELECT bot_id, name, state, desired_state, flatten, step, asked_at, version FROM bots"
 
 
 class BotRepository:
@@ -124,9 +125,10 @@ class BotRepository:
 
     def record(self, bot_id: int) -> BotRecord | None:
         rows = self._rows(
-            "SELECT bot_id, name, config, source, state, desired_state, flatten, step,"
+            "SELECT b.bot_id, b.name, b.config, source, state, desired_state, flatten, step,"
             " account::text AS account, strategy_version, last_candle_at, opened_candle_at, started_at,"
-            " health FROM bots WHERE bot_id = %s",
+            " health, b.version, v.config AS wanted, v.from_file FROM bots b"
+            " LEFT JOIN bot_versions v ON v.bot_id = b.bot_id AND v.version = b.version WHERE b.bot_id = %s",
             (bot_id,),
         )
         return _record(rows[0]) if rows else None
@@ -146,6 +148,7 @@ class BotRepository:
             # One round trip for all of it: whoever waits for the server here waits for Python's lock as well.
             with driver.pipeline(), driver.cursor() as cursor:
                 _save_children(cursor, [step for step in ordered if step.bot_id in applied])
+                _save_settings(cursor, [step for step in ordered if step.bot_id in applied])
         self._known_markets |= markets
         return applied
 
@@ -171,6 +174,7 @@ class BotRepository:
         desired: BotState,
         health: str,
         event: BotEvent,
+        reads_file: bool = True,
     ) -> bool:
         venue, symbol = config.get("venue"), config.get("symbol")
         with self._transaction() as connection:
@@ -203,8 +207,77 @@ class BotRepository:
             ).scalar_one_or_none()
             if bot_id is None:
                 return False
+            connection.exec_driver_sql(
+                "INSERT INTO bot_versions (bot_id, version, config, at, who, why, from_file)"
+                " VALUES (%s, 1, %s::jsonb, %s, %s, %s, %s)",
+                (bot_id, _json(config), at, event.who, event.why, bool(source) and reads_file),
+            )
             _note(connection, bot_id, event)
         return True
+
+    def edit(
+        self, seen: Wish, config: dict[str, Any], *, reverts_to: int | None = None, event: BotEvent
+    ) -> bool:
+        at = to_datetime(event.at_us)
+        with self._transaction() as connection:
+            version = connection.exec_driver_sql(
+                "UPDATE bots SET version = version + 1, updated_at = %s WHERE bot_id = %s AND version = %s"
+                " RETURNING version",
+                (at, seen.bot_id, seen.version),
+            ).scalar_one_or_none()
+            if version is None:
+                return False
+            connection.exec_driver_sql(
+                "INSERT INTO bot_versions (bot_id, version, config, at, who, why, from_file, reverts_to)"
+                " VALUES (%s, %s, %s::jsonb, %s, %s, %s, false, %s)",
+                (seen.bot_id, version, _json(config), at, event.who, event.why, reverts_to),
+            )
+            _note(connection, seen.bot_id, event)
+        return True
+
+    def versions(self, name: str) -> list[VersionView]:
+        rows = self._rows(
+            "SELECT b.name, v.* FROM bot_versions v JOIN bots b USING (bot_id) WHERE b.name = %s"
+            " ORDER BY v.version DESC",
+            (name,),
+        )
+        return [
+            VersionView(
+                bot=row["name"],
+                version=row["version"],
+                at_us=to_us(row["at"]),
+                who=row["who"],
+                why=row["why"],
+                from_file=row["from_file"],
+                reverts_to=row["reverts_to"],
+                applied_at_us=_us(row["applied_at"]),
+                config=row["config"],
+            )
+            for row in rows
+        ]
+
+    def checkpoints(self, name: str, *, start_us: int, end_us: int) -> list[Checkpoint]:
+        rows = self._rows(
+            "SELECT c.opened_at, c.config, c.strategy_version, c.account::text AS account"
+            " FROM bot_checkpoints c JOIN bots b USING (bot_id)"
+            " WHERE b.name = %s AND c.opened_at >= %s AND c.opened_at < %s ORDER BY c.opened_at",
+            (name, to_datetime(start_us), to_datetime(end_us)),
+        )
+        return [
+            Checkpoint(
+                opened_at_us=to_us(row["opened_at"]),
+                config=row["config"],
+                strategy_version=row["strategy_version"],
+                account=row["account"].encode(),
+            )
+            for row in rows
+        ]
+
+    def definition(self, strategy_version: str) -> str | None:
+        rows = self._rows(
+            "SELECT definition FROM bot_definitions WHERE strategy_version = %s", (strategy_version,)
+        )
+        return rows[0]["definition"] if rows else None
 
     def ask(self, seen: Wish, desired: BotState, *, flatten: bool, event: BotEvent) -> bool:
         with self._transaction() as connection:
@@ -542,6 +615,53 @@ def _save_children(cursor: Cursor[Any], steps: Sequence[BotStep]) -> None:
     _save_events(cursor, [(step.bot_id, event) for step in steps for event in step.events])
 
 
+def _save_settings(cursor: Cursor[Any], steps: Sequence[BotStep]) -> None:
+    """Which version of its settings a bot runs, how it stood before a day, and what its strategy is made of."""
+    for step in steps:
+        if step.from_file:
+            cursor.execute(
+                "WITH moved AS (UPDATE bots SET version = version + 1, applied_version = version + 1"
+                " WHERE bot_id = %(bot_id)s RETURNING bot_id, version, config)"
+                " INSERT INTO bot_versions (bot_id, version, config, at, who, why, from_file, applied_at)"
+                " SELECT bot_id, version, config, %(at)s, 'runner', 'its file had changed', true, %(at)s"
+                " FROM moved",
+                {"bot_id": step.bot_id, "at": to_datetime(step.at_us)},
+            )
+        elif step.applied is not None:
+            cursor.execute(
+                "WITH moved AS (UPDATE bots SET applied_version = %(version)s WHERE bot_id = %(bot_id)s)"
+                " UPDATE bot_versions SET applied_at = COALESCE(applied_at, %(at)s)"
+                " WHERE bot_id = %(bot_id)s AND version = %(version)s",
+                {"bot_id": step.bot_id, "version": step.applied, "at": to_datetime(step.at_us)},
+            )
+        if step.definition is not None and step.strategy_version is not None:
+            cursor.execute(
+                "INSERT INTO bot_definitions (strategy_version, definition) VALUES (%s, %s)"
+                " ON CONFLICT DO NOTHING",
+                (step.strategy_version, step.definition),
+            )
+    _insert_columns(
+        cursor,
+        "INSERT INTO bot_checkpoints (bot_id, opened_at, config, strategy_version, account)"
+        " SELECT u.bot_id, u.opened_at, u.config::jsonb, u.strategy_version, u.account::jsonb"
+        " FROM unnest(%b::integer[], %b::timestamptz[], %b::text[], %b::text[], %b::text[])"
+        " AS u(bot_id, opened_at, config, strategy_version, account)"
+        " ON CONFLICT (bot_id, opened_at) DO UPDATE SET config = excluded.config,"
+        " strategy_version = excluded.strategy_version, account = excluded.account",
+        [
+            (
+                step.bot_id,
+                to_datetime(kept.opened_at_us),
+                _json(kept.config),
+                kept.strategy_version,
+                kept.account.decode(),
+            )
+            for step in steps
+            for kept in step.checkpoints
+        ],
+    )
+
+
 def _save_decisions(cursor: Cursor[Any], made: Sequence[tuple[int, DecisionMade]]) -> None:
     _insert_columns(
         cursor,
@@ -645,6 +765,7 @@ def _wish(row: Mapping[str, Any]) -> Wish:
         flatten=row["flatten"],
         step=row["step"],
         asked_at_us=to_us(row["asked_at"]),
+        version=row["version"],
     )
 
 
@@ -664,6 +785,9 @@ def _record(row: Mapping[str, Any]) -> BotRecord:
         opened_candle_us=_us(row["opened_candle_at"]),
         started_at_us=_us(row["started_at"]),
         health=row["health"],
+        version=row["version"],
+        wanted=row["wanted"],
+        reads_file=row["from_file"] is not False,
     )
 
 
@@ -723,6 +847,8 @@ def _packed(made: DecisionMade) -> bytes:
         record = {**record, "gate": str(made.gate)}
     if made.orders:
         record = {**record, "orders": made.orders}
+    if made.seen is not None:
+        record = {**record, "seen": made.seen}
     return records.pack(record)
 
 
@@ -730,6 +856,7 @@ def _decision(row: Mapping[str, Any]) -> DecisionView:
     says = row["says"]
     record = records.unpack(row["record"])
     gate, orders = Gate(record.pop("gate", Gate.NONE)), tuple(record.pop("orders", ()))
+    seen = record.pop("seen", None)
     return DecisionView(
         bot=row["name"],
         strategy_version=row["strategy_version"],
@@ -743,4 +870,5 @@ def _decision(row: Mapping[str, Any]) -> DecisionView:
         record=record,
         gate=gate,
         orders=orders,
+        seen=None if seen is None else tuple(seen),
     )

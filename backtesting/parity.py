@@ -1,0 +1,131 @@
+"""A stretch of a bot's life as a backtest: from how it stood, over the candles that are stored now."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+
+import msgspec
+import numpy as np
+
+from backtesting.engine import run_backtest
+from bots.config import BotConfig
+from bots.paper_bot import SavedAccount
+from bots.parity import Replayed
+from bots.stores import Checkpoint
+from data.models import Ohlcv
+from data.timeframes import Timeframe
+from strategies.base import Overlay, Protection, Signals, Sizing, Strategy, StrategyStream
+
+
+def saved_account(checkpoint: Checkpoint) -> SavedAccount:
+    """The account as it stood before the checkpoint's candle."""
+    return msgspec.json.decode(checkpoint.account, type=SavedAccount)
+
+
+def replay(
+    checkpoint: Checkpoint,
+    config: BotConfig,
+    strategy: Strategy,
+    ohlcv: Ohlcv,
+    *,
+    finer: Ohlcv | None = None,
+    held_back: Collection[int] = (),
+) -> Replayed:
+    """Run the candles of `ohlcv` from the checkpoint's on; those before it only warm the strategy up.
+
+    `held_back` are opens of candles whose entries and add-ons never became orders. Raises InvalidInput where
+    there is no candle to run.
+    """
+    saved = saved_account(checkpoint)
+    first = int(ohlcv.opened_at_us.searchsorted(checkpoint.opened_at_us))
+    said = _rows(strategy.signals(ohlcv), first)
+    traded = ohlcv.rows(first, len(ohlcv))
+    kept = np.isin(traded.opened_at_us, np.array(sorted(held_back), dtype=np.int64))
+    result = run_backtest(
+        _Prepared(strategy, _without_entries(said, kept)),
+        traded,
+        capital=config.capital,
+        costs=config.costs,
+        rules=saved.rules,
+        finer=finer,
+        initial=saved.state,
+    )
+    return Replayed(
+        version=strategy.version,
+        parameters=strategy.parameters,
+        ohlcv=traded,
+        signals=said,
+        fills=result.fills,
+        equity=result.equity,
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class _Prepared:
+    """A strategy whose signals are known already."""
+
+    of: Strategy
+    said: Signals
+
+    @property
+    def name(self) -> str:
+        return self.of.name
+
+    @property
+    def version(self) -> str:
+        return self.of.version
+
+    @property
+    def timeframe(self) -> Timeframe:
+        return self.of.timeframe
+
+    @property
+    def parameters(self) -> Mapping[str, float]:
+        return self.of.parameters
+
+    @property
+    def protection(self) -> Protection:
+        return self.of.protection
+
+    @property
+    def sizing(self) -> Sizing:
+        return self.of.sizing
+
+    @property
+    def warmup(self) -> int:
+        return self.of.warmup
+
+    def signals(self, ohlcv: Ohlcv) -> Signals:
+        """What was said on these very candles."""
+        return self.said
+
+    def stream(self) -> StrategyStream:
+        return self.of.stream()
+
+    def overlays(self, ohlcv: Ohlcv) -> Sequence[Overlay]:
+        return self.of.overlays(ohlcv)
+
+
+def _rows(said: Signals, first: int) -> Signals:
+    return Signals(
+        long_entry=said.long_entry[first:],
+        long_exit=said.long_exit[first:],
+        short_entry=said.short_entry[first:],
+        short_exit=said.short_exit[first:],
+        long_add=None if said.long_add is None else said.long_add[first:],
+        short_add=None if said.short_add is None else said.short_add[first:],
+    )
+
+
+def _without_entries(said: Signals, kept: np.typing.NDArray[np.bool_]) -> Signals:
+    if not kept.any():
+        return said
+    return Signals(
+        long_entry=said.long_entry & ~kept,
+        long_exit=said.long_exit,
+        short_entry=said.short_entry & ~kept,
+        short_exit=said.short_exit,
+        long_add=None if said.long_add is None else said.long_add & ~kept,
+        short_add=None if said.short_add is None else said.short_add & ~kept,
+    )
