@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 from decimal import Context, Decimal, localcontext
+from typing import Any
 
 import numpy as np
 import pytest
@@ -73,7 +74,8 @@ class SlowAccount:
         return self.cash() + sum((leg.worth for leg in self.legs), Decimal(0))
 
     def run(self) -> None:
-        opens, closes = {}, {}
+        opens: dict[int, list[Any]] = {}
+        closes: dict[int, list[Any]] = {}
         for leg in self.legs:
             for bar, say in zip(leg.bars, leg.says, strict=True):
                 opens.setdefault(bar.at_us, []).append((leg, bar))

@@ -1,4 +1,4 @@
-"""Decision records in few bytes: `strategies.records` says how; JSON text of before stays readable as it is."""
+"""Decision records in few bytes: `strategies.records` says how; JSON of before stays readable as it is."""
 
 from __future__ import annotations
 
