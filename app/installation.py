@@ -32,6 +32,7 @@ class RunningServices(msgspec.Struct, frozen=True, kw_only=True):
     redis_url: str
     mode: Mode
     web_url: str | None = None
+    venue_url: str | None = None  # of the simulated venue
 
     @property
     def alive(self) -> bool:

@@ -18,6 +18,7 @@ from app.installation import Installation, Mode, RunningServices
 from app.page_address import page_url, require_free_port
 from app.services import own_services
 from app.supervisor import ChildSpec, Supervisor
+from app.venue_addresses import simulated_hosts
 from config.logging import configure_logging
 from config.settings import load_settings
 from data.messages import CollectorHealth
@@ -50,11 +51,16 @@ def command(demo: bool, host: str | None, port: int | None, verbose: bool) -> No
         )
         with own_services(settings, installation, mode, tell=_tell) as services:
             installation.remember_mode(mode)
-            urls = msgspec.structs.replace(services.urls, web_url=page_url(host, port))
+            venue_port = _venue_port(installation.run / "simulator.port") if demo else None
+            urls = msgspec.structs.replace(
+                services.urls,
+                web_url=page_url(host, port),
+                venue_url=None if venue_port is None else f"http://127.0.0.1:{venue_port}",
+            )
             installation.announce(urls)
             try:
                 supervisor = Supervisor(
-                    _children(installation, urls, host=host, port=port),
+                    _children(installation, urls, host=host, port=port, venue_port=venue_port),
                     logs=installation.logs,
                     report_file=installation.processes_file,
                     services=services.own,
@@ -74,7 +80,9 @@ def _echo(name: str, line: str) -> None:
     click.echo(f"{name:<9} {line}", err=True)
 
 
-def _children(installation: Installation, urls: RunningServices, *, host: str, port: int) -> list[ChildSpec]:
+def _children(
+    installation: Installation, urls: RunningServices, *, host: str, port: int, venue_port: int | None
+) -> list[ChildSpec]:
     environment = {
         "CANDLEWICK_HOME": str(installation.home),
         "CANDLEWICK_VENUE_SOURCE": urls.mode.value,
@@ -82,18 +90,10 @@ def _children(installation: Installation, urls: RunningServices, *, host: str, p
         "REDIS_URL": urls.redis_url,
     }
     children = []
-    if urls.mode is Mode.SIMULATED:
-        venue_port = _venue_port(installation.run / "simulator.port")
+    if venue_port is not None and urls.venue_url is not None:
         children.append(_simulator(installation, venue_port))
-        http, ws = f"http://127.0.0.1:{venue_port}", f"ws://127.0.0.1:{venue_port}"
-        environment |= {
-            "OKX_REST_URL": http,
-            "OKX_WS_URL": ws,
-            "BINANCE_REST_URL": http,
-            "BINANCE_WS_URL": ws,
-            "BINANCE_FUTURES_REST_URL": http,
-            "BINANCE_FUTURES_WS_URL": f"{ws}/fstream",
-        }
+        hosts = simulated_hosts(urls.venue_url)
+        environment |= {name.upper(): address for name, address in hosts.items()}
     children += [
         # A manager: it gives each collector its own time to store what it still holds.
         ChildSpec(name="collect", argv=_program("collect"), env=environment, grace_s=30),

@@ -14,6 +14,7 @@ import structlog
 from app.composition import bus_at, now_us
 from app.installation import running_in
 from app.processes.collector import venue_at
+from app.venue_addresses import at_own_venue
 from config.settings import Settings
 from data.collectors.backfill import Announce, Backfill, BackfillTuning, Fetched, OnProgress
 from data.collectors.backoff import Backoff
@@ -63,6 +64,7 @@ async def venue_history(
     settings: Settings, exchange: str, product: str = ""
 ) -> AsyncIterator[tuple[ExchangeAdapter, VenueRest]]:
     """A venue's REST interface at half the pace that collectors may go: with theirs it keeps the limits."""
+    settings = at_own_venue(settings)
     adapter = adapter_for(exchange, product or products(exchange)[0])
     adapter.limits = shared_limits(adapter.limits, _SHARE)
     rest = VenueRest(adapter, venue_at(settings, exchange, adapter.product)[0])
@@ -160,7 +162,8 @@ async def repair_markets(
 ) -> list[MarketRepair]:
     """Fetch what the store lacks of each market; one that fails does not keep the others waiting for ever.
 
-    It never touches a collector: both may run at once.
+    Then it is noted when their venues had stopped. It never touches a collector: both may run at once. Raises
+    TransientError while the store is away.
     """
     repairs = []
     async with AsyncExitStack() as stack:
@@ -178,6 +181,8 @@ async def repair_markets(
                 failure = str(error)
                 log.warning("repair_failed", market=str(market), error=failure)
             repairs.append(MarketRepair(market=market, fetched=fetched, failure=failure))
+    for exchange in {market.exchange for market in markets}:
+        await store.note_outages(exchange, now_us() - _CHECKED_US)
     return repairs
 
 
@@ -222,12 +227,10 @@ async def _repair_all(settings: Settings, store: HistoryRepository, *, search: b
         log.warning("repair_failed", error=str(error))
         return False
     check_since_us = now_us() - _CHECKED_US if search else None
-    repairs = await repair_markets(settings, store, markets, search=search, check_since_us=check_since_us)
     try:
-        for exchange in {market.exchange for market in markets}:
-            await store.note_outages(exchange, now_us() - _CHECKED_US)
+        repairs = await repair_markets(settings, store, markets, search=search, check_since_us=check_since_us)
     except TransientError as error:
-        log.warning("outages_not_noted", error=str(error))
+        log.warning("repair_failed", error=str(error))
         return False
     return not any(repair.failure for repair in repairs)
 

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 from app.processes.maintenance import venue_history
@@ -15,8 +17,8 @@ def most_within(budget: RestBudget, window_s: float) -> float:
 
 
 @pytest.mark.parametrize("path", OKX_REST_LIMITS)
-async def test_a_collector_and_maintenance_together_keep_okx_limits(path: str) -> None:
-    async with venue_history(Settings(), "okx") as (adapter, _):
+async def test_a_collector_and_maintenance_together_keep_okx_limits(path: str, tmp_path: Path) -> None:
+    async with venue_history(Settings(candlewick_home=tmp_path), "okx") as (adapter, _):
         both = [
             most_within(limits.rest_by_path.get(path, limits.rest), OKX_REST_WINDOW_S)
             for limits in (EXCHANGES["okx"].limits, adapter.limits)
@@ -26,8 +28,8 @@ async def test_a_collector_and_maintenance_together_keep_okx_limits(path: str) -
     assert both[1] == both[0] / 2
 
 
-async def test_a_collector_and_maintenance_together_keep_binance_limits() -> None:
-    async with venue_history(Settings(), "binance") as (adapter, _):
+async def test_a_collector_and_maintenance_together_keep_binance_limits(tmp_path: Path) -> None:
+    async with venue_history(Settings(candlewick_home=tmp_path), "binance") as (adapter, _):
         both = [most_within(limits.rest, 60.0) for limits in (EXCHANGES["binance"].limits, adapter.limits)]
 
     assert sum(both) <= BINANCE_WEIGHT_LIMIT
