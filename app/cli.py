@@ -26,6 +26,7 @@ COMMANDS = {
     "alerts": ("app.commands.alerts", "Tell people what happens; show and test the channels."),
     "backtest": ("app.commands.backtest", "Run a strategy over candles of a file or the store."),
     "sweep": ("app.commands.sweep", "Search a strategy's parameters, and say how much of the best is luck."),
+    "jobs": ("app.commands.jobs", "Start, follow and end work in the background; run the workers."),
 }
 
 

@@ -15,7 +15,7 @@ from plotly.subplots import make_subplots
 from backtesting.document import metrics_document
 from backtesting.engine import BacktestResult
 from backtesting.manifest import Manifest, iso_time
-from data.models import FloatArray, IntArray
+from backtesting.thinning import thinned
 from data.timeframes import to_datetime
 
 MOST_POINTS = 4_000  # of a line; more are thinned to the extremes of each stretch
@@ -130,21 +130,6 @@ def report_figure(result: BacktestResult) -> go.Figure:
     )
     figure.update_yaxes(tickformat=".0%", row=2, col=1)
     return figure
-
-
-def thinned(values: FloatArray, most: int) -> IntArray:
-    """Rows to draw, ascending: all, or the lowest and highest of equal stretches, and the ends."""
-    count = len(values)
-    if count <= most:
-        return np.arange(count)
-    width = -(-count // (most // 2 - 1))
-    whole = count // width * width
-    stretches = values[:whole].reshape(-1, width)
-    starts = np.arange(0, whole, width)
-    rows = np.concatenate(
-        (starts + stretches.argmin(axis=1), starts + stretches.argmax(axis=1), [0, count - 1])
-    )
-    return np.unique(rows)
 
 
 def monthly_returns(result: BacktestResult) -> list[tuple[int, int, float]]:

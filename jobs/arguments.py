@@ -281,6 +281,12 @@ def market_of(arguments: BackfillArguments | ExportArguments | ImportArguments) 
     return Market(arguments.venue, arguments.symbol)
 
 
+def check_file_name(name: str) -> None:
+    """Raise InvalidInput for what is no plain name of a file."""
+    if found := _file(name):
+        raise InvalidInput(*found)
+
+
 def _venue(venue: str) -> list[Problem]:
     if venue in EXCHANGES:
         return []

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 from pathlib import Path
@@ -23,6 +23,9 @@ from backtesting.portfolio_document import (
 )
 from bots.orders import Costs, RulesFrom, TradingRules
 from data.timeframes import Timeframe
+from strategies.base import Strategy
+
+LoadStrategy = Callable[[str, Mapping[str, float | str], Timeframe | None], Strategy]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -101,11 +104,12 @@ def run_legs_asked(
     overrides: Mapping[str, Decimal],
     rounding: bool,
     close_at_end: bool,
+    load: LoadStrategy = load_asked_strategy,
 ) -> tuple[PortfolioResult, PortfolioManifest]:
-    """Read, run and stamp. Raises InvalidInput."""
+    """Read, run and stamp; `load` finds the strategy that a leg's source names. Raises InvalidInput."""
     legs, missing = [], []
     for request in requests:
-        strategy = load_asked_strategy(request.source.strategy, request.parameters, request.timeframe)
+        strategy = load(request.source.strategy, request.parameters, request.timeframe)
         inputs = read_inputs(request.source, strategy, allow_missing=request.allow_missing)
         given = None if request.rules is None else (request.rules, request.later_rules)
         rules, later = rules_for(inputs, given, overrides, rounding=rounding)

@@ -25,7 +25,8 @@ from app.commands.data_options import (
     to_option,
 )
 from app.commands.data_verify import verify
-from app.composition import Store, now_us, open_store
+from app.composition import now_us, open_store
+from app.history_loading import closing_writer, import_trades
 from config.settings import load_settings
 from data.coverage import MinuteState, minute_counts, minute_states
 from data.errors import InvalidInput, Problem
@@ -34,13 +35,9 @@ from data.files.frame_trades import FrameTrades
 from data.files.trade_columns import TradeColumns
 from data.files.trade_files import write_trades
 from data.models import Market
-from data.stores import MarketBatch
 from data.timeframes import Timeframe
 from database.features import Retention
-from database.market_queries import as_candles
-from database.rebuilding import rebuilt_candles
 from database.repositories.candle_repository import CandleRepository
-from database.trade_ledger import runs_of
 
 _DAY_US = Timeframe.D1.us
 
@@ -83,7 +80,7 @@ def import_(
         wanted = None if timeframe is None else Timeframe(timeframe)
         ohlcv = read_candles(candle_file, wanted, tell=lambda sentence: click.echo(sentence, err=True))
         with open_store(load_settings()) as store:
-            stored = asyncio.run(_closing(store, store.market_repository.import_candles(market, ohlcv)))
+            stored = asyncio.run(closing_writer(store, store.market_repository.import_candles(market, ohlcv)))
         summary: dict[str, Any] = {
             "market": str(market),
             "timeframe": ohlcv.timeframe.value,
@@ -96,7 +93,7 @@ def import_(
         assert trade_file is not None
         found = trades_of_file(trade_file, market, contract_size)
         with open_store(load_settings()) as store:
-            built = asyncio.run(_closing(store, _import_trades(store, market, found.columns)))
+            built = asyncio.run(closing_writer(store, import_trades(store, market, found.columns)))
         summary = {
             "market": str(market),
             "trades": len(found.columns),
@@ -218,34 +215,6 @@ def coverage(
 
 for _part in (instruments, verify, backfill, repair, maintain_command):
     command.add_command(_part)
-
-
-async def _closing(store: Store, work: Any) -> Any:
-    """Await `work` and leave no connection behind in the loop that ends with it."""
-    try:
-        return await work
-    finally:
-        await store.market_repository.close()
-
-
-async def _import_trades(store: Store, market: Market, columns: TradeColumns) -> dict[str, Any]:
-    writer, reader = store.market_repository, store.candle_repository
-    stored = await writer.import_trades(market, columns)
-    runs = runs_of(columns.trade_id, columns.traded_at_us)
-    await writer.save(MarketBatch(trades=[], candles=[], runs=[(market, run) for run in runs]))
-    candles = 0
-    for span in rebuilt_candles(
-        reader,
-        market,
-        reader.runs(market),
-        Timeframe,
-        start_us=int(columns.traded_at_us.min()),
-        end_us=int(columns.traded_at_us.max()) + 1,
-    ):
-        found = as_candles(span.built, market)
-        await writer.save(MarketBatch(trades=[], candles=found, runs=[]))
-        candles += len(found)
-    return {"new_trades": stored, "runs": len(runs), "candles_built": candles}
 
 
 def _warn_of_retention(columns: TradeColumns) -> None:

@@ -8,7 +8,7 @@ import math
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import AsyncExitStack, ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager
 from typing import Any
 
 import click
@@ -24,22 +24,19 @@ from app.commands.data_options import (
     to_option,
 )
 from app.composition import now_us, open_store
+from app.history_loading import USUAL_TIMEFRAMES, backfilled, fetched_row
 from app.parent_watch import watch_parent
 from app.processes.maintenance import (
-    Histories,
     MarketRepair,
     maintain,
-    market_backfill,
-    repair_announcer,
     repair_markets,
 )
 from app.stop_signals import run_until_signalled
 from config.logging import configure_logging
 from config.settings import Settings, load_settings
-from data.collectors.backfill import Fetched, OnProgress
+from data.collectors.backfill import OnProgress
 from data.errors import InvalidInput, Problem
 from data.exchanges.registry import EXCHANGES
-from data.files.candle_files import opened_at_text
 from data.models import Market
 from data.timeframes import Timeframe
 from database.features import Retention
@@ -47,8 +44,6 @@ from database.repositories.history_repository import HistoryRepository
 
 _DAY_US = Timeframe.D1.us
 _LINE_EVERY_S = 2.0
-# A venue has a second's candle for each second: too many to fetch unasked.
-_USUAL_TIMEFRAMES = tuple(timeframe for timeframe in Timeframe if timeframe is not Timeframe.S1)
 
 
 @contextmanager
@@ -123,8 +118,14 @@ def backfill(
     configure_logging(settings.candlewick_log_level, process="data backfill")
     with open_store(settings) as store:
         summary = asyncio.run(
-            _backfilled(
-                settings, store.url, market, start_us, end_us, timeframes or _USUAL_TIMEFRAMES, trades
+            backfilled(
+                settings,
+                store.url,
+                market,
+                (start_us, end_us),
+                timeframes=timeframes or USUAL_TIMEFRAMES,
+                trades=trades,
+                watch=told_progress,
             )
         )
     days = Retention().trades_days
@@ -162,7 +163,7 @@ def repair(ctx: click.Context, exchange: str | None, symbol: str | None, again: 
     failed = any(found.failure for found in repairs)
     if as_json:
         rows = [
-            {"market": str(found.market), **_fetched_row(found.fetched), "failure": found.failure or None}
+            {"market": str(found.market), **fetched_row(found.fetched), "failure": found.failure or None}
             for found in repairs
         ]
         click.echo(json.dumps({"ok": not failed, "markets": rows}, indent=2))
@@ -170,7 +171,7 @@ def repair(ctx: click.Context, exchange: str | None, symbol: str | None, again: 
         if not repairs:
             click.echo("no trades have been recorded")
         for found in repairs:
-            text = found.failure or _fetched_text(_fetched_row(found.fetched))
+            text = found.failure or _fetched_text(fetched_row(found.fetched))
             click.echo(f"{found.market}: {text}")
     if failed:
         ctx.exit(1)
@@ -184,41 +185,6 @@ def maintain_command() -> None:
     configure_logging(settings.candlewick_log_level, process="maintain")
     with open_store(settings) as store:
         asyncio.run(run_until_signalled(maintain(settings, store.url)))
-
-
-async def _backfilled(
-    settings: Settings,
-    url: str,
-    market: Market,
-    start_us: int,
-    end_us: int,
-    timeframes: tuple[Timeframe, ...],
-    trades: bool,
-) -> dict[str, Any]:
-    store = HistoryRepository(url, clock_us=now_us)
-    candles: dict[str, int] = {}
-    fetched = None
-    try:
-        async with AsyncExitStack() as stack:
-            announce = await stack.enter_async_context(repair_announcer(settings))
-            fetcher = await market_backfill(Histories(settings, stack), store, market, announce=announce)
-            for timeframe in timeframes:
-                with told_progress(f"{market} {timeframe}") as tell:
-                    candles[timeframe.value] = await fetcher.fetch_klines(
-                        timeframe, start_us, end_us, on_progress=tell
-                    )
-            if trades:
-                with told_progress(f"{market} trades") as tell:
-                    fetched = _fetched_row(await fetcher.fetch_trades(start_us, end_us, on_progress=tell))
-    finally:
-        await store.close()
-    return {
-        "market": str(market),
-        "from": opened_at_text(start_us),
-        "to": opened_at_text(end_us),
-        "candles": candles,
-        "trades": fetched,
-    }
 
 
 async def _repaired(
@@ -246,18 +212,6 @@ async def _repaired(
         )
     finally:
         await store.close()
-
-
-def _fetched_row(fetched: Fetched) -> dict[str, int]:
-    return {
-        "holes": fetched.holes,
-        "ids_missing": fetched.wanted,
-        "trades_stored": fetched.stored,
-        "absent_at_venue": fetched.absent,
-        "ids_altered": fetched.altered,
-        "ids_mended": fetched.mended,
-        "candles_built": fetched.candles,
-    }
 
 
 def _fetched_text(row: dict[str, int]) -> str:

@@ -11,6 +11,7 @@ import msgspec
 from sqlalchemy import Connection, Engine
 
 from backtesting.manifest import Manifest, Source
+from backtesting.portfolio_document import PortfolioManifest
 from backtesting.search.result import SearchResult
 from backtesting.search.spec import SearchSpec, TrialRow
 from data.timeframes import to_datetime, to_us
@@ -37,7 +38,7 @@ class KeptRun(msgspec.Struct, frozen=True, kw_only=True):
 
     run_id: int
     saved_at_us: int
-    manifest: Manifest
+    manifest: Manifest | PortfolioManifest
     metrics: dict[str, Any]
     document: dict[str, Any] | None
 
@@ -144,7 +145,7 @@ class ResearchRepository:
 
     def save_run(
         self,
-        manifest: Manifest,
+        manifest: Manifest | PortfolioManifest,
         metrics: Mapping[str, Any],
         *,
         saved_at_us: int,
@@ -152,8 +153,10 @@ class ResearchRepository:
     ) -> int:
         """Keep a backtest and return its number; the same run from the same place is kept once.
 
-        `metrics` are JSON values; `document` is the result as JSON.
+        `metrics` are JSON values; `document` is the result as JSON. A run of several legs goes by the names
+        of all their strategies, each once.
         """
+        legs = manifest.legs if isinstance(manifest, PortfolioManifest) else (manifest,)
         with self._transaction() as connection:
             run_id: int = connection.exec_driver_sql(
                 "INSERT INTO backtest_runs"
@@ -163,8 +166,8 @@ class ResearchRepository:
                 " SET document = coalesce(excluded.document, backtest_runs.document) RETURNING run_id",
                 (
                     hashlib.sha256(msgspec.json.encode(manifest)).hexdigest(),
-                    manifest.strategy,
-                    manifest.strategy_hash,
+                    ", ".join(dict.fromkeys(leg.strategy for leg in legs)),
+                    ", ".join(dict.fromkeys(leg.strategy_hash for leg in legs)),
                     to_datetime(saved_at_us),
                     _json(manifest),
                     _json(metrics),
@@ -178,9 +181,25 @@ class ResearchRepository:
         found = self._runs("WHERE run_id = %s", (run_id,), "document")
         return found[0] if found else None
 
-    def runs(self, *, most: int = 100) -> list[KeptRun]:
-        """The newest kept backtests first, without their documents."""
-        return self._runs("ORDER BY saved_at DESC, run_id DESC LIMIT %s", (most,), "NULL")
+    def runs(self, *, most: int = 100, words: Sequence[str] = ()) -> list[KeptRun]:
+        """The newest kept backtests first, without their documents.
+
+        Each of `words` must stand in the strategy's name or hash, or in what the run was made of, such as its
+        market or time frame; whether in capitals does not matter.
+        """
+        condition = " AND ".join(
+            ["position(lower(%s) in lower(strategy || ' ' || strategy_hash || ' ' || manifest::text)) > 0"]
+            * len(words)
+        )
+        return self._runs(
+            f"WHERE {condition or 'true'} ORDER BY saved_at DESC, run_id DESC LIMIT %s",
+            (*words, most),
+            "NULL",
+        )
+
+    def forget_run(self, run_id: int) -> bool:
+        """Remove a kept backtest; whether there was one. Its files are not ours."""
+        return bool(self._rows("DELETE FROM backtest_runs WHERE run_id = %s RETURNING run_id", (run_id,)))
 
     def _runs(self, condition: str, parameters: tuple[Any, ...], document: str) -> list[KeptRun]:
         rows = self._rows(
@@ -192,7 +211,7 @@ class ResearchRepository:
             KeptRun(
                 run_id=row["run_id"],
                 saved_at_us=to_us(row["saved_at"]),
-                manifest=msgspec.json.decode(msgspec.json.encode(row["manifest"]), type=Manifest),
+                manifest=_manifest(row["manifest"]),
                 metrics=row["metrics"],
                 document=row["document"],
             )
@@ -226,6 +245,14 @@ class _TrialLog:
 
     def add(self, rows: Sequence[TrialRow]) -> None:
         self._repository.add_trials(self._search, rows)
+
+
+def _manifest(document: Mapping[str, Any]) -> Manifest | PortfolioManifest:
+    # Decimals are strings in JSON, which only the strict reading of JSON turns back.
+    content = msgspec.json.encode(document)
+    if "legs" in document:
+        return msgspec.json.decode(content, type=PortfolioManifest)
+    return msgspec.json.decode(content, type=Manifest)
 
 
 def _json(value: Any) -> str:
