@@ -6,9 +6,11 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from app.processes.strategy_check import python_strategies
+from data.errors import InvalidInput, Problem
 from data.timeframes import Timeframe
 from strategies.base import Strategy
-from strategies.loader import load_strategy
+from strategies.loader import load_strategy, read_document
+from strategies.python.source import read_source
 from strategies.templates import find_strategy_file, python_files, templates
 
 
@@ -37,3 +39,15 @@ class StrategyShelf:
         if path.suffix == ".py":
             return self._python.load(path, timeframe=timeframe)
         return load_strategy(path, timeframe=timeframe)
+
+    def text(self, name: str) -> str:
+        """The file of that name as it is written. Raises InvalidInput."""
+        path = find_strategy_file(name, self._folder)
+        if path.parent.resolve() not in (self._folder.resolve(), (self._folder / "python").resolve()):
+            # The name comes from a browser and is no path.
+            expected = "give the name of a file on the shelf"
+            raise InvalidInput(Problem(where="strategy", field="", value=name[:100], expected=expected))
+        if path.suffix == ".py":
+            return read_source(path)
+        read_document(path)
+        return path.read_text(encoding="utf-8-sig")

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Sequence
-from typing import Protocol
+from collections.abc import AsyncIterator, Mapping, Sequence
+from typing import Any, Protocol
 
+from bots.config import BotConfig
 from bots.views import AuditView, BotView, DecisionView, EquityCurve, FillView, SignalView, TradeView
 from data.messages import CollectorHealth
 from data.models import Market
 from data.stores import CandleReader
 from data.timeframes import Timeframe
+from jobs.model import JobKind, JobState, JobView
 from strategies.base import Strategy
+from strategies.service import Difference
+from strategies.versions import StrategyKind, StrategySummary, StrategyVersion
 
 
 class MarketReader(CandleReader, Protocol):
@@ -44,6 +48,10 @@ class StrategyShelf(Protocol):
         """The strategy with its default parameters on that time frame. Raises InvalidInput."""
         ...
 
+    def text(self, name: str) -> str:
+        """The file of that name as it is written. Raises InvalidInput."""
+        ...
+
 
 class BotDesk(Protocol):
     """What pages ask of bots: `bots.service.BotService` as far as they use it. Synchronous.
@@ -52,6 +60,9 @@ class BotDesk(Protocol):
     """
 
     def list_bots(self) -> list[BotView]: ...
+    def create(
+        self, config: BotConfig, *, who: str, why: str = "", start: bool = False, source: str = ""
+    ) -> BotView: ...
     def bot(self, name: str) -> BotView: ...
     def start(self, name: str, *, who: str, why: str = "") -> BotView: ...
     def pause(self, name: str, *, who: str, why: str = "") -> BotView: ...
@@ -74,3 +85,32 @@ class BotDesk(Protocol):
         end_us: int | None = None,
         limit: int = 2_000,
     ) -> list[SignalView]: ...
+
+
+class StrategyDesk(Protocol):
+    """Saved strategies: `strategies.service.StrategyService` as far as pages use it. Synchronous.
+
+    Methods with a name raise InvalidInput for an unknown one, and all TransientError without the database.
+    """
+
+    def list_strategies(self, *, archived: bool = False) -> list[StrategySummary]: ...
+    def history(self, name: str) -> list[StrategyVersion]: ...
+    def show(self, reference: str) -> StrategyVersion: ...
+    def diff(self, before: str, after: str) -> list[Difference]: ...
+    def save(
+        self, name: str, content: str, kind: StrategyKind, *, who: str, why: str = "", where: str = ""
+    ) -> StrategyVersion: ...
+    def clone(self, reference: str, to: str, *, who: str, why: str = "") -> StrategyVersion: ...
+    def delete(self, name: str) -> None: ...
+
+
+class JobDesk(Protocol):
+    """Jobs: `jobs.service.JobService` as far as pages use it. Synchronous; raises as that does."""
+
+    def start(self, kind: JobKind | str, arguments: Mapping[str, Any], who: str) -> JobView: ...
+    def jobs(
+        self, limit: int = 100, kind: JobKind | str | None = None, state: JobState | str | None = None
+    ) -> list[JobView]: ...
+    def job(self, id: int) -> JobView: ...
+    def cancel(self, id: int, who: str) -> JobView: ...
+    def retry(self, id: int, who: str = "") -> JobView: ...

@@ -10,6 +10,7 @@ from decimal import Decimal
 import msgspec
 import numpy as np
 
+from bots.config import BotConfig
 from bots.lifecycle import WISHES, BotCommand, BotState, allows
 from bots.orders import OrderReason, PositionSide
 from bots.views import (
@@ -224,6 +225,9 @@ class FakeShelf:
     def strategy(self, name: str, timeframe: Timeframe) -> Strategy:
         return self._strategies[name]
 
+    def text(self, name: str) -> str:
+        return f'{{"name": "{name}"}}'
+
 
 def health(
     exchange: str, state: str = "live", detail: str = "", *, sent_at_us: int = NOW_US
@@ -311,6 +315,7 @@ class FakeBots:
     def __init__(self, *bots: BotView) -> None:
         self.bots = {bot.name: bot for bot in bots}
         self.asked: list[tuple[str, str, bool]] = []  # what, bot, flatten
+        self.created: list[BotConfig] = []
         self.fills_of: dict[str, list[FillView]] = {}
         self.trades_of: dict[str, list[TradeView]] = {}
         self.curves: dict[str, EquityCurve] = {}
@@ -330,6 +335,13 @@ class FakeBots:
                 Problem(where="bot", field="", value=f'unknown: "{name}"', expected="known bots are ...")
             )
         return self.bots[name]
+
+    def create(
+        self, config: BotConfig, *, who: str, why: str = "", start: bool = False, source: str = ""
+    ) -> BotView:
+        self.created.append(config)
+        self.bots[config.name] = bot_view(config.name, state=BotState.CREATED, market=config.market)
+        return self.bots[config.name]
 
     def start(self, name: str, *, who: str, why: str = "") -> BotView:
         return self._ask(BotCommand.START, name, who)
