@@ -196,7 +196,7 @@ def run_backtest(
                 starts_at_us=int(ohlcv.opened_at_us[0]),
                 closes_at_us=ohlcv.opened_at_us + ohlcv.timeframe.us,
                 first_open=float(ohlcv.open[0]),
-                last_close=float(ohlcv.close[-1]),
+                closes=ohlcv.close,
                 trades=trades,
                 exposed_candles=int(run.state["exposed"][0]) - start.exposed_candles,
                 turnover=float(books.turnover - start.ledger.turnover),

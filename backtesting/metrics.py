@@ -8,6 +8,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from backtesting.calendar_returns import daily_returns, monthly_returns
+from backtesting.trade_statistics import trade_columns
 from bots.orders import ClosedTrade
 from data.models import FloatArray, IntArray
 from data.timeframes import SECOND_US
@@ -53,6 +55,21 @@ class Metrics:
     fees_paid: float
     slippage_paid: float  # to slippage and to rounding
     buy_and_hold_return: float  # from the first open to the last close, without costs
+    buy_and_hold_sharpe: float  # sampled as the run's own
+    buy_and_hold_max_drawdown: float
+    best_day: float  # of UTC days and months; the first and the last may be parts of one
+    worst_day: float
+    best_month: float
+    worst_month: float
+    median_trade: float  # return
+    payoff_ratio: float  # average win over average loss
+    sqn: float  # mean pnl over its deviation, times the root of the number of trades
+    kelly: float  # share of the capital that these wins and losses would have grown fastest with
+    long_pnl: float
+    short_pnl: float
+    long_win_rate: float
+    short_win_rate: float
+    longest_trade_duration: float  # seconds
     ambiguous_exits: int
     refused_orders: int
 
@@ -66,7 +83,7 @@ class Run:
     starts_at_us: int
     closes_at_us: IntArray
     first_open: float
-    last_close: float
+    closes: FloatArray  # the market's price at `closes_at_us`, or what buying and holding is worth
     trades: Sequence[ClosedTrade]
     exposed_candles: int
     turnover: float
@@ -81,21 +98,18 @@ def metrics_of(run: Run) -> Metrics:
     span_us = int(run.closes_at_us[-1]) - run.starts_at_us
     final = float(run.equity[-1])
     curve = np.concatenate(([run.capital], run.equity))
+    held = np.concatenate(([run.first_open], run.closes))
     curve_us = np.concatenate(([run.starts_at_us], run.closes_at_us))
-    if span_us < SHORTEST_DAILY_US:
-        sampling, samples = CANDLES, curve
-        periods_per_year = YEAR_US * len(run.equity) / span_us
-    else:
-        sampling, samples = MIDNIGHTS, equity_at_midnights(curve, curve_us)
-        periods_per_year = 365.0
-    returns = returns_of(samples)
+    sampling, rows, periods_per_year = samples_of(curve_us)
+    returns = returns_of(curve[rows])
     growth = cagr(run.capital, final, span_us)
     fall, fall_us = max_drawdown(curve, curve_us)
-    pnl = np.array([float(trade.pnl) for trade in run.trades])
-    rates = np.array([float(trade.return_rate) for trade in run.trades])
-    held_us = np.array([trade.exit_at_us - trade.entry_at_us for trade in run.trades], dtype=np.float64)
+    days = daily_returns(run.capital, run.equity, run.closes_at_us)
+    months = monthly_returns(run.capital, run.equity, run.closes_at_us)
+    trades = trade_columns(run.trades)
+    pnl, rates, held_us = trades.pnl, trades.rate, trades.held_us.astype(np.float64)
     wins, losses = pnl[pnl > 0], pnl[pnl < 0]
-    long_trades = sum(trade.side == "long" for trade in run.trades)
+    longs, shorts = pnl[trades.long], pnl[~trades.long]
     mean_equity = float(run.equity.mean())
     return Metrics(
         initial_equity=run.capital,
@@ -110,9 +124,9 @@ def metrics_of(run: Run) -> Metrics:
         max_drawdown=fall,
         max_drawdown_duration=fall_us / SECOND_US,
         trades=len(run.trades),
-        long_trades=long_trades,
-        short_trades=len(run.trades) - long_trades,
-        win_rate=len(wins) / len(pnl) if len(pnl) else math.nan,
+        long_trades=len(longs),
+        short_trades=len(shorts),
+        win_rate=_share(wins, pnl),
         profit_factor=float(wins.sum() / -losses.sum()) if len(losses) else math.nan,
         expectancy=_mean(pnl),
         average_trade=_mean(rates),
@@ -127,10 +141,42 @@ def metrics_of(run: Run) -> Metrics:
         turnover=run.turnover / mean_equity if mean_equity > 0 else math.nan,
         fees_paid=run.fees_paid,
         slippage_paid=run.slippage_paid,
-        buy_and_hold_return=run.last_close / run.first_open - 1.0,
+        buy_and_hold_return=float(run.closes[-1]) / run.first_open - 1.0,
+        buy_and_hold_sharpe=sharpe_ratio(returns_of(held[rows]), periods_per_year=periods_per_year),
+        buy_and_hold_max_drawdown=max_drawdown(held, curve_us)[0],
+        best_day=days.best,
+        worst_day=days.worst,
+        best_month=months.best,
+        worst_month=months.worst,
+        median_trade=float(np.median(rates)) if len(rates) else math.nan,
+        payoff_ratio=float(wins.mean() / -losses.mean()) if len(wins) and len(losses) else math.nan,
+        sqn=quality_number(pnl),
+        kelly=kelly_fraction(rates),
+        long_pnl=float(longs.sum()),
+        short_pnl=float(shorts.sum()),
+        long_win_rate=_share(longs[longs > 0], longs),
+        short_win_rate=_share(shorts[shorts > 0], shorts),
+        longest_trade_duration=float(held_us.max()) / SECOND_US if len(held_us) else math.nan,
         ambiguous_exits=run.ambiguous_exits,
         refused_orders=run.refused_orders,
     )
+
+
+def samples_of(at_us: IntArray) -> tuple[str, IntArray, float]:
+    """How a run of these times is sampled for its ratios: (MIDNIGHTS or CANDLES, rows, periods per year).
+
+    `at_us` of shape (n,) is the start and then every candle's close.
+    """
+    span_us = int(at_us[-1] - at_us[0])
+    if span_us < SHORTEST_DAILY_US:
+        return CANDLES, np.arange(len(at_us)), YEAR_US * (len(at_us) - 1) / span_us
+    return MIDNIGHTS, np.searchsorted(at_us, midnights(at_us), side="right") - 1, 365.0
+
+
+def midnights(at_us: IntArray) -> IntArray:
+    """Every UTC midnight from the first time to the last."""
+    first = -(-int(at_us[0]) // DAY_US) * DAY_US
+    return np.arange(first, int(at_us[-1]) + 1, DAY_US)
 
 
 def equity_at_midnights(equity: FloatArray, at_us: IntArray) -> FloatArray:
@@ -138,9 +184,7 @@ def equity_at_midnights(equity: FloatArray, at_us: IntArray) -> FloatArray:
 
     `equity` and `at_us` have shape (n,), ascending; between two points the earlier one's value holds.
     """
-    first = -(-int(at_us[0]) // DAY_US) * DAY_US
-    midnights = np.arange(first, int(at_us[-1]) + 1, DAY_US)
-    return equity[np.searchsorted(at_us, midnights, side="right") - 1]
+    return equity[np.searchsorted(at_us, midnights(at_us), side="right") - 1]
 
 
 def returns_of(values: FloatArray) -> FloatArray:
@@ -205,10 +249,36 @@ def max_drawdown(equity: FloatArray, at_us: IntArray) -> tuple[float, int]:
     return fall, max(longest, int(at_us[-1]) - int(at_us[at_peak[-1]]))
 
 
+def quality_number(pnl: FloatArray) -> float:
+    """System quality number: the mean over the sample deviation, times the root of the number of trades.
+
+    NaN for fewer than two trades or no variation. Source: Tharp, "Trade Your Way to Financial Freedom".
+    """
+    if len(pnl) < 2 or np.ptp(pnl) == 0:
+        return math.nan
+    return float(pnl.mean() / pnl.std(ddof=1)) * math.sqrt(len(pnl))
+
+
+def kelly_fraction(rates: FloatArray) -> float:
+    """Share of winners less share of the others over the payoff of returns; NaN without wins or losses.
+
+    Source: Kelly (1956), BSTJ 35(4), for a bet that wins and loses the mean amounts.
+    """
+    wins, losses = rates[rates > 0], rates[rates < 0]
+    if not len(wins) or not len(losses):
+        return math.nan
+    won = len(wins) / len(rates)
+    return float(won - (1.0 - won) / (wins.mean() / -losses.mean()))
+
+
 def longest_streak(hits: np.typing.NDArray[np.bool_]) -> int:
     """How many times in a row `hits` was true at most."""
     misses = np.flatnonzero(~np.concatenate(([False], hits, [False])))
     return int(np.diff(misses).max()) - 1
+
+
+def _share(part: FloatArray, whole: FloatArray) -> float:
+    return len(part) / len(whole) if len(whole) else math.nan
 
 
 def _mean(values: FloatArray) -> float:

@@ -8,6 +8,7 @@ from decimal import Decimal
 
 import numpy as np
 
+from backtesting.buy_and_hold import held_in_equal_parts
 from backtesting.engine import check_inputs
 from backtesting.metrics import Metrics, Run, metrics_of
 from bots import fill_records, fills
@@ -186,7 +187,7 @@ def run_portfolio(
                 closes_at_us=closes_at_us,
                 # Equal parts of the capital in every leg's symbol, bought at its first open.
                 first_open=1.0,
-                last_close=float(np.mean([leg.ohlcv.close[-1] / leg.ohlcv.open[0] for leg in legs])),
+                closes=held_in_equal_parts([leg.ohlcv for leg in legs], closes_at_us),
                 trades=everything,
                 exposed_candles=int(at[3]),
                 turnover=float(sum(part.turnover for part in ledgers)),
@@ -219,7 +220,7 @@ def _leg_result(
                 starts_at_us=int(ohlcv.opened_at_us[0]),
                 closes_at_us=ohlcv.opened_at_us + ohlcv.timeframe.us,
                 first_open=float(ohlcv.open[0]),
-                last_close=float(ohlcv.close[-1]),
+                closes=ohlcv.close,
                 trades=books.trades[number],
                 exposed_candles=int(states["exposed"][number]),
                 turnover=float(ledger.turnover),
