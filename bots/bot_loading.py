@@ -12,11 +12,12 @@ from typing import Protocol
 import msgspec
 import numpy as np
 
-from bots.config import BotConfig, OnRestart, load_bot, parse_bot
+from bots.config import BotConfig, OnRestart, as_document, load_bot, parse_bot
 from bots.finer_candles import finer_candles
 from bots.lifecycle import BotState
 from bots.paper_bot import MOST_HISTORY, PaperBot, SavedAccount, history_wanted, rules_of
 from bots.roster import Series
+from bots.settings_change import check_fits
 from bots.stores import BotRecord, FreshCandleReader
 from data.errors import InvalidInput, Problem
 from data.models import Candle, Market, Ohlcv
@@ -57,9 +58,49 @@ class BotLoader:
         config = _config_now(record)
         strategy = self._load_strategy(config, record.source)
         bot = PaperBot(record, config, strategy)
+        if _reads_file(record) and as_document(config) != record.config:
+            bot.settings_from_file(record.version + 1)
+        else:
+            bot.settings_applied(record.version)
         bot.restart_clock(at_us)
         _note_new_version(bot, record, at_us)
         return bot
+
+    def reconfigure(self, bot: PaperBot, record: BotRecord, at_us: int) -> PaperBot:
+        """The bot with the settings that are wanted now, between two candles; its account goes on.
+
+        `record` is the bot as it is stored, with nothing newer in memory. Where the settings cannot be used
+        the bot goes on as it was and says why.
+        """
+        where = f"bot {record.name}, version {record.version} of its settings"
+        try:
+            config = parse_bot(record.config if record.wanted is None else record.wanted, where=where)
+            check_fits(bot.config, config, where=where, has_traded=True, has_position=bot.has_position)
+            strategy = self._load_strategy(config, record.source)
+            is_same_series = config.market == bot.market and strategy.timeframe is bot.timeframe
+            if bot.has_position and not is_same_series:
+                expected = f"must stay {bot.timeframe} while a position is open"
+                raise InvalidInput(
+                    Problem(where=where, field="timeframe", value=strategy.timeframe, expected=expected)
+                )
+        except InvalidInput as error:
+            bot.settings_refused(record.version, at_us=at_us, why=str(error))
+            return bot
+        changed = PaperBot(record, config, strategy)
+        changed.settings_applied(record.version, at_us=at_us)
+        _note_new_version(changed, record, at_us)
+        if is_same_series and bot.is_warm and bot.last_candle_us is not None:
+            history = self._candles.candles(
+                bot.market,
+                bot.timeframe,
+                end_us=bot.last_candle_us + 1,
+                limit=history_wanted(strategy),
+            )
+            changed.rewarm(history)
+        else:
+            changed.restart_clock(at_us)
+            self.begin(changed, at_us)
+        return changed
 
     def restore(self, record: BotRecord) -> PaperBot:
         """A bot that ran, exactly as its last stored step left it."""
@@ -155,28 +196,27 @@ def find_strategy(name: str, folder: Path, source: str) -> Path:
     )
 
 
+def _reads_file(record: BotRecord) -> bool:
+    return bool(record.source) and record.reads_file and Path(record.source).exists()
+
+
 def _config_now(record: BotRecord) -> BotConfig:
-    """The config of the bot's file, or the stored one where there is no file any more."""
-    source = Path(record.source)
-    if not record.source or not source.exists():
-        return parse_bot(record.config, where=f"bot {record.name}")
-    config = load_bot(source)
-    if config.name != record.name:
-        raise _unfit(record, "name", config.name, f'must stay "{record.name}": this file made that bot')
+    """The settings to start with: of the bot's file, or those a person wanted since, or the stored ones."""
+    if _reads_file(record):
+        where = record.source
+        config = load_bot(Path(record.source))
+    else:
+        where = f"bot {record.name}"
+        config = parse_bot(record.config if record.wanted is None else record.wanted, where=where)
     if record.account is not None:
         before = parse_bot(record.config, where=f"bot {record.name}")
         saved = msgspec.json.decode(record.account, type=SavedAccount)
-        if config.capital != before.capital:
-            expected = f"must stay {before.capital}: the bot has traded; delete it to begin anew"
-            raise _unfit(record, "capital", str(config.capital), expected)
-        if config.market != before.market and saved.state.ledger.quantity != 0:
-            expected = f"must stay {before.market} while a position is open there"
-            raise _unfit(record, "symbol", str(config.market), expected)
+        holds = saved.state.ledger.quantity != 0
+        check_fits(before, config, where=where, has_traded=True, has_position=holds)
+    elif config.name != record.name:
+        expected = f'must stay "{record.name}": this file made that bot'
+        raise InvalidInput(Problem(where=where, field="name", value=config.name, expected=expected))
     return config
-
-
-def _unfit(record: BotRecord, field: str, value: str, expected: str) -> InvalidInput:
-    return InvalidInput(Problem(where=record.source, field=field, value=value, expected=expected))
 
 
 def _note_new_version(bot: PaperBot, record: BotRecord, at_us: int) -> None:

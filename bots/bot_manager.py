@@ -112,7 +112,11 @@ def _adopt(store: BotStore, path: Path, config: BotConfig, at_us: int) -> None:
     if wish.state is BotState.FAILED and wish.desired is BotState.FAILED:
         event = BotEvent(at_us=at_us, who=_WHO, what="asked to start", why="its file may have been mended")
         store.ask(wish, BotState.RUNNING, flatten=False, event=event)
-    elif wish.state in (BotState.RUNNING, BotState.PAUSED) and as_document(config) != record.config:
+    elif (
+        record.reads_file
+        and wish.state in (BotState.RUNNING, BotState.PAUSED)
+        and as_document(config) != record.config
+    ):
         _log.warning("bot_file_changed", bot=config.name, source=source, action="stop and start it to apply")
 
 

@@ -216,6 +216,15 @@ class BotRunner:
                 else partial(self._loader.restart, record, self._clock())
             )
         self._met.add(wish.bot_id)
+        if (
+            bot is not None
+            and bot.state in ACTIVE
+            and bot.version != wish.version
+            and bot.is_between_candles
+            and not bot.has_news
+        ):
+            record = await self._record(wish)
+            bot = await self._work(partial(self._loader.reconfigure, bot, record, self._clock()))
         if bot is not None and bot.state not in ACTIVE:
             return bot  # frozen: what was wished before its process ended no longer counts
         if bot is None and wish.flatten:

@@ -156,6 +156,9 @@ class PaperBot:
         self._flatten_at_open = False
         # None: the next open takes one, because something else than candles has changed the account.
         self._checkpoint_us = None if saved is None else saved.checkpoint_us
+        self.version = record.applied  # of its settings; one that was refused counts as seen
+        self._applied: int | None = None
+        self._from_file = False
         self._is_described = False  # whether a step was handed out that holds the config
         self._news = _News()
 
@@ -236,6 +239,43 @@ class PaperBot:
         taken = self.taken_until_us
         if taken is not None and taken >= opened_at_us:
             self._after_outage()
+
+    # Settings
+
+    @property
+    def is_between_candles(self) -> bool:
+        """Whether no candle's open was traded on whose close is still to come."""
+        return self._account.state.opened_at_us is None
+
+    def settings_applied(self, version: int, *, at_us: int | None = None) -> None:
+        """From now on by this version of its settings; with `at_us` while it runs, between two candles.
+
+        An entry that waits for the next open was decided by the old settings: it is called off. The position
+        stays, under the new strategy's levels.
+        """
+        self.version, self._applied = version, version
+        self._checkpoint_us = None
+        self._news.changed = True
+        if at_us is not None:
+            self.note("settings applied", at_us=at_us, why=f"version {version}")
+            self._cancel("the bot was edited", exits=False)
+
+    def settings_from_file(self, version: int) -> None:
+        """Its file was read, and differs from the settings that were in force."""
+        self.version, self._from_file = version, True
+        self._news.changed = True
+
+    def settings_refused(self, version: int, *, at_us: int, why: str) -> None:
+        """A version of its settings cannot be used: it goes on with those it has."""
+        self.version = version
+        self.note("settings refused", at_us=at_us, why=why)
+        self.report(f"goes on with its old settings: {why}")
+
+    def rewarm(self, history: Ohlcv) -> None:
+        """Show a new strategy the candles up to the last one taken; trading goes on behind it."""
+        self.warm_from_us = int(history.opened_at_us[0]) if len(history) else self.last_candle_us
+        self.replay(history)
+        self._news.changed = True
 
     # Trading
 
@@ -376,6 +416,8 @@ class PaperBot:
             health=self.health,
             settle=self._news.settle,
             config=None if self._is_described else as_document(self.config),
+            applied=self._applied,
+            from_file=self._from_file,
             strategy=self.strategy.name,
             strategy_version=self.strategy.version,
             market=self.market,
@@ -400,6 +442,7 @@ class PaperBot:
         )
         self._news = _News()
         self._is_described = True
+        self._applied, self._from_file = None, False
         return step
 
     def summary(self) -> AccountSummary:

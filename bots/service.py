@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
-from bots.config import BotConfig, as_document
+from bots.config import BotConfig, as_document, parse_bot
 from bots.lifecycle import WISHES, BotCommand, BotState, allows
-from bots.stores import BotEvent, BotStore, Wish
+from bots.settings_change import check_fits
+from bots.stores import BotEvent, BotRecord, BotStore, Wish
 from bots.views import (
     AuditView,
     BotView,
@@ -17,6 +19,7 @@ from bots.views import (
     OrderView,
     SignalView,
     TradeView,
+    VersionView,
 )
 from data.errors import InvalidInput, Problem
 from data.models import Market
@@ -72,16 +75,85 @@ class BotService:
             event=BotEvent(at_us=self._clock(), who=who, what="created", why=why),
         )
         if not created:
-            raise InvalidInput(
-                Problem(
-                    where=source or "bot",
-                    field="name",
-                    value=f'"{config.name}"',
-                    expected="is taken by another bot; choose another name, or delete that bot first",
-                )
-            )
+            raise _taken(source or "bot", config.name)
         self._wake(config.name)
         return self.bot(config.name)
+
+    def clone(
+        self,
+        name: str,
+        to: str,
+        *,
+        changes: Mapping[str, Any] | None = None,
+        who: str,
+        why: str = "",
+        start: bool = False,
+    ) -> BotView:
+        """A new bot with the settings of another and an account of its own; `changes` replace some of them.
+
+        Raises InvalidInput for settings that cannot be used and for a name that is taken.
+        """
+        record = self._record(name)
+        document = {**_wanted(record), **(changes or {}), "name": to}
+        config = parse_bot(document, where=f"clone of {name}")
+        created = self._store.create(
+            as_document(config),
+            name=config.name,
+            source=record.source,  # where its strategy is looked for; the file stays the other bot's
+            reads_file=False,
+            desired=BotState.RUNNING if start else BotState.CREATED,
+            health="",
+            event=BotEvent(at_us=self._clock(), who=who, what="created", why=why or f"a clone of {name}"),
+        )
+        if not created:
+            raise _taken(f"clone of {name}", config.name)
+        self._wake(config.name)
+        return self.bot(config.name)
+
+    def edit(self, name: str, config: BotConfig, *, who: str, why: str = "") -> BotView:
+        """Give a bot new settings: a running one takes them between two candles, its position stays.
+
+        One that stands still takes them at its next start. From now on its file is not read any more. Raises
+        InvalidInput for what cannot change.
+        """
+        return self._edit(name, lambda _: config, reverts_to=None, who=who, why=why)
+
+    def change(self, name: str, changes: Mapping[str, Any], *, who: str, why: str = "") -> BotView:
+        """As `edit`, with only what changes, as in the bot's file. Raises InvalidInput."""
+
+        def changed(record: BotRecord) -> BotConfig:
+            return parse_bot({**_wanted(record), **changes}, where=f"bot {name}")
+
+        return self._edit(name, changed, reverts_to=None, who=who, why=why)
+
+    def revert(self, name: str, *, to: int | None = None, who: str, why: str = "") -> BotView:
+        """Go back to an earlier version of the settings: the one before, or version `to`.
+
+        That makes a new version: going back can be taken back as well.
+        """
+        known = self.versions(name)
+        wanted = next((one for one in known if one.version == to), None) if to is not None else None
+        if to is None:
+            wanted = _before(known)
+        if wanted is None:
+            numbers = ", ".join(str(one.version) for one in reversed(known))
+            value = "no version before" if to is None else f"version {to}"
+            raise InvalidInput(
+                Problem(where=f"bot {name}", field="version", value=value, expected=f"there are {numbers}")
+            )
+        document = wanted.config
+        return self._edit(
+            name,
+            lambda _: parse_bot(document, where=f"bot {name}, version {wanted.version}"),
+            reverts_to=wanted.version,
+            who=who,
+            why=why,
+        )
+
+    def versions(self, name: str) -> list[VersionView]:
+        """Every version of the bot's settings, newest first."""
+        self._known(name)
+        return self._store.versions(name)
 
     def start(self, name: str, *, who: str, why: str = "") -> BotView:
         """Ask a bot to run. It trades from the first candle that closes after its start."""
@@ -167,6 +239,42 @@ class BotService:
                 return self.bot(name)
         raise self._restless(name)
 
+    def _edit(
+        self,
+        name: str,
+        wanted: Callable[[BotRecord], BotConfig],
+        *,
+        reverts_to: int | None,
+        who: str,
+        why: str,
+    ) -> BotView:
+        for _ in range(_TRIES):
+            seen = self._wish(name)
+            record = self._record(name)
+            config = wanted(record)
+            if "strategy" in record.config:
+                check_fits(
+                    parse_bot(record.config, where=f"bot {name}"),
+                    config,
+                    where=f"bot {name}",
+                    has_traded=record.account is not None,
+                    has_position=self.bot(name).position is not None,
+                )
+            what = f"edited to version {seen.version + 1}"
+            if reverts_to is not None:
+                what = f"reverted to version {reverts_to}"
+            event = BotEvent(at_us=self._clock(), who=who, what=what, why=why)
+            if self._store.edit(seen, as_document(config), reverts_to=reverts_to, event=event):
+                self._wake(name)
+                return self.bot(name)
+        raise self._restless(name)
+
+    def _record(self, name: str) -> BotRecord:
+        record = self._store.record(self._wish(name).bot_id)
+        if record is None:
+            raise self._unknown(name)
+        return record
+
     def _check(self, command: BotCommand, seen: Wish) -> None:
         if allows(command, seen.state, seen.desired):
             return
@@ -208,3 +316,27 @@ class BotService:
     def _wake(self, name: str) -> None:
         if self._announce is not None:
             self._announce(name)
+
+
+def _wanted(record: BotRecord) -> dict[str, Any]:
+    return record.config if record.wanted is None else record.wanted
+
+
+def _before(known: Sequence[VersionView]) -> VersionView | None:
+    """What a person means by going back: from a version that went back itself, to the one before its goal."""
+    if not known:
+        return None
+    newest = known[0]
+    number = newest.version if newest.reverts_to is None else newest.reverts_to
+    return next((one for one in known if one.version < number), None)
+
+
+def _taken(where: str, name: str) -> InvalidInput:
+    return InvalidInput(
+        Problem(
+            where=where,
+            field="name",
+            value=f'"{name}"',
+            expected="is taken by another bot; choose another name, or delete that bot first",
+        )
+    )

@@ -77,6 +77,7 @@ class BotRecord(msgspec.Struct, frozen=True, kw_only=True):
     started_at_us: int | None
     health: str
     version: int = 1  # of the settings that are wanted
+    applied: int = 1  # of those in `config`
     wanted: dict[str, Any] | None = None  # those settings; None: `config`
     reads_file: bool = True  # whether its file is read at a start; not once its settings were edited
 

@@ -15,7 +15,7 @@ import sqlalchemy
 from psycopg import Cursor
 from sqlalchemy import Connection, Engine
 
-from bots.gates import Gate
+from bots.gates import Gate, Violation
 from bots.lifecycle import BotState
 from bots.orders import OrderReason, OrderStatus, PositionSide
 from bots.stores import AccountSummary, BotEvent, BotRecord, BotStep, Checkpoint, DecisionMade, Wish
@@ -33,6 +33,7 @@ from bots.views import (
 from data.models import Market, Side
 from data.timeframes import Timeframe, to_datetime, to_us
 from database.engine import database_errors, sync_engine
+from database.step_guards import StepGuard
 from strategies import records
 from strategies.base import Decision
 
@@ -127,7 +128,7 @@ class BotRepository:
         rows = self._rows(
             "SELECT b.bot_id, b.name, b.config, source, state, desired_state, flatten, step,"
             " account::text AS account, strategy_version, last_candle_at, opened_candle_at, started_at,"
-            " health, b.version, v.config AS wanted, v.from_file FROM bots b"
+            " health, b.version, b.applied_version, v.config AS wanted, v.from_file FROM bots b"
             " LEFT JOIN bot_versions v ON v.bot_id = b.bot_id AND v.version = b.version WHERE b.bot_id = %s",
             (bot_id,),
         )
@@ -139,6 +140,10 @@ class BotRepository:
         # One order for everybody: two runners that meet wait for each other instead of locking up.
         ordered = sorted(steps, key=lambda step: step.bot_id)
         with self._transaction() as connection:
+            guard = StepGuard(connection, ordered)
+            ordered = [step for step in ordered if not guard.refuses(step)]
+            if not ordered:
+                return frozenset()
             markets = {step.market for step in ordered if step.market is not None} - self._known_markets
             _save_markets(connection, markets)
             columns = zip(*(_bot_columns(step) for step in ordered), strict=True)
@@ -148,6 +153,7 @@ class BotRepository:
             # One round trip for all of it: whoever waits for the server here waits for Python's lock as well.
             with driver.pipeline(), driver.cursor() as cursor:
                 _save_children(cursor, [step for step in ordered if step.bot_id in applied])
+                guard.save(cursor, [step for step in ordered if step.bot_id in applied])
                 _save_settings(cursor, [step for step in ordered if step.bot_id in applied])
         self._known_markets |= markets
         return applied
@@ -616,7 +622,7 @@ def _save_children(cursor: Cursor[Any], steps: Sequence[BotStep]) -> None:
 
 
 def _save_settings(cursor: Cursor[Any], steps: Sequence[BotStep]) -> None:
-    """Which version of its settings a bot runs, how it stood before a day, and what its strategy is made of."""
+    """Which version of its settings a bot runs, its checkpoints, and what its strategy is made of."""
     for step in steps:
         if step.from_file:
             cursor.execute(
@@ -786,6 +792,7 @@ def _record(row: Mapping[str, Any]) -> BotRecord:
         started_at_us=_us(row["started_at"]),
         health=row["health"],
         version=row["version"],
+        applied=row["applied_version"],
         wanted=row["wanted"],
         reads_file=row["from_file"] is not False,
     )
@@ -847,6 +854,8 @@ def _packed(made: DecisionMade) -> bytes:
         record = {**record, "gate": str(made.gate)}
     if made.orders:
         record = {**record, "orders": made.orders}
+    if made.violations:
+        record = {**record, "violations": msgspec.to_builtins(made.violations)}
     if made.seen is not None:
         record = {**record, "seen": made.seen}
     return records.pack(record)
@@ -856,6 +865,7 @@ def _decision(row: Mapping[str, Any]) -> DecisionView:
     says = row["says"]
     record = records.unpack(row["record"])
     gate, orders = Gate(record.pop("gate", Gate.NONE)), tuple(record.pop("orders", ()))
+    violations = msgspec.convert(record.pop("violations", ()), tuple[Violation, ...])
     seen = record.pop("seen", None)
     return DecisionView(
         bot=row["name"],
@@ -870,5 +880,6 @@ def _decision(row: Mapping[str, Any]) -> DecisionView:
         record=record,
         gate=gate,
         orders=orders,
+        violations=violations,
         seen=None if seen is None else tuple(seen),
     )

@@ -13,7 +13,7 @@ import numpy as np
 
 from bots.config import BotConfig, as_document, parse_bot
 from bots.lifecycle import TRANSITIONS, BotState
-from bots.stores import BotEvent, BotRecord, BotStep, RunnerClaim, Wish
+from bots.stores import BotEvent, BotRecord, BotStep, Checkpoint, RunnerClaim, Wish
 from bots.views import (
     AuditView,
     BotView,
@@ -23,6 +23,7 @@ from bots.views import (
     OrderView,
     SignalView,
     TradeView,
+    VersionView,
 )
 from data.errors import TransientError
 from data.models import Candle, Instrument, Market, Ohlcv
@@ -164,6 +165,7 @@ class _Row:
         self.record = record
         self.asked_at_us = asked_at_us
         self.steps: list[BotStep] = []
+        self.versions: list[VersionView] = []
 
 
 class MemoryBotStore:
@@ -254,6 +256,30 @@ class MemoryBotStore:
             assert step.state in TRANSITIONS[record.state] or "stopping" in [
                 event.what for event in step.events
             ]
+        if step.from_file:
+            number = record.version + 1
+            changed |= {"version": number, "applied": number, "wanted": step.config}
+            row.versions.append(
+                VersionView(
+                    bot=record.name,
+                    version=number,
+                    at_us=step.at_us,
+                    who="runner",
+                    why="its file had changed",
+                    from_file=True,
+                    reverts_to=None,
+                    applied_at_us=step.at_us,
+                    config=step.config or {},
+                )
+            )
+        elif step.applied is not None:
+            changed["applied"] = step.applied
+            row.versions = [
+                msgspec.structs.replace(one, applied_at_us=one.applied_at_us or step.at_us)
+                if one.version == step.applied
+                else one
+                for one in row.versions
+            ]
         row.record = msgspec.structs.replace(record, **changed)
         row.steps.append(step)
         self._note(record.name, step.events)
@@ -273,6 +299,7 @@ class MemoryBotStore:
         desired: BotState,
         health: str,
         event: BotEvent,
+        reads_file: bool = True,
     ) -> bool:
         if name in self._rows:
             return False
@@ -291,8 +318,11 @@ class MemoryBotStore:
             opened_candle_us=None,
             started_at_us=None,
             health=health,
+            wanted=config,
+            reads_file=bool(source) and reads_file,
         )
-        self._rows[name] = _Row(record, event.at_us)
+        self._rows[name] = row = _Row(record, event.at_us)
+        row.versions.append(_version(record, event))
         self._note(name, [event])
         return True
 
@@ -304,6 +334,41 @@ class MemoryBotStore:
         row.asked_at_us = event.at_us
         self._note(seen.name, [event])
         return True
+
+    def edit(
+        self, seen: Wish, config: dict[str, Any], *, reverts_to: int | None = None, event: BotEvent
+    ) -> bool:
+        row = self._rows[seen.name]
+        if row.record.version != seen.version:
+            return False
+        row.record = msgspec.structs.replace(
+            row.record, version=seen.version + 1, wanted=config, reads_file=False
+        )
+        row.versions.append(_version(row.record, event, reverts_to))
+        self._note(seen.name, [event])
+        return True
+
+    def versions(self, name: str) -> list[VersionView]:
+        return self._rows[name].versions[::-1]
+
+    def checkpoints(self, name: str, *, start_us: int, end_us: int) -> list[Checkpoint]:
+        return [
+            kept
+            for step in self.steps(name)
+            for kept in step.checkpoints
+            if start_us <= kept.opened_at_us < end_us
+        ]
+
+    def definition(self, strategy_version: str) -> str | None:
+        return next(
+            (
+                step.definition
+                for row in self._rows.values()
+                for step in row.steps
+                if step.strategy_version == strategy_version and step.definition is not None
+            ),
+            None,
+        )
 
     def delete(self, seen: Wish, *, event: BotEvent) -> bool:
         if self.wish(seen.name) != seen:
@@ -429,4 +494,19 @@ def _wish_of(row: _Row) -> Wish:
         flatten=record.flatten,
         step=record.step,
         asked_at_us=row.asked_at_us,
+        version=record.version,
+    )
+
+
+def _version(record: BotRecord, event: BotEvent, reverts_to: int | None = None) -> VersionView:
+    return VersionView(
+        bot=record.name,
+        version=record.version,
+        at_us=event.at_us,
+        who=event.who,
+        why=event.why,
+        from_file=record.reads_file,
+        reverts_to=reverts_to,
+        applied_at_us=None,
+        config=record.wanted or record.config,
     )
