@@ -22,12 +22,15 @@ class VenueUnreachable(TransientError):
 
 
 class RateLimited(TransientError):
-    """The venue asked us to slow down; `retry_after_s` is its own figure where it gives one."""
+    """The venue asked us to slow down; `retry_after_s` is its own figure where it gives one.
 
-    def __init__(self, exchange: str, retry_after_s: float | None = None) -> None:
+    `banned`: it answers nothing at all until then, whatever the path.
+    """
+
+    def __init__(self, exchange: str, retry_after_s: float | None = None, *, banned: bool = False) -> None:
         wait = "" if retry_after_s is None else f"; it asks for {retry_after_s:g} s"
-        super().__init__(f"{exchange} limits our rate{wait}")
-        self.exchange, self.retry_after_s = exchange, retry_after_s
+        super().__init__(f"{exchange} {'has banned us' if banned else 'limits our rate'}{wait}")
+        self.exchange, self.retry_after_s, self.banned = exchange, retry_after_s, banned
 
 
 class StoreFellBehind(TransientError):

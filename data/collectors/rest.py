@@ -15,6 +15,7 @@ from data.timeframes import Timeframe
 
 # Where the venue says "slower" but not for how long.
 _UNSTATED_PAUSE_S = 5.0
+_UNSTATED_BAN_S = 120.0  # the shortest that Binance gives
 # Many series are fetched one after the other; asking for the time before each would be half of all requests.
 _TIME_KEEPS_S = 5.0
 
@@ -113,5 +114,10 @@ class VenueRest:
         try:
             return await self._transport.get(request)
         except RateLimited as error:
-            bucket.pause(error.retry_after_s or _UNSTATED_PAUSE_S)
+            if error.banned:
+                # Whatever is asked meanwhile makes the ban longer.
+                for each in (self._common_bucket, *self._buckets.values()):
+                    each.pause(error.retry_after_s or _UNSTATED_BAN_S)
+            else:
+                bucket.pause(error.retry_after_s or _UNSTATED_PAUSE_S)
             raise

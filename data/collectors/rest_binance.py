@@ -18,7 +18,8 @@ with warnings.catch_warnings():
 _NAME = "binance"
 _VERSION = "v3"
 _TIMEOUT_S = 15.0
-_RATE_STATUSES = frozenset({418, 429})
+_BANNED = 418
+_RATE_STATUSES = frozenset({_BANNED, 429})
 
 
 class BinanceTransport:
@@ -35,7 +36,8 @@ class BinanceTransport:
             reply: object = await self._send(self._client, request)
         except BinanceAPIException as error:
             if error.status_code in _RATE_STATUSES:
-                raise RateLimited(_NAME, _retry_after_s(error)) from error
+                banned = error.status_code == _BANNED
+                raise RateLimited(_NAME, _retry_after_s(error), banned=banned) from error
             if error.status_code >= 500:
                 raise VenueUnreachable(
                     _NAME, self._base_url, f"it answers with HTTP status {error.status_code}"

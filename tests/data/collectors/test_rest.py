@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import asyncio
 import logging
 from collections.abc import AsyncIterator, Awaitable, Callable
 from decimal import Decimal
@@ -13,6 +14,7 @@ from data.collectors.rest_binance import BinanceTransport
 from data.collectors.rest_okx import OkxTransport
 from data.errors import BadDataError, RateLimited, TransientError, VenueUnreachable
 from data.exchanges.base import RestRequest
+from data.exchanges.binance_usdm import BinanceUsdmAdapter
 from data.exchanges.okx import OkxAdapter
 from data.models import Instrument, InstrumentKind
 from data.timeframes import Timeframe
@@ -101,6 +103,35 @@ async def serve() -> AsyncIterator[Callable[[Answer], Awaitable[str]]]:
         await runner.cleanup()
 
 
+class Banned:
+    """Satisfies `RestTransport`: the first request bans the address, the others are answered."""
+
+    def __init__(self) -> None:
+        self.asked_s: list[float] = []
+
+    async def get(self, request: RestRequest) -> object:
+        self.asked_s.append(asyncio.get_running_loop().time())
+        if len(self.asked_s) == 1:
+            raise RateLimited("binance", 0.2, banned=True)
+        return {"serverTime": 1}
+
+    async def close(self) -> None:
+        return
+
+
+async def test_a_ban_silences_every_path_of_the_venue() -> None:
+    transport = Banned()
+    rest = VenueRest(BinanceUsdmAdapter(), transport)
+    paths = BinanceUsdmAdapter.limits.rest_by_path
+    assert paths
+    banned = RestRequest(path=next(iter(paths)), params={})
+    with pytest.raises(RateLimited):
+        await rest._get(banned)
+    await rest.server_time_us()
+    first_s, second_s = transport.asked_s
+    assert second_s - first_s >= 0.19
+
+
 async def asked(transport: RestTransport) -> object:
     try:
         return await transport.get(REQUEST)
@@ -156,7 +187,7 @@ async def test_failures_say_what_to_do_about_them(
     with pytest.raises(error) as caught:
         await asked(transport(await serve(answer)))
     if isinstance(caught.value, RateLimited) and transport is BinanceTransport:
-        assert caught.value.retry_after_s == 7.0
+        assert (caught.value.retry_after_s, caught.value.banned) == (7.0, status == 418)
 
 
 @pytest.mark.integration
