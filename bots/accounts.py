@@ -6,7 +6,7 @@ the step that needs it, under the account's lock: the same money is never promis
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 from decimal import Decimal
 
 import msgspec
@@ -26,6 +26,7 @@ class SubLedger(msgspec.Struct, frozen=True, kw_only=True):
     equity_gained: Decimal  # the same with the position at the newest close
     at_us: int  # that close, the venue's clock
     ordered_at_us: tuple[int, ...] = ()  # entries and add-ons of its last minute
+    together: tuple[str, ...] = ()  # symbols that move with its own, itself included
 
 
 class AccountTerms(msgspec.Struct, frozen=True, kw_only=True):
@@ -52,11 +53,17 @@ class AccountView(msgspec.Struct, frozen=True, kw_only=True):
     terms: AccountTerms
     state: RiskState
     shares: tuple[Share, ...]
+    settled: Decimal = Decimal(0)  # gained by bots that are deleted by now
+
+    @property
+    def funds(self) -> Decimal:
+        """What the account has without its present bots."""
+        return self.terms.capital + self.settled
 
     @property
     def budget(self) -> Decimal:
         """What all bots together may have in use: the capital and what they gained, in quote currency."""
-        return self.terms.capital + sum((share.ledger.gained for share in self.shares), Decimal(0))
+        return self.funds + sum((share.ledger.gained for share in self.shares), Decimal(0))
 
     @property
     def in_use(self) -> Decimal:
@@ -64,7 +71,7 @@ class AccountView(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def equity(self) -> Decimal:
-        return self.terms.capital + sum((share.ledger.equity_gained for share in self.shares), Decimal(0))
+        return self.funds + sum((share.ledger.equity_gained for share in self.shares), Decimal(0))
 
 
 def with_share(view: AccountView, share: Share) -> AccountView:
@@ -84,17 +91,12 @@ def opened(terms: AccountTerms) -> AccountView:
     return AccountView(terms=terms, state=begin(terms.capital), shares=())
 
 
-def broken_by(
-    view: AccountView, share: Share, related: Collection[Market] = frozenset()
-) -> tuple[Violation, ...]:
-    """What the account has against that bot's growing to `share.ledger.in_use`.
-
-    `related` are the markets that move with the share's own.
-    """
+def broken_by(view: AccountView, share: Share) -> tuple[Violation, ...]:
+    """What the account has against that bot's growing to `share.ledger.in_use`."""
     others = [other for other in view.shares if other.bot_id != share.bot_id]
     gained = sum((other.ledger.gained for other in others), share.ledger.gained)
     limits, name = view.terms.limits, view.terms.name
-    together = {share.market, *related}
+    together = {share.market.symbol, *share.ledger.together}
     found: list[Violation] = []
 
     def check(limit: str, allowed: Decimal | None, parts: Sequence[Share], what: str, gate: Gate) -> None:
@@ -104,11 +106,11 @@ def broken_by(
             found.append(Violation(limit=limit, gate=gate, used=used, allowed=allowed, detail=detail))
 
     in_symbol = [other for other in others if other.market == share.market]
-    in_cluster = [other for other in others if other.market in together]
-    check("budget", view.terms.capital + gained, others, "", Gate.BUDGET)
+    in_cluster = [other for other in others if other.market.symbol in together]
+    check("budget", view.funds + gained, others, "", Gate.BUDGET)
     check("max_account_notional", limits.max_account_notional, others, "", Gate.LIMIT)
     check("max_symbol_notional", limits.max_symbol_notional, in_symbol, f" in {share.market}", Gate.LIMIT)
-    names = ", ".join(sorted(str(market) for market in together))
+    names = ", ".join(sorted(together))
     check("max_correlated_exposure", limits.max_correlated_exposure, in_cluster, f" in {names}", Gate.LIMIT)
     return tuple(found)
 

@@ -11,9 +11,11 @@ import structlog
 from bots.bot_loading import StrategyLoader, find_strategy
 from bots.bot_runner import BotRunner
 from bots.config import BotConfig, as_document, is_bot_name, load_bot, read_document
+from bots.emergency import EmergencyWatch
 from bots.entry_gates import EntryGate
 from bots.feed_watch import FeedWatch
 from bots.lifecycle import BotState
+from bots.risk.desk_rules import DeskRules
 from bots.stores import BotBus, BotEvent, BotStore, FreshCandleReader
 from data.errors import InvalidInput
 from data.stores import CandleReader
@@ -38,6 +40,8 @@ async def run_bots(
     fresh: FreshCandleReader | None = None,
     feeds: FeedWatch | None = None,
     gates: Sequence[EntryGate] = (),
+    emergency: EmergencyWatch | None = None,
+    rules: DeskRules | None = None,
 ) -> None:
     """Run the bots of `store` until `stop` is set; `clock` gives now in microseconds.
 
@@ -54,6 +58,8 @@ async def run_bots(
         fresh=fresh,
         feeds=feeds,
         gates=gates,
+        emergency=emergency,
+        rules=rules,
     )
     await runner.run(stop, before=lambda: adopt_bot_files(store, bots_folder, clock))
 

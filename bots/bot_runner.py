@@ -19,12 +19,14 @@ import msgspec
 import structlog
 
 from bots.bot_loading import BotLoader, StrategyLoader
+from bots.emergency import EmergencyWatch
 from bots.entry_gates import EntryGate
 from bots.feed_watch import FeedWatch
 from bots.lifecycle import ACTIVE, BotState, next_state
 from bots.messages import CONTROL_TOPIC
 from bots.paper_bot import PaperBot, candles_of
 from bots.rehearsal import rehearse
+from bots.risk.desk_rules import DeskRules
 from bots.roster import Roster, Series, series_of
 from bots.step_writer import StepWriter, internal_error
 from bots.stores import MOST_FRESH, BotBus, BotRecord, BotStep, BotStore, FreshCandleReader, RunnerClaim, Wish
@@ -58,15 +60,20 @@ class BotRunner:
         fresh: FreshCandleReader | None = None,
         feeds: FeedWatch | None = None,
         gates: Sequence[EntryGate] = (),
+        emergency: EmergencyWatch | None = None,
+        rules: DeskRules | None = None,
     ) -> None:
         """`clock` gives now in microseconds: it stamps steps and starts; candles keep the venue's time.
 
-        `feeds` hears what collectors say of feeds and is asked before any entry, and then each of `gates`.
+        `feeds` hears what collectors say of feeds and is asked before any entry, as is the `emergency` stop,
+        and then each of `gates`, and last the accounts of `rules`, which also have the limits of each bot.
         """
         self._store = store
         self._loader = BotLoader(candles, load_strategy, fresh)
         self._feeds = FeedWatch() if feeds is None else feeds
-        self._gates = (self._feeds, *gates)
+        self._emergency = EmergencyWatch() if emergency is None else emergency
+        self._rules = DeskRules() if rules is None else rules
+        self._gates: tuple[EntryGate, ...] = (self._emergency, self._feeds, *gates, self._rules)
         self._clock = clock
         self._bus = bus
         self._poll_s = poll_s
@@ -158,13 +165,17 @@ class BotRunner:
     async def _turn(self) -> None:
         await self._store_steps()
         polling = self._poll_is_due()
+        stopped = False
         if polling or self._asked:
             self._asked = False
+            stopped = await self._work(self._emergency.refresh)
+            await self._work(self._rules.refresh)
             await self._obey(await self._work(self._store.wishes))
         series = set(self._dirty)
+        if polling or stopped:
+            series |= self._bots.series()
         if polling:
             self._polled_at_s = time.monotonic()
-            series |= self._bots.series()
             await self._work(self._feeds.refresh)
         self._dirty -= series
         await self._advance(series)
@@ -317,6 +328,9 @@ class BotRunner:
     def _fed(self, turn: _Turn) -> _Fed | Exception:
         """Give one bot its candles, at most a step's worth."""
         try:
+            self._rules.apply(turn.bot)
+            if self._emergency.state.engaged:
+                self._emergency.stop(turn.bot, turn.forming, at_us=self._clock())
             more = self._feed(turn.bot, turn.fresh, turn.forming)
             step = turn.bot.step(self._clock()) if turn.bot.has_news else None
         except Exception as error:  # noqa: BLE001 one bot's bug must not stop the others

@@ -12,6 +12,7 @@ from typing import Protocol
 
 import msgspec
 
+from bots.accounts import SubLedger
 from bots.gates import PASSED, GateVerdict
 from bots.orders import PositionSide
 from bots.stores import AccountSummary
@@ -33,6 +34,7 @@ class EntryWish(msgspec.Struct, frozen=True, kw_only=True):
     seen_until_us: int | None  # close of the candle that the bot took before it; None for its first
     account: AccountSummary  # as it stands at that close
     notional: Decimal = Decimal(0)  # the most the order may cost, fee included, in quote currency
+    share: SubLedger | None = None  # what the bot has of an account it shares, before that order
 
 
 class EntryGate(Protocol):

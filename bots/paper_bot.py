@@ -33,7 +33,6 @@ from bots.orders import (
 )
 from bots.paper_account import AccountState, AccountStep, PaperAccount
 from bots.risk.gate import Proposal, pass_gate
-from bots.risk.limits import NO_LIMITS
 from bots.risk.state import RiskState, begin, observe
 from bots.stores import (
     AccountSummary,
@@ -141,7 +140,11 @@ class PaperBot:
         saved = None if record.account is None else msgspec.json.decode(record.account, type=SavedAccount)
         self._rules = TradingRules() if saved is None else saved.rules
         self._account = self._new_account(None if saved is None else saved.state)
-        self.limits = NO_LIMITS  # in force from the next decision on
+        # In force from the next candle on; whoever runs the bot sets them.
+        self.limits = config.limits.own
+        self.limits_problem = ""  # why none were found: nothing is entered then
+        self.together: tuple[str, ...] = ()  # symbols that move with its own
+        self.ruled_by: object = None  # what these came from
         self.risk = None if saved is None else saved.risk
         self._promised = Decimal(0) if saved is None else saved.promised
         self._trades = 0 if saved is None else saved.trades
@@ -350,6 +353,10 @@ class PaperBot:
             self._cancel(why, exits=False)
             self._news.changed = True
 
+    def flatten_at_open(self) -> None:
+        """Close the position at the next open."""
+        self._flatten_at_open = self.has_position
+
     def flatten_now(
         self, opened_at_us: int, open_price: float, price: float, *, why: str, at_us: int
     ) -> None:
@@ -493,6 +500,7 @@ class PaperBot:
             equity_gained=EXACT.subtract(risk.equity, self.config.capital),
             at_us=0 if self.last_candle_us is None else self.last_candle_us + self.timeframe.us,
             ordered_at_us=risk.ordered_at_us,
+            together=self.together,
         )
 
     def _new_account(self, state: AccountState | None) -> PaperAccount:
@@ -569,6 +577,8 @@ class PaperBot:
             return GateVerdict(gate=Gate.PAUSED, detail=f"{self.state}: no new entries")
         if self._entries_after_us is not None:
             return GateVerdict(gate=Gate.OUTAGE, detail="made up for after an outage: no new entries")
+        if self.limits_problem:
+            return GateVerdict(gate=Gate.LIMIT, detail=f"no limits: {self.limits_problem}")
         return PASSED
 
     def _account_verdict(self, done: AccountStep) -> GateVerdict:
@@ -589,6 +599,7 @@ class PaperBot:
             timeframe=self.timeframe,
             side=entry.side,
             notional=entry.notional,
+            share=self._sub_ledger(),
             opened_at_us=decision.opened_at_us,
             closes_at_us=decision.opened_at_us + self.timeframe.us,
             close=decision.close,

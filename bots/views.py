@@ -8,7 +8,7 @@ from typing import Any
 
 import msgspec
 
-from bots.gates import Gate
+from bots.gates import Gate, Violation
 from bots.lifecycle import BotState
 from bots.orders import OrderReason, OrderStatus, PositionSide
 from data.models import FloatArray, IntArray, Market, Side
@@ -155,6 +155,7 @@ class DecisionView(msgspec.Struct, frozen=True, kw_only=True):
     record: dict[str, Any]  # see strategies.base.Decision
     gate: Gate = Gate.NONE  # what stopped an entry, or left the signal without effect
     orders: tuple[int, ...] = ()  # sequences of the orders it led to
+    violations: tuple[Violation, ...] = ()  # limits that its entry or add-on would have broken
     seen: tuple[float, float, float, float] | None = None  # the candle's open, high, low and volume
 
 

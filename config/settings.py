@@ -32,6 +32,7 @@ class Settings(BaseSettings):
     candlewick_bots: Path = PROJECT / "config" / "bots"
     candlewick_collectors: Path = PROJECT / "config" / "collectors.json"
     candlewick_notifications: Path = PROJECT / "config" / "notifications.json"
+    candlewick_risk: Path = PROJECT / "config" / "risk.json"
 
     # Whose trades the database holds, "real" or "simulated"; `up --demo` sets it for its processes.
     candlewick_venue_source: Literal["real", "simulated"] = "real"
@@ -59,6 +60,7 @@ class Settings(BaseSettings):
         "candlewick_bots",
         "candlewick_collectors",
         "candlewick_notifications",
+        "candlewick_risk",
     )
     @classmethod
     def _absolute(cls, path: Path) -> Path:

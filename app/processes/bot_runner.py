@@ -10,13 +10,16 @@ from app.composition import bus_at, now_us
 from app.installation import RunningServices
 from app.processes.strategy_check import python_strategies
 from bots.bot_manager import run_bots
+from bots.emergency import EmergencyWatch
 from bots.feed_watch import FeedWatch
+from bots.risk.desk_rules import DeskRules
 from config.settings import Settings
 from database.repositories.bot_repository import BotRepository
 from database.repositories.candle_repository import CandleRepository
 from database.repositories.coverage_repository import CoverageRepository
 from database.repositories.fresh_candles import FreshCandles
 from database.repositories.market_facts_repository import MarketFactsRepository
+from database.repositories.risk_repository import RiskRepository
 
 _SWITCH_S = 0.0005
 
@@ -37,6 +40,8 @@ async def run_paper_bots(settings: Settings, services: RunningServices, stop: as
         stack.callback(facts.close)
         coverage = CoverageRepository(services.database_url)
         stack.callback(coverage.close)
+        risk = RiskRepository(services.database_url)
+        stack.callback(risk.close)
         bus = await stack.enter_async_context(bus_at(services.redis_url))
         await run_bots(
             store,
@@ -49,4 +54,6 @@ async def run_paper_bots(settings: Settings, services: RunningServices, stop: as
             python=python_strategies(),
             fresh=fresh,
             feeds=FeedWatch(facts, coverage),
+            emergency=EmergencyWatch(risk),
+            rules=DeskRules(settings.candlewick_risk, risk, now_us),
         )
