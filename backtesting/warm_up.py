@@ -1,24 +1,44 @@
-"""Compiles the fill kernel for all its callers, so that the first run after an installation need not wait.
+"""Compiles every kernel for all its callers, so that the first run after an installation need not wait.
 
-What is compiled lies in a cache beside the modules, or in the user's cache folder where that one cannot be
-written.
+Where machine code is kept, `data.kernel_cache` says.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from decimal import Decimal
+from typing import Any
 
 import numpy as np
 
 from backtesting.engine import simulate
+from backtesting.portfolio import Leg, run_portfolio
+from backtesting.search.spans import Span
+from backtesting.search.trials import Evaluator, Work
 from bots.fill_records import flat_state, terms_of
 from bots.orders import Costs, TradingRules
 from bots.paper_account import PaperAccount
 from bots.risk.unlimited import unlimited
+from data.kernel_cache import mark_warm
 from data.models import Candle, Ohlcv
 from data.timeframes import Timeframe
 from strategies.base import Decision, Protection, Signals, Sizing
+from strategies.loader import parse_strategy
 from strategies.ordering import order_of
+
+_CROSSED = ["fast", "slow"]
+_CROSSOVER: Mapping[str, Any] = {
+    "name": "warm-up",
+    "timeframe": "1m",
+    "parameters": {"fast": {"default": 1, "min": 1, "max": 2, "step": 1}},
+    "indicators": {
+        "fast": {"type": "ema", "period": {"parameter": "fast"}},
+        "slow": {"type": "ema", "period": 2},
+    },
+    "long": {"entry": {"crosses_above": _CROSSED}, "exit": {"not": {"crosses_above": _CROSSED}}},
+    "protection": {},
+    "sizing": {"type": "fraction_of_equity", "value": 1.0},
+}
 
 
 def warm_up() -> None:
@@ -73,6 +93,31 @@ def warm_up() -> None:
     restored.flatten(2 * Timeframe.M1.us, 1.0)
     order_of(price, price)
     order_of(price, 1.0)
+    strategy = parse_strategy(_CROSSOVER, "warm-up")
+    run_portfolio(
+        [Leg(symbol="", strategy=strategy, ohlcv=ohlcv, rules=rules)], capital=Decimal(100), costs=costs
+    )
+    _search(ohlcv)
+    mark_warm()
+
+
+def _search(ohlcv: Ohlcv) -> None:
+    """One trial of a search, whose kernels are its own."""
+    work = Work(
+        document=_CROSSOVER,
+        where="warm-up",
+        timeframe=None,
+        fixed={},
+        varied=("fast",),
+        capital=Decimal(100),
+        costs=Costs(),
+        rules=TradingRules(),
+        close_at_end=False,
+        spans=(Span(start=0, stop=len(ohlcv)),),
+        ohlcv=ohlcv,
+        finer=None,
+    )
+    Evaluator(work).evaluate(np.array([[1.0]]))
 
 
 def _candle(opened_at_us: int) -> Candle:

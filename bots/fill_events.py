@@ -1,6 +1,6 @@
 """What can happen to one position, event by event, for compiled code: entries, add-ons and every exit.
 
-Part of the kernel in `bots.fills`, whose cache does not notice changes here: touch that file as well.
+Part of the kernel in `bots.fills`.
 """
 
 from __future__ import annotations
@@ -55,7 +55,6 @@ from bots.wide_integers import (
     MAX_DECIMALS,
     Wide,
     add,
-    compiled,
     decimal_of,
     float_power,
     less,
@@ -66,6 +65,7 @@ from bots.wide_integers import (
     to_float,
     wide,
 )
+from data.kernel_cache import compiled
 
 
 @compiled

@@ -1,6 +1,6 @@
 """Prices, levels and quantities of the fill rules in exact whole numbers, for compiled code.
 
-Part of the kernel in `bots.fills`, whose cache does not notice changes here: touch that file as well.
+Part of the kernel in `bots.fills`.
 """
 
 from __future__ import annotations
@@ -23,7 +23,6 @@ from bots.wide_integers import (
     Wide,
     add,
     compare,
-    compiled,
     decimal_of,
     float_power,
     floor_divide,
@@ -33,6 +32,7 @@ from bots.wide_integers import (
     to_float,
     wide,
 )
+from data.kernel_cache import compiled
 
 # How much nearer a guard stands than its level: more than rounding can move it, less than a price step.
 _NEARER: Final = 1e-13

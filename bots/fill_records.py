@@ -1,8 +1,7 @@
 """What the fill kernel reads and writes: terms, state, candles and events as flat records.
 
 Everything counted is an exact decimal: a mantissa `_m` and its number of decimals `_d`, so that 43963.73 is
-(4396373, 2). Cash is a whole number of 1e-40 in four limbs. The kernel's cache does not notice changes to the
-constants here: touch `bots/fills.py` as well.
+(4396373, 2). Cash is a whole number of 1e-40 in four limbs.
 """
 
 from __future__ import annotations

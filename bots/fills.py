@@ -26,7 +26,7 @@ from bots.fill_events import (
 from bots.fill_levels import arm as arm_levels
 from bots.fill_levels import follow
 from bots.fill_records import EVENTS_PER_CANDLE, Columns, Finer
-from bots.wide_integers import compiled
+from data.kernel_cache import compiled
 
 
 @compiled

@@ -24,7 +24,8 @@ from bots.fill_events import (
 )
 from bots.fill_levels import cash_in, worth
 from bots.fill_records import EVENTS_PER_CANDLE, Finer
-from bots.wide_integers import Wide, add, compiled, subtract, times, to_float
+from bots.wide_integers import Wide, add, subtract, times, to_float
+from data.kernel_cache import compiled
 from data.models import FloatArray, IntArray
 
 

@@ -2,22 +2,18 @@
 
 Cash counted in the smallest step that prices, quantities and fees can make needs about forty decimals: more
 than a double or an int64 holds. A `Wide` is four unsigned 64-bit limbs, lowest first, two's complement.
-
-Numba's cache looks only at the file of the function that is called. Whoever changes this module must also
-touch `bots/fills.py`, or kernels compiled earlier go on using the old arithmetic.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
-from typing import Any, TypeAlias, TypeVar, cast
+from typing import TypeAlias
 
 import numpy as np
-from numba import njit
+
+from data.kernel_cache import compiled
 
 Wide: TypeAlias = tuple[np.uint64, np.uint64, np.uint64, np.uint64]
-F = TypeVar("F", bound=Callable[..., Any])
 
 MAX_DECIMALS = 22  # 10**22 is the largest power of ten that a double holds exactly
 _MAX_MANTISSA = 1e18
@@ -32,11 +28,6 @@ _INT64 = np.uint64(2**62)
 _POWERS = np.array([10**k for k in range(19)], dtype=np.int64)
 _FLOAT_POWERS = np.array([10.0**k for k in range(MAX_DECIMALS + 1)])
 _TWO_64 = 2.0**64
-
-
-def compiled(function: F) -> F:
-    """The function compiled by numba, with its code cached beside the module."""
-    return cast(F, njit(cache=True)(function))
 
 
 @compiled

@@ -8,15 +8,16 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
+
+from data.kernel_cache import compiled
 
 GREATER = 1
 LESS = 2
 EQUAL = 4
 
 
-@njit(cache=True)
+@compiled
 def _order(left: Any, right: Any) -> Any:
     found = np.empty(len(left), dtype=np.uint8)
     for i in range(len(left)):
@@ -27,7 +28,7 @@ def _order(left: Any, right: Any) -> Any:
     return found
 
 
-@njit(cache=True)
+@compiled
 def _order_to(left: Any, bound: float) -> Any:
     found = np.empty(len(left), dtype=np.uint8)
     for i in range(len(left)):

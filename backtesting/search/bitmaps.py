@@ -7,11 +7,12 @@ the outcomes costs a sixty-fourth of that. All functions are compiled and run wi
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, Final, TypeVar, cast
+from typing import Any, Final, TypeVar
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
+
+from data import kernel_cache
 
 Words = NDArray[np.uint64]
 F = TypeVar("F", bound=Callable[..., Any])
@@ -23,8 +24,8 @@ _ALL = np.uint64(0xFFFFFFFFFFFFFFFF)
 
 
 def compiled(function: F) -> F:
-    """The function compiled by numba, free of the interpreter's lock, its code cached beside the module."""
-    return cast(F, njit(cache=True, nogil=True)(function))
+    """The function compiled and free of the interpreter's lock, so that threads share the work."""
+    return kernel_cache.compiled(function, unlocked=True)
 
 
 def words_for(candles: int) -> int:

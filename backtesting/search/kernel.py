@@ -5,8 +5,6 @@ rules (docs/decisions/0005-fill-rules.md) in the same order, jumps from signal t
 flat or holds a position without protection, and keeps no curve. Its amounts differ from the exact ones by
 rounding of doubles alone: about 1e-13 of the equity a trade. With a lot size a quantity that comes out
 within a few units in the last place of a whole lot may be one lot off.
-
-Numba's cache looks only at this file: whoever changes `bitmaps.py` must touch it as well.
 """
 
 from __future__ import annotations
