@@ -100,6 +100,7 @@ def _children(
         ChildSpec(name="maintain", argv=_program("data", "maintain"), env=environment),
         ChildSpec(name="alerts", argv=_program("alerts", "run"), env=environment),
         ChildSpec(name="bots", argv=_program("bots", "run"), env=environment),
+        ChildSpec(name="jobs", argv=_program("jobs", "run"), env=environment),
         ChildSpec(
             name="web",
             argv=_program("web", "--host", host, "--port", str(port)),
