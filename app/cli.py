@@ -23,6 +23,8 @@ COMMANDS = {
     "indicators": ("app.commands.indicators", "Compute one indicator over a candle file."),
     "data": ("app.commands.data", "Look into, load, dump, backfill, repair and verify the store."),
     "strategy": ("app.commands.strategy", "Check strategy files, list templates, explain decisions."),
+    "risk": ("app.commands.risk", "Show limits, how near they are and what they kept back; reload them."),
+    "emergency-stop": ("app.commands.emergency_stop", "Stop every bot at once: nothing new, then flat."),
     "alerts": ("app.commands.alerts", "Tell people what happens; show and test the channels."),
     "backtest": ("app.commands.backtest", "Run a strategy over candles of a file or the store."),
     "sweep": ("app.commands.sweep", "Search a strategy's parameters, and say how much of the best is luck."),
