@@ -172,7 +172,7 @@ def test_status_names_every_process_and_both_venues(demo: Demo) -> None:
     assert document["running"]
     assert document["market_data"] == "simulated"
     states = {process["name"]: process["state"] for process in document["processes"]}
-    parts = ("postgres", "valkey", "simulate", "collect", "maintain", "alerts", "bots", "web")
+    parts = ("postgres", "valkey", "simulate", "collect", "maintain", "alerts", "bots", "jobs", "web")
     assert states == dict.fromkeys((*parts, "collector-binance", "collector-okx"), "running")
     assert {health["exchange"] for health in document["collectors"]} == {"binance", "okx"}
 
