@@ -13,7 +13,11 @@ import msgspec
 import numpy as np
 
 from bots.config import BotConfig, OnRestart, as_document, load_bot, parse_bot
+from bots.definitions import strategy_of
 from bots.finer_candles import finer_candles
+from bots.ladders.inside import TradeReader
+from bots.ladders.ladder_bot import LadderBot
+from bots.ladders.strategy import LadderStrategy
 from bots.lifecycle import BotState
 from bots.paper_bot import MOST_HISTORY, PaperBot, SavedAccount, history_wanted, rules_of
 from bots.roster import Series
@@ -48,16 +52,25 @@ class BotLoader:
         self._fresh = fresh
         self._load_strategy = load_strategy
 
+    def _bot(self, record: BotRecord, config: BotConfig, strategy: Strategy) -> PaperBot:
+        if isinstance(strategy, LadderStrategy):
+            trades = self._candles if isinstance(self._candles, TradeReader) else None
+            return LadderBot(record, config, strategy, trades)
+        return PaperBot(record, config, strategy)
+
     def as_stored(self, record: BotRecord) -> PaperBot:
         """The bot with its account and stored config, its strategy still without history."""
         config = parse_bot(record.config, where=f"bot {record.name}")
-        return PaperBot(record, config, self._load_strategy(config, record.source))
+        if record.definition is not None:
+            # Its file may have changed since: that counts from the next start on.
+            return self._bot(record, config, strategy_of(record.definition))
+        return self._bot(record, config, self._load_strategy(config, record.source))
 
     def start(self, record: BotRecord, at_us: int) -> PaperBot:
         """A bot that did not run, from its file as that is now; the account goes on if there is one."""
         config = _config_now(record)
         strategy = self._load_strategy(config, record.source)
-        bot = PaperBot(record, config, strategy)
+        bot = self._bot(record, config, strategy)
         if _reads_file(record) and as_document(config) != record.config:
             bot.settings_from_file(record.version + 1)
         else:
@@ -86,7 +99,7 @@ class BotLoader:
         except InvalidInput as error:
             bot.settings_refused(record.version, at_us=at_us, why=str(error))
             return bot
-        changed = PaperBot(record, config, strategy)
+        changed = self._bot(record, config, strategy)
         changed.settings_applied(record.version, at_us=at_us)
         _note_new_version(changed, record, at_us)
         if is_same_series and bot.is_warm and bot.last_candle_us is not None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import msgspec
 
 from strategies.base import Strategy
@@ -29,8 +31,10 @@ def definition_of(strategy: Strategy) -> str | None:
     return msgspec.json.encode(text).decode()
 
 
-def strategy_of(text: str) -> Strategy:
-    """The strategy that `definition_of` was given. Raises InvalidInput for text it now refuses."""
+def strategy_of(text: str, parameters: Mapping[str, float | str] | None = None) -> Strategy:
+    """The strategy that `definition_of` was given; `parameters` replace some. Raises InvalidInput."""
     kept = msgspec.json.decode(text, type=RuleText)
     where = f"the stored strategy {kept.name}"
-    return parse_strategy(parse_document(kept.document, where), where, kept.parameters)
+    return parse_strategy(
+        parse_document(kept.document, where), where, {**kept.parameters, **(parameters or {})}
+    )

@@ -135,7 +135,9 @@ def compare(
     found = [*_of_decisions(recorded, replayed), *_of_signals(recorded, replayed)]
     found += _of_fills(recorded, replayed)
     found += _of_equity(recorded, replayed)
-    known = [*_of_candles(recorded, replayed, evidence), *evidence]
+    known = list(_of_candles(recorded, replayed, evidence))
+    # What explains a candle is told with that candle.
+    known += [one for one in evidence if not any(_overlap(one, candle) for candle in known)]
     known += _of_strategy(recorded, replayed, parameters)
     return _Attribution(known, replayed.ohlcv.timeframe.us).of(sorted(found, key=_in_order))
 
@@ -203,18 +205,36 @@ def _of_fills(recorded: Recorded, replayed: Replayed) -> Iterator[_Found]:
             mine[_key(fill)].append(fill)
     for made in replayed.fills:
         theirs[_key(made)].append(made)
+    alone: list[tuple[Fill | FillView, bool]] = []
     for key in sorted(mine.keys() | theirs.keys(), key=str):
         ours, others = mine.get(key, []), theirs.get(key, [])
         for one, other in zip(ours, others, strict=False):
             yield from _of_fill(one, other)
-        for one in ours[len(others) :]:
-            yield _Found(
-                kind=DifferenceKind.FILL, at_us=one.filled_at_us, bot=_filled(one), replay="no such fill"
-            )
-        for other in others[len(ours) :]:
-            yield _Found(
-                kind=DifferenceKind.FILL, at_us=other.filled_at_us, bot="no such fill", replay=_filled(other)
-            )
+        alone += [(one, True) for one in ours[len(others) :]]
+        alone += [(other, False) for other in others[len(ours) :]]
+    for fill, is_bots in alone:
+        yield _Found(
+            kind=DifferenceKind.FILL,
+            at_us=fill.filled_at_us,
+            bot=_filled(fill) if is_bots else "no such fill",
+            replay="no such fill" if is_bots else _filled(fill),
+            own=_of_another_order(fill, is_bots, alone, replayed.ohlcv.timeframe.us),
+        )
+
+
+def _of_another_order(
+    fill: Fill | FillView,
+    is_bots: bool,
+    alone: Sequence[tuple[Fill | FillView, bool]],
+    timeframe_us: int,
+) -> tuple[Cause, str] | None:
+    """Both left inside one candle, and one of them without knowing what came first."""
+    candle = fill.filled_at_us // timeframe_us
+    for other, is_others in alone:
+        is_pair = is_others is not is_bots and other.filled_at_us // timeframe_us == candle
+        if is_pair and (fill.ambiguous or other.ambiguous):
+            return _FINER
+    return None
 
 
 def _of_fill(one: Fill | FillView, other: Fill | FillView) -> Iterator[_Found]:
@@ -237,7 +257,7 @@ def _of_fill(one: Fill | FillView, other: Fill | FillView) -> Iterator[_Found]:
     elif _bps(one) != _bps(other):
         own = (Cause.FEE, f"the bot paid {_bps(one)} bps, the replay {_bps(other)} bps")
     elif "ambiguous" in unlike:
-        own = (Cause.FINER_CANDLES, "stop and target lie inside one candle: other data decided between them")
+        own = _FINER
     yield _Found(
         kind=DifferenceKind.FILL,
         at_us=one.filled_at_us,
@@ -299,9 +319,13 @@ def _candle(
     """A candle's evidence; missing trades explain it where they are known of."""
     end_us = opened_at_us + ohlcv.timeframe.us
     for other in evidence:
-        if other.cause is Cause.MISSING_TRADE and other.start_us < end_us and other.end_us > opened_at_us:
-            cause, detail = Cause.MISSING_TRADE, f"{detail}; {other.detail}"
+        if other.start_us < end_us and other.end_us > opened_at_us:
+            cause, detail = other.cause, f"{detail}; {other.detail}"
     return Evidence(cause=cause, start_us=opened_at_us, end_us=end_us, detail=detail)
+
+
+def _overlap(one: Evidence, other: Evidence) -> bool:
+    return one.start_us < other.end_us and one.end_us > other.start_us
 
 
 def _of_strategy(
@@ -392,6 +416,7 @@ class _Attribution:
 
 
 _FOLLOWS = "follows from an earlier difference: "
+_FINER = (Cause.FINER_CANDLES, "stop and target lie inside one candle: other data decided between them")
 _UNKNOWN = (Cause.UNKNOWN, "nothing that is known of explains it")
 
 

@@ -80,6 +80,7 @@ class BotRecord(msgspec.Struct, frozen=True, kw_only=True):
     applied: int = 1  # of those in `config`
     wanted: dict[str, Any] | None = None  # those settings; None: `config`
     reads_file: bool = True  # whether its file is read at a start; not once its settings were edited
+    definition: str | None = None  # what the strategy that it ran last is made of, where that is kept
 
 
 class AccountSummary(msgspec.Struct, frozen=True, kw_only=True):
@@ -242,6 +243,18 @@ class BotStore(Protocol):
 
     def checkpoints(self, name: str, *, start_us: int, end_us: int) -> list[Checkpoint]:
         """Those before candles that open in `[start_us, end_us)`, ascending."""
+        ...
+
+    def decisions_between(self, name: str, *, start_us: int, end_us: int) -> list[DecisionView]:
+        """Decisions on candles that open in `[start_us, end_us)`, ascending."""
+        ...
+
+    def fills_between(self, name: str, *, start_us: int, end_us: int) -> list[FillView]:
+        """Fills of `[start_us, end_us)`, ascending."""
+        ...
+
+    def equity_between(self, name: str, *, start_us: int, end_us: int) -> dict[int, Decimal]:
+        """Equity by the close of its candle, for closes in `[start_us, end_us)`."""
         ...
 
     def definition(self, strategy_version: str) -> str | None:

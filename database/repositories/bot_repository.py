@@ -128,8 +128,9 @@ class BotRepository:
         rows = self._rows(
             "SELECT b.bot_id, b.name, b.config, source, state, desired_state, flatten, step,"
             " account::text AS account, strategy_version, last_candle_at, opened_candle_at, started_at,"
-            " health, b.version, b.applied_version, v.config AS wanted, v.from_file FROM bots b"
-            " LEFT JOIN bot_versions v ON v.bot_id = b.bot_id AND v.version = b.version WHERE b.bot_id = %s",
+            " health, b.version, b.applied_version, v.config AS wanted, v.from_file, d.definition FROM bots b"
+            " LEFT JOIN bot_versions v ON v.bot_id = b.bot_id AND v.version = b.version"
+            " LEFT JOIN bot_definitions d USING (strategy_version) WHERE b.bot_id = %s",
             (bot_id,),
         )
         return _record(rows[0]) if rows else None
@@ -319,6 +320,31 @@ class BotRepository:
             connection.exec_driver_sql("DELETE FROM bots WHERE bot_id = %s", (seen.bot_id,))
         return True
 
+    def fills_between(self, name: str, *, start_us: int, end_us: int) -> list[FillView]:
+        rows = self._rows(
+            "SELECT b.name, m.exchange, m.symbol, f.* FROM bot_fills f JOIN bots b USING (bot_id)"
+            " JOIN markets m USING (market_id) WHERE b.name = %s AND f.filled_at >= %s AND f.filled_at < %s"
+            " ORDER BY f.filled_at, f.order_sequence",
+            (name, to_datetime(start_us), to_datetime(end_us)),
+        )
+        return [_fill(row) for row in rows]
+
+    def equity_between(self, name: str, *, start_us: int, end_us: int) -> dict[int, Decimal]:
+        rows = self._rows(
+            "SELECT e.at, e.equity FROM bot_equity e JOIN bots b USING (bot_id)"
+            " WHERE b.name = %s AND e.at >= %s AND e.at < %s ORDER BY e.at",
+            (name, to_datetime(start_us), to_datetime(end_us)),
+        )
+        return {to_us(row["at"]): row["equity"] for row in rows}
+
+    def decisions_between(self, name: str, *, start_us: int, end_us: int) -> list[DecisionView]:
+        rows = self._rows(
+            "SELECT b.name, d.* FROM decisions d JOIN bots b USING (bot_id)"
+            " WHERE b.name = %s AND d.opened_at >= %s AND d.opened_at < %s ORDER BY d.opened_at",
+            (name, to_datetime(start_us), to_datetime(end_us)),
+        )
+        return [_decision(row) for row in rows]
+
     def fills(self, name: str | None, *, limit: int) -> list[FillView]:
         rows = self._rows(
             "SELECT b.name, m.exchange, m.symbol, f.* FROM bot_fills f JOIN bots b USING (bot_id)"
@@ -326,23 +352,7 @@ class BotRepository:
             " ORDER BY f.filled_at DESC, f.bot_id, f.order_sequence DESC LIMIT %s",
             (name, name, limit),
         )
-        return [
-            FillView(
-                bot=row["name"],
-                market=Market(row["exchange"], row["symbol"]),
-                order_sequence=row["order_sequence"],
-                side=Side(row["side"]),
-                position_side=PositionSide(row["position_side"]),
-                reason=OrderReason(row["reason"]),
-                price=row["price"],
-                quantity=row["quantity"],
-                fee=row["fee"],
-                slippage=row["slippage"],
-                filled_at_us=to_us(row["filled_at"]),
-                ambiguous=row["ambiguous"],
-            )
-            for row in rows
-        ]
+        return [_fill(row) for row in rows]
 
     def orders(self, name: str | None, *, limit: int) -> list[OrderView]:
         rows = self._rows(
@@ -795,6 +805,7 @@ def _record(row: Mapping[str, Any]) -> BotRecord:
         applied=row["applied_version"],
         wanted=row["wanted"],
         reads_file=row["from_file"] is not False,
+        definition=row["definition"],
     )
 
 
@@ -830,6 +841,23 @@ def _view(row: Mapping[str, Any]) -> BotView:
         created_at_us=to_us(row["created_at"]),
         started_at_us=_us(row["started_at"]),
         updated_at_us=to_us(row["updated_at"]),
+    )
+
+
+def _fill(row: Mapping[str, Any]) -> FillView:
+    return FillView(
+        bot=row["name"],
+        market=Market(row["exchange"], row["symbol"]),
+        order_sequence=row["order_sequence"],
+        side=Side(row["side"]),
+        position_side=PositionSide(row["position_side"]),
+        reason=OrderReason(row["reason"]),
+        price=row["price"],
+        quantity=row["quantity"],
+        fee=row["fee"],
+        slippage=row["slippage"],
+        filled_at_us=to_us(row["filled_at"]),
+        ambiguous=row["ambiguous"],
     )
 
 

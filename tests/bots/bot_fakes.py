@@ -280,6 +280,9 @@ class MemoryBotStore:
                 else one
                 for one in row.versions
             ]
+        if step.strategy_version is not None:
+            kept = step.definition or self.definition(step.strategy_version)
+            changed["definition"] = kept
         row.record = msgspec.structs.replace(record, **changed)
         row.steps.append(step)
         self._note(record.name, step.events)
@@ -358,6 +361,41 @@ class MemoryBotStore:
             for kept in step.checkpoints
             if start_us <= kept.opened_at_us < end_us
         ]
+
+    def decisions_between(self, name: str, *, start_us: int, end_us: int) -> list[DecisionView]:
+        made = (one for step in self.steps(name) for one in step.decisions)
+        return [
+            DecisionView(
+                bot=name,
+                strategy_version=one.decision.version,
+                opened_at_us=one.decision.opened_at_us,
+                close=one.decision.close,
+                long_entry=one.decision.long_entry,
+                long_exit=one.decision.long_exit,
+                short_entry=one.decision.short_entry,
+                short_exit=one.decision.short_exit,
+                outcome=one.outcome,
+                record=one.decision.record,
+                gate=one.gate,
+                orders=one.orders,
+                seen=one.seen,
+            )
+            for one in made
+            if start_us <= one.decision.opened_at_us < end_us
+        ]
+
+    def fills_between(self, name: str, *, start_us: int, end_us: int) -> list[FillView]:
+        market = Market(self._rows[name].record.config["venue"], self._rows[name].record.config["symbol"])
+        return [
+            FillView(bot=name, market=market, **msgspec.structs.asdict(fill))
+            for step in self.steps(name)
+            for fill in step.fills
+            if start_us <= fill.filled_at_us < end_us
+        ]
+
+    def equity_between(self, name: str, *, start_us: int, end_us: int) -> dict[int, Decimal]:
+        points = (point for step in self.steps(name) for point in step.equity)
+        return {point.at_us: point.equity for point in points if start_us <= point.at_us < end_us}
 
     def definition(self, strategy_version: str) -> str | None:
         return next(
