@@ -70,7 +70,7 @@ def build_dash(server: FastAPI, pages: Sequence[Page], sources: ShellSources, *,
         update_title="",
         index_string=INDEX,
         assets_folder=str(Path(__file__).parent / "assets"),
-        assets_ignore=r"boot\.js|LICENSE.*",
+        assets_ignore=r"(boot|codemirror)\.js|LICENSE.*",
         use_pages=False,
         include_pages_meta=False,
         meta_tags=[

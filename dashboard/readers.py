@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any, Protocol
 
 from bots.config import BotConfig
@@ -12,6 +13,7 @@ from data.models import Market
 from data.stores import CandleReader
 from data.timeframes import Timeframe
 from jobs.model import JobKind, JobState, JobView
+from jobs.research import ResearchReader
 from strategies.base import Strategy
 from strategies.service import Difference
 from strategies.versions import StrategyKind, StrategySummary, StrategyVersion
@@ -114,3 +116,12 @@ class JobDesk(Protocol):
     def job(self, id: int) -> JobView: ...
     def cancel(self, id: int, who: str) -> JobView: ...
     def retry(self, id: int, who: str = "") -> JobView: ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ResearchDesk:
+    """What the pages of strategies and backtests need together."""
+
+    strategies: StrategyDesk
+    jobs: JobDesk
+    research: ResearchReader

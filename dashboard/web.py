@@ -18,9 +18,18 @@ from dashboard.dash_app import ShellSources, build_dash
 from dashboard.gate import LOOPBACK_HOSTS, Gate, content_security_policy
 from dashboard.live_hub import HEARTBEAT_S, TAB_INTERVAL_S, LiveHub, Tab
 from dashboard.market_day import MarketDays
+from dashboard.page import Page
 from dashboard.pages.bots import BotSources, bots_page
 from dashboard.pages.market import MarketSources, market_page
-from dashboard.readers import BotDesk, HealthReader, LiveBus, MarketReader, StrategyShelf
+from dashboard.pages.strategies import StrategySources, strategies_page
+from dashboard.readers import (
+    BotDesk,
+    HealthReader,
+    LiveBus,
+    MarketReader,
+    ResearchDesk,
+    StrategyShelf,
+)
 
 _METHODS = ["GET", "POST", "PUT", "PATCH", "DELETE"]
 _LONGEST_MESSAGE = 10_000  # characters a browser may send at once
@@ -36,6 +45,7 @@ def build_web(
     health: HealthReader,
     bus: LiveBus,
     now_us: Callable[[], int],
+    lab: ResearchDesk | None = None,
     allowed_hosts: Collection[str] = LOOPBACK_HOSTS,
     simulated: bool = False,
 ) -> FastAPI:
@@ -86,9 +96,11 @@ def build_web(
     async def no_such_api(rest: str) -> Response:
         return JSONResponse({"detail": f"there is no /api/{rest}"}, 404)
 
+    research_pages = [] if lab is None else _research_pages(lab, market, strategies, bots, now_us)
     pages = (
         market_page(MarketSources(market=market, chart=chart, days=days, bots=bots, hub=hub, now_us=now_us)),
         bots_page(BotSources(bots=bots, days=days, now_us=now_us, seconds=time.monotonic)),
+        *research_pages,
     )
     header = ShellSources(market=market, bots=bots, hub=hub, now_us=now_us)
     dash_app = build_dash(server, pages, header, simulated=simulated)
@@ -96,6 +108,17 @@ def build_web(
         Gate, allowed_hosts=allowed_hosts, policy=content_security_policy(dash_app.csp_hashes())
     )
     return server
+
+
+def _research_pages(
+    lab: ResearchDesk,
+    market: MarketReader,
+    shelf: StrategyShelf,
+    bots: BotDesk,
+    now_us: Callable[[], int],
+) -> list[Page]:
+    strategies = StrategySources(strategies=lab.strategies, shelf=shelf, research=lab.research, market=market)
+    return [strategies_page(strategies)]
 
 
 def _report(task: asyncio.Task[None]) -> None:

@@ -20,6 +20,7 @@ from app.strategy_shelf import StrategyShelf
 from bots.lifecycle import BotState
 from bots.orders import OrderReason, PositionSide
 from bots.views import AuditView, DecisionView, EquityCurve, FillView, SignalView, TradeView
+from dashboard.readers import ResearchDesk
 from dashboard.web import build_web
 from data.models import Candle, Market, Ohlcv, Side
 from data.timeframes import SECOND_US, Timeframe, floor_to
@@ -38,6 +39,7 @@ from tests.dashboard.fakes import (
     position,
     walk,
 )
+from tests.dashboard.fakes_research import research_desk
 
 STRATEGIES = Path(__file__).resolve().parents[2] / "config" / "strategies"
 _OTHERS = (
@@ -70,6 +72,7 @@ class Desk:
     bots: FakeBots
     bus: FakeBus
     health: FakeHealth
+    lab: ResearchDesk
     app: FastAPI
 
 
@@ -78,6 +81,7 @@ def build_desk(*, now_us: int = NOW_US, empty: bool = False) -> Desk:
     market, bus = FakeMarket(), FakeBus()
     bots = FakeBots()
     known = FakeHealth()
+    lab = research_desk(*([] if empty else ["ema_crossover", "rsi_reversion", "supertrend_trend"]))
     if not empty:
         _fill_markets(market, now_us)
         _fill_bots(bots, market)
@@ -90,9 +94,10 @@ def build_desk(*, now_us: int = NOW_US, empty: bool = False) -> Desk:
         strategies=StrategyShelf(STRATEGIES),
         health=known,
         bus=bus,
+        lab=lab,
         now_us=lambda: int(time.time() * SECOND_US),
     )
-    return Desk(market=market, bots=bots, bus=bus, health=known, app=app)
+    return Desk(market=market, bots=bots, bus=bus, health=known, lab=lab, app=app)
 
 
 def _fill_markets(market: FakeMarket, now_us: int) -> None:
