@@ -14,6 +14,7 @@ from bots.config import BotConfig, as_document, is_bot_name, load_bot, read_docu
 from bots.emergency import EmergencyWatch
 from bots.entry_gates import EntryGate
 from bots.feed_watch import FeedWatch
+from bots.ladders.loading import ladder_strategy
 from bots.lifecycle import BotState
 from bots.risk.desk_rules import DeskRules
 from bots.stores import BotBus, BotEvent, BotStore, FreshCandleReader
@@ -71,6 +72,8 @@ def strategies_in(folder: Path, python: PythonStrategyFactory | None = None) -> 
     """
 
     def load(config: BotConfig, source: str) -> Strategy:
+        if config.ladder is not None:
+            return ladder_strategy(config, lambda inner: load(inner, source))
         path = find_strategy(config.strategy, folder, source)
         if path.suffix == ".py" and python is not None:
             return python.load(path, config.parameters, config.timeframe)

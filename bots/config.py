@@ -14,6 +14,8 @@ from typing import Any
 
 import msgspec
 
+from bots.ladders.parsing import parse_settings, settings_document
+from bots.ladders.settings import AnySettings, LadderType, type_of
 from bots.orders import Costs
 from bots.risk.limits import BotLimits, parse_bot_limits
 from data.errors import InvalidInput, Problem
@@ -40,8 +42,9 @@ class BotConfig(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=False):
     name: str
     venue: str
     symbol: str
-    strategy: str  # a file name in the strategies folder, or a path
+    strategy: str  # a file name in the strategies folder, or a path; empty for a ladder
     capital: Decimal
+    ladder: AnySettings | None = None  # of a bot with several orders: `type` and `settings` of its file
     parameters: dict[str, float] = {}
     timeframe: Timeframe | None = None  # None: the strategy's own
     mode: str = "paper"
@@ -66,6 +69,11 @@ def as_document(config: BotConfig) -> dict[str, Any]:
     document: dict[str, Any] = msgspec.to_builtins(config)
     limits = document["limits"]
     document["limits"] = {**limits.pop("own", {}), **limits}
+    del document["ladder"]
+    if config.ladder is not None:
+        del document["strategy"], document["parameters"]
+        document["type"] = str(type_of(config.ladder))
+        document["settings"] = settings_document(config.ladder)
     return document
 
 
@@ -140,19 +148,18 @@ class _Reader:
         self._problems: list[Problem] = []
 
     def config(self) -> BotConfig:
-        known = BotConfig.__struct_fields__
+        known = (*(name for name in BotConfig.__struct_fields__ if name != "ladder"), "type", "settings")
         for key in self._document:
             if key not in known:
                 near = difflib.get_close_matches(str(key), known, n=1)
                 hint = f"did you mean {near[0]}?" if near else f"known keys are {', '.join(known)}"
                 self._wrong(str(key), "an unknown key", hint)
+        kind = self._kind()
         fields = {
             "name": self._text("name", _NAME, "letters, digits, _ and -, at most 64, as in trend_btc"),
             "venue": self._one_of("venue", VENUES),
             "symbol": self._symbol(),
-            "strategy": self._text(
-                "strategy", re.compile(r".*\S.*"), "the name of a strategy file, as in ema_crossover.json"
-            ),
+            "strategy": self._strategy(kind),
             "capital": self._capital(),
             "parameters": self._numbers("parameters"),
             "timeframe": self._timeframe(),
@@ -164,9 +171,41 @@ class _Reader:
             "account": self._account(),
             "on_restart": self._one_of("on_restart", [policy.value for policy in OnRestart], "resume"),
         }
+        ladder = None if kind is None else self._ladder(kind, fields)
         if self._problems:
             raise InvalidInput(*self._problems)
-        return msgspec.convert(fields, BotConfig)
+        return msgspec.structs.replace(msgspec.convert(fields, BotConfig), ladder=ladder)
+
+    def _kind(self) -> LadderType | None:
+        """The kind of a bot with several orders; None for one that follows a strategy."""
+        value = self._document.get("type", "strategy")
+        if value == "strategy":
+            if self._document.get("settings") is not None:
+                self._wrong("settings", "given", f"needs a type: one of {', '.join(LadderType)}")
+            return None
+        if isinstance(value, str) and value in [kind.value for kind in LadderType]:
+            return LadderType(value)
+        self._wrong("type", _shown(value), f"must be one of strategy, {', '.join(LadderType)}")
+        return None
+
+    def _strategy(self, kind: LadderType | None) -> str:
+        if kind is None:
+            return self._text(
+                "strategy", re.compile(r".*\S.*"), "the name of a strategy file, as in ema_crossover.json"
+            )
+        for field in ("strategy", "parameters"):
+            if self._document.get(field):
+                self._wrong(field, _shown(self._document[field]), f"a {kind} has settings instead")
+        return ""
+
+    def _ladder(self, kind: LadderType, fields: Mapping[str, Any]) -> AnySettings | None:
+        return parse_settings(
+            kind,
+            self._document.get("settings"),
+            capital=fields["capital"],
+            costs=Costs(**{name: fields[name] for name in Costs.__struct_fields__}),
+            wrong=self._wrong,
+        )
 
     def _wrong(self, field: str, value: str, expected: str) -> None:
         self._problems.append(Problem(where=self._where, field=field, value=value, expected=expected))

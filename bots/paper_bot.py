@@ -126,6 +126,8 @@ def first_traded(newest_us: int, timeframe: Timeframe, started_us: int) -> int:
 class PaperBot:
     """A bot between two commits. Every method may add to the step that `step` then hands out."""
 
+    saved_type: type[SavedAccount] = SavedAccount
+
     def __init__(self, record: BotRecord, config: BotConfig, strategy: Strategy) -> None:
         """Go on from `record`, or begin. Raises InvalidInput for terms that make no sense to the account."""
         self.bot_id = record.bot_id
@@ -137,7 +139,7 @@ class PaperBot:
         self.number = record.step
         self.last_candle_us = record.last_candle_us
         self.started_us = record.started_at_us
-        saved = None if record.account is None else msgspec.json.decode(record.account, type=SavedAccount)
+        saved = None if record.account is None else msgspec.json.decode(record.account, type=self.saved_type)
         self._rules = TradingRules() if saved is None else saved.rules
         self._account = self._new_account(None if saved is None else saved.state)
         # In force from the next candle on; whoever runs the bot sets them.
@@ -158,7 +160,8 @@ class PaperBot:
         self._entries_after_us: int | None = None
         self._flatten_at_open = False
         # None: the next open takes one, because something else than candles has changed the account.
-        self._checkpoint_us = None if saved is None else saved.checkpoint_us
+        is_as_before = saved is not None and record.strategy_version == strategy.version
+        self._checkpoint_us = saved.checkpoint_us if saved is not None and is_as_before else None
         self.version = record.applied  # of its settings; one that was refused counts as seen
         self._applied: int | None = None
         self._from_file = False

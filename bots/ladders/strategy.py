@@ -1,0 +1,88 @@
+"""A ladder in a strategy's clothes: what runner, backtest and pages ask of any strategy, and its settings."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping, Sequence
+
+import msgspec
+import numpy as np
+
+from bots.ladders.settings import AnySettings
+from data.models import Candle, Ohlcv
+from data.timeframes import Timeframe
+from strategies.base import Decision, Overlay, Protection, Signals, Sizing, Strategy, StrategyStream
+
+
+class LadderStrategy:
+    """The settings of a bot with several orders, and the strategy that begins its rounds, if any."""
+
+    def __init__(self, settings: AnySettings, timeframe: Timeframe, entry: Strategy | None = None) -> None:
+        self.settings = settings
+        self._timeframe = timeframe
+        self._entry = entry
+        content = msgspec.json.encode((settings, timeframe, None if entry is None else entry.version))
+        self._version = hashlib.sha256(content).hexdigest()
+
+    @property
+    def name(self) -> str:
+        kind: str = msgspec.to_builtins(self.settings)["type"]
+        return kind if self._entry is None else f"{kind} on {self._entry.name}"
+
+    @property
+    def version(self) -> str:
+        """Hash of the settings, the time frame and the entry strategy's version."""
+        return self._version
+
+    @property
+    def timeframe(self) -> Timeframe:
+        return self._timeframe
+
+    @property
+    def parameters(self) -> Mapping[str, float]:
+        return {} if self._entry is None else self._entry.parameters
+
+    @property
+    def protection(self) -> Protection:
+        """None of the usual kind: a ladder has stops and exits of its own."""
+        return Protection()
+
+    @property
+    def sizing(self) -> Sizing:
+        return Sizing()
+
+    @property
+    def warmup(self) -> int:
+        return 0 if self._entry is None else self._entry.warmup
+
+    def signals(self, ohlcv: Ohlcv) -> Signals:
+        if self._entry is not None:
+            return self._entry.signals(ohlcv)
+        never = np.zeros(len(ohlcv), dtype=np.bool_)
+        return Signals(long_entry=never, long_exit=never, short_entry=never, short_exit=never)
+
+    def stream(self) -> StrategyStream:
+        return _Silent(self) if self._entry is None else self._entry.stream()
+
+    def overlays(self, ohlcv: Ohlcv) -> Sequence[Overlay]:
+        return () if self._entry is None else self._entry.overlays(ohlcv)
+
+
+class _Silent:
+    """Says nothing of any candle: the ladder acts by itself."""
+
+    def __init__(self, strategy: LadderStrategy) -> None:
+        self._strategy = strategy
+
+    def update(self, candle: Candle) -> Decision:
+        return Decision(
+            strategy=self._strategy.name,
+            version=self._strategy.version,
+            opened_at_us=candle.opened_at_us,
+            close=candle.close,
+            long_entry=False,
+            long_exit=False,
+            short_entry=False,
+            short_exit=False,
+            record={},
+        )
