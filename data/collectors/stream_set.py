@@ -75,6 +75,12 @@ class StreamSet:
                 stream.drop(gone)
         return empty
 
+    def _on_announced(self, why: str) -> None:
+        """A connection's end was announced: those that are told nothing end with it."""
+        for stream in self._streams:
+            if stream.endpoint in self._adapter.unannounced and stream.live:
+                stream.replace(why)
+
     def _place(self, topic: Subscription) -> tuple[str, bool]:
         symbol, channel = topic
         return self._adapter.endpoint_of(channel, symbol), channel is Channel.TRADES
@@ -99,6 +105,7 @@ class StreamSet:
                 self._tuning,
                 connects=self._connects,
                 clock_us=None if is_trades else self._clock_us,
+                on_announced=self._on_announced,
             )
             self._streams.append(stream)
             self._stream_of.update(dict.fromkeys(part, stream))

@@ -87,9 +87,11 @@ class VenueStream:
         *,
         connects: TokenBucket,
         clock_us: Callable[[], int] | None = None,
+        on_announced: Callable[[str], None] | None = None,
     ) -> None:
         """`connects` paces the connections of all streams together.
 
+        `on_announced` is told when the venue announces this connection's end, and why.
         `clock_us`, our clock, dates what a venue sends without a time; trades need none.
         """
         self.url = adapter.connection_url(base_url, endpoint)
@@ -99,7 +101,7 @@ class VenueStream:
         self.live = False  # subscribed and not lost
         self.connections = 0  # that were used so far, those that took over included
         self._adapter, self._owner, self._tuning = adapter, owner, tuning
-        self._connects, self._clock_us = connects, clock_us
+        self._connects, self._clock_us, self._on_announced = connects, clock_us, on_announced
         self._backoff = Backoff(tuning.backoff_first_s, tuning.backoff_longest_s)
         self._current: _Served | None = None
         self._successor: _Served | None = None
@@ -151,7 +153,9 @@ class VenueStream:
             served.connection.abort(why)
 
     def replace(self, why: str) -> None:
-        """Have another connection take over without a hole."""
+        """Have another connection take over without a hole; nothing to do where one does already."""
+        if self._replace_asked.is_set() or self._successor is not None:
+            return
         log.info("stream_replaced", exchange=self._adapter.name, url=self.url, why=why)
         self._replace_asked.set()
 
@@ -212,7 +216,10 @@ class VenueStream:
             connection.on_error(parsed)
         elif isinstance(parsed, ReconnectNotice):
             if self._current is not None and connection is self._current.connection:
-                self.replace(f"the venue announced the connection's end: {parsed.reason}")
+                why = f"the venue announced the connection's end: {parsed.reason}"
+                self.replace(why)
+                if self._on_announced is not None:
+                    self._on_announced(why)
         else:
             if parsed.sent_at_us > self.venue_time_us:
                 self.venue_time_us = parsed.sent_at_us

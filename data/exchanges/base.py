@@ -203,6 +203,8 @@ class ExchangeAdapter(ABC):
     name: str  # the exchange
     product: str
     channels: tuple[str, ...]  # kinds of trade stream it understands, the best first
+    # Endpoints whose connections end without a word when those of others are told beforehand.
+    unannounced: frozenset[str] = frozenset()
     limits: VenueLimits
 
     def __init__(self, channel: str | None = None) -> None:

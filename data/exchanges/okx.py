@@ -165,6 +165,7 @@ class OkxAdapter(DerivativesAdapter):
     name = "okx"
     product = "okx"
     channels = ("trades-all", "trades")
+    unannounced = frozenset({_BUSINESS})
     limits = VenueLimits(
         topics_per_connection=400,
         topics_per_request=100,

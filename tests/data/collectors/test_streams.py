@@ -42,6 +42,7 @@ class ScriptedVenue:
         self.asked: list[tuple[int, str, tuple[str, ...]]] = []  # connection, method, topics
         self.connected_at: list[float] = []
         self.open: set[int] = set()
+        self.sockets: dict[int, ServerConnection] = {}
         self._trade_id = 0
 
     def answer_handshake(self, connection: ServerConnection, request: Request) -> Response | None:
@@ -56,6 +57,7 @@ class ScriptedVenue:
     async def talk(self, socket: ServerConnection) -> None:
         number = len(self.connected_at)
         self.open.add(number)
+        self.sockets[number] = socket
         topics: set[str] = set()
         feeding = asyncio.create_task(self._feed(socket, topics))
         try:
@@ -180,6 +182,24 @@ async def until(holds: Callable[[], object], *, timeout_s: float = 8.0) -> None:
     while not holds():
         assert time.monotonic() < give_up_at
         await asyncio.sleep(0.02)
+
+
+async def test_where_an_end_is_not_announced_the_word_to_another_connection_counts() -> None:
+    owner, made = Owner(), adapter()
+    made.unannounced = frozenset({made.endpoint_of(Channel.TRADES)})
+    async with (
+        venue_of(ScriptedVenue()) as venue,
+        streaming(made, venue, SYMBOLS[:1], owner) as streams,
+    ):
+        await until(lambda: owner.connected == 1)
+        streams.add([("A-USDT", Channel.QUOTES)])
+        await until(lambda: owner.connected == 2)
+        trades, quotes = streams.streams
+        (number,) = {number for number, _, topics in venue.asked if "ausdt@bookTicker" in topics}
+        await venue.sockets[number].send('{"e": "serverShutdown", "E": 1}')
+        await until(lambda: trades.connections == quotes.connections == 2)
+        await asyncio.sleep(0.2)
+    assert (trades.connections, quotes.connections, owner.lost) == (2, 2, [])
 
 
 async def test_an_old_connection_is_closed_after_its_successor_brings_everything() -> None:
