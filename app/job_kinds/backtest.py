@@ -65,7 +65,7 @@ def run(arguments: BacktestArguments, context: JobContext) -> JobResult:
             document=encoded(document),
         )
     context.tell(2, 3, "writing its files")
-    files = {**made.files, EQUITY_FILE: _parquet(made.equity)}
+    files = {**made.files, EQUITY_FILE: equity_file(made.equity)}
     write_folder(context.folder(RUNS) / str(number), files, where="CANDLEWICK_HOME")
     context.tell(3, 3, "writing its files")
     return JobResult(
@@ -159,7 +159,8 @@ def _costs(arguments: BacktestArguments) -> Costs:
     )
 
 
-def _parquet(columns: EquityColumns) -> bytes:
+def equity_file(columns: EquityColumns) -> bytes:
+    """The curve as Parquet, every point of it: what `jobs.research.EQUITY_FILE` holds."""
     sink = pa.BufferOutputStream()
     table = pa.table(
         {
