@@ -27,6 +27,7 @@ COMMANDS = {
     "emergency-stop": ("app.commands.emergency_stop", "Stop every bot at once: nothing new, then flat."),
     "alerts": ("app.commands.alerts", "Tell people what happens; show and test the channels."),
     "backtest": ("app.commands.backtest", "Run a strategy over candles of a file or the store."),
+    "parity": ("app.commands.parity", "Run a bot's day again as a backtest and list every difference."),
     "sweep": ("app.commands.sweep", "Search a strategy's parameters, and say how much of the best is luck."),
     "jobs": ("app.commands.jobs", "Start, follow and end work in the background; run the workers."),
 }

@@ -99,6 +99,11 @@ def check_parity(
     decisions = store.decisions_between(name, start_us=start_us, end_us=end_us)
     if not decisions or not kept:
         raise _nothing(name, start_us, end_us)
+    if "type" in kept[0].config:
+        expected = "only bots that follow a strategy can be replayed"
+        raise InvalidInput(
+            Problem(where=f"bot {name}", field="type", value=str(kept[0].config["type"]), expected=expected)
+        )
     fills = store.fills_between(name, start_us=start_us, end_us=end_us)
     differences: list[Difference] = []
     replayed = not_replayed = 0

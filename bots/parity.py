@@ -200,9 +200,9 @@ def _of_signals(recorded: Recorded, replayed: Replayed) -> Iterator[_Found]:
 def _of_fills(recorded: Recorded, replayed: Replayed) -> Iterator[_Found]:
     mine: dict[tuple[object, ...], list[Fill | FillView]] = defaultdict(list)
     theirs: dict[tuple[object, ...], list[Fill | FillView]] = defaultdict(list)
-    for fill in recorded.fills:
-        if fill.reason is not OrderReason.FLATTEN:
-            mine[_key(fill)].append(fill)
+    for mark in recorded.fills:
+        if mark.reason is not OrderReason.FLATTEN:
+            mine[_key(mark)].append(mark)
     for made in replayed.fills:
         theirs[_key(made)].append(made)
     alone: list[tuple[Fill | FillView, bool]] = []

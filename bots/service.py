@@ -150,6 +150,11 @@ class BotService:
             why=why,
         )
 
+    def settings(self, name: str) -> tuple[str, dict[str, Any]]:
+        """Where its strategy is looked for (its file, or empty), and the settings that are wanted."""
+        record = self._record(name)
+        return record.source, _wanted(record)
+
     def versions(self, name: str) -> list[VersionView]:
         """Every version of the bot's settings, newest first."""
         self._known(name)
@@ -252,7 +257,7 @@ class BotService:
             seen = self._wish(name)
             record = self._record(name)
             config = wanted(record)
-            if "strategy" in record.config:
+            if "capital" in record.config:
                 check_fits(
                     parse_bot(record.config, where=f"bot {name}"),
                     config,

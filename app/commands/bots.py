@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import getpass
+import json
 import signal
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -22,12 +24,13 @@ from app.processes.bot_runner import run_paper_bots
 from app.processes.strategy_check import python_strategies
 from app.services import services_in_reach
 from bots.bot_manager import strategies_in
-from bots.config import load_bot
-from bots.lifecycle import BotState
+from bots.config import BotConfig, as_document, load_bot, parse_bot
+from bots.lifecycle import ACTIVE, BotState
 from bots.service import BotService
-from bots.views import BotView
+from bots.views import BotView, VersionView
 from config.logging import configure_logging
 from config.settings import Settings, load_settings
+from data.errors import InvalidInput, Problem
 from data.models import Market
 from data.timeframes import to_datetime
 
@@ -37,11 +40,14 @@ _json = msgspec.json.Encoder(decimal_format="number")  # every digit, as a JSON 
 _name = click.argument("name")
 _why = click.option("--why", default="", help="A reason, for the audit.")
 _as_json = click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
+_changes = click.option(
+    "--set", "changes", multiple=True, metavar="KEY=VALUE", help="One setting, as in its file; repeatable."
+)
 
 
 @click.group("bots")
 def command() -> None:
-    """Run, list, create, start, pause, stop and show bots."""
+    """Run, list, create, start, pause, stop, show, clone and edit bots."""
 
 
 @command.command("run")
@@ -156,6 +162,146 @@ def stop(name: str, flatten: bool, why: str, as_json: bool) -> None:
         store.bots.stop(name, who=_who(), why=why, flatten=flatten)
         view = _once(store.bots, name, lambda bot: bot.state in done)
     _report(view, as_json, wanted=BotState.STOPPED)
+
+
+@command.command("clone")
+@_name
+@click.argument("to")
+@_changes
+@click.option("--start", is_flag=True, help="Start it at once.")
+@_why
+@_as_json
+def clone(name: str, to: str, changes: tuple[str, ...], start: bool, why: str, as_json: bool) -> None:
+    """Make a bot called TO with the settings of NAME and an account of its own."""
+    settings = load_settings()
+    with open_store(settings) as store:
+        bots = store.bots
+        source, document = bots.settings(name)
+        wanted = with_changes(document, changes) | {"name": to}
+        _check_strategy(settings, parse_bot(wanted, where="--set"), source)
+        view = bots.clone(name, to, changes=wanted, who=_who(), why=why, start=start)
+        if start:
+            view = _once(bots, to, lambda bot: bot.state is not BotState.CREATED)
+    _report(view, as_json, wanted=BotState.RUNNING if start else BotState.CREATED)
+
+
+@command.command("edit")
+@_name
+@click.option("--file", type=click.Path(path_type=Path), help="A bot's file with the new settings.")
+@_changes
+@_why
+@_as_json
+def edit(name: str, file: Path | None, changes: tuple[str, ...], why: str, as_json: bool) -> None:
+    """Give a bot new settings: a whole file, single ones (--set fee_bps=5 --set parameters.fast=9), or both.
+
+    A running bot takes them between two candles and keeps its position; one that stands still takes them at
+    its next start. `bots revert` goes back. From now on the bot's file is not read any more.
+    """
+    if file is None and not changes:
+        raise click.UsageError("Nothing to change: give '--file' or '--set'.")
+    settings = load_settings()
+    with open_store(settings) as store:
+        source, document = store.bots.settings(name)
+        if file is not None:
+            path = file.expanduser().absolute()
+            document = as_document(load_bot(path))
+        config = parse_bot(with_changes(document, changes), where="--set" if changes else str(file))
+        _check_strategy(settings, config, source)
+        store.bots.edit(name, config, who=_who(), why=why)
+        _tell_version(store.bots, name, as_json)
+
+
+@command.command("revert")
+@_name
+@click.option("--to", type=click.IntRange(min=1), help="The version to go back to; else the one before.")
+@_why
+@_as_json
+def revert(name: str, to: int | None, why: str, as_json: bool) -> None:
+    """Go back to an earlier version of a bot's settings. Its position stays."""
+    with open_store(load_settings()) as store:
+        store.bots.revert(name, to=to, who=_who(), why=why)
+        _tell_version(store.bots, name, as_json)
+
+
+@command.command("versions")
+@_name
+@_as_json
+def versions(name: str, as_json: bool) -> None:
+    """List every version of a bot's settings, newest first, with what changed."""
+    with open_store(load_settings()) as store:
+        known = store.bots.versions(name)
+    if as_json:
+        _print_json({"versions": [_document(one) for one in known]})
+        return
+    for one, before in zip(known, [*known[1:], None], strict=True):
+        click.echo(_version_line(one, before))
+
+
+def _tell_version(bots: BotService, name: str, as_json: bool) -> None:
+    """The newest version of the settings, in force or waiting."""
+    give_up_at = time.monotonic() + _WAIT_S
+    newest = bots.versions(name)[0]
+    active = bots.bot(name).state in ACTIVE
+    while active and newest.applied_at_us is None and time.monotonic() < give_up_at:
+        time.sleep(_POLL_S)
+        newest = bots.versions(name)[0]
+    if as_json:
+        _print_json({"version": _document(newest)})
+        return
+    known = bots.versions(name)
+    click.echo(_version_line(known[0], known[1] if len(known) > 1 else None))
+    if newest.applied_at_us is None:
+        when = "at the next candle's close, if it can be used" if active else "at the bot's next start"
+        click.echo(f"written down; it takes force {when}", err=True)
+
+
+def _version_line(one: VersionView, before: VersionView | None) -> str:
+    changed = []
+    if before is not None:
+        for key in sorted({*one.config, *before.config}):
+            was, now = before.config.get(key), one.config.get(key)
+            if was != now:
+                changed.append(f"{key} {_shown(was)} -> {_shown(now)}")
+    origin = "from its file" if one.from_file else f"by {one.who}"
+    if one.reverts_to is not None:
+        origin = f"back to version {one.reverts_to}, {origin}"
+    force = "never in force yet" if one.applied_at_us is None else f"in force since {_iso(one.applied_at_us)}"
+    words = [f"version {one.version}", origin, force, one.why, "; ".join(changed)]
+    return ", ".join(word for word in words if word)
+
+
+def _shown(value: object) -> str:
+    return _json.encode(value).decode()
+
+
+def with_changes(document: Mapping[str, Any], changes: Sequence[str]) -> dict[str, Any]:
+    """The settings with `key=value` pairs put in; `parameters.fast=9` changes one of several.
+
+    Values are JSON, or else text. Raises InvalidInput for what is no such pair.
+    """
+    changed = dict(document)
+    for pair in changes:
+        key, equals, text = pair.partition("=")
+        section, dot, inner = key.strip().partition(".")
+        if not equals or not section or (dot and not inner):
+            raise InvalidInput(
+                Problem(where="--set", field="", value=pair, expected="give key=value, as in fee_bps=5")
+            )
+        try:
+            value: object = json.loads(text, parse_float=Decimal)
+        except json.JSONDecodeError:
+            value = text.strip()
+        if dot:
+            there = changed.get(section)
+            changed[section] = {**(there if isinstance(there, dict) else {}), inner: value}
+        else:
+            changed[section] = value
+    return changed
+
+
+def _check_strategy(settings: Settings, config: BotConfig, source: str) -> None:
+    """Raise InvalidInput for a strategy that cannot be found or used."""
+    strategies_in(settings.candlewick_strategies, python_strategies())(config, source)
 
 
 @command.command("delete")
