@@ -77,7 +77,7 @@ def parse_limits(document: object, *, field: str, wrong: Wrong) -> Limits:
             known = f"known limits are {', '.join(NAMES)}"
             wrong(place, "an unknown limit", f"did you mean {near[0]}? {known}" if near else known)
             continue
-        number = _number(value)
+        number = exact_number(value)
         if key in _COUNTS:
             if number is None or number != number.to_integral_value() or not 1 <= number <= 1_000_000:
                 wrong(place, _shown(value), "must be a whole number of at least 1")
@@ -141,7 +141,8 @@ def as_json(limits: Limits) -> dict[str, Any]:
     return document
 
 
-def _number(value: object) -> Decimal | None:
+def exact_number(value: object) -> Decimal | None:
+    """A JSON number, or a string of one, as the decimal a person wrote; None for anything else."""
     if isinstance(value, bool) or not isinstance(value, int | float | Decimal | str):
         return None
     try:

@@ -12,7 +12,7 @@ import msgspec
 
 from bots.accounts import AccountTerms
 from bots.config import BotConfig, read_document
-from bots.risk.limits import Limits, as_json, check_limits, parse_limits
+from bots.risk.limits import Limits, as_json, check_limits, exact_number, parse_limits
 from data.errors import InvalidInput, Problem
 
 _KEYS = ("profiles", "accounts", "clusters")
@@ -111,13 +111,13 @@ def _account(name: str, document: object, wrong: Callable[[str, str, str], None]
     quote, capital = document.get("quote"), document.get("capital")
     if not isinstance(quote, str) or not quote.isalnum() or quote != quote.upper():
         wrong(f"{field}.quote", str(quote), "must be a currency in capitals, as in USDT")
-    usable = isinstance(capital, int | float | Decimal) and not isinstance(capital, bool) and capital > 0
-    if not usable:
+    amount = exact_number(capital)
+    if amount is None or amount <= 0:
         wrong(f"{field}.capital", str(capital), "must be a number above 0, in the quote currency")
     return AccountTerms(
         name=name,
         quote=str(quote),
-        capital=Decimal(str(capital)) if usable else Decimal(1),
+        capital=amount or Decimal(1),
         limits=parse_limits(document.get("limits", {}), field=f"{field}.limits", wrong=wrong),
     )
 
