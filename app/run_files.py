@@ -5,9 +5,20 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 
+import msgspec
+
+from backtesting.analysis import analysis_of
+from backtesting.course import course_of, portfolio_course
 from backtesting.document import document_of, encoded, equity_csv, trades_csv
 from backtesting.engine import BacktestResult
 from backtesting.manifest import Manifest
+from backtesting.portfolio import PortfolioResult
+from backtesting.portfolio_document import (
+    PortfolioManifest,
+    portfolio_document,
+    portfolio_equity_csv,
+    portfolio_trades_csv,
+)
 from data.errors import InvalidInput, Problem
 
 REPORT_FILE = "report.html"
@@ -15,15 +26,38 @@ REPORT_FILE = "report.html"
 
 def run_files(result: BacktestResult, manifest: Manifest) -> dict[str, bytes]:
     """The content of each file, by name."""
-    # Plotly is needed for a report alone.
+    # Arrow and the report's program are needed for a folder alone.
+    from backtesting.columns import equity_parquet, trades_parquet
     from backtesting.report import report_html
 
+    course = course_of(result, manifest.source.symbol or "")
+    analysis = analysis_of(course)
     return {
-        "result.json": encoded(document_of(result, manifest)),
+        "result.json": encoded(document_of(result, manifest) | {"analysis": analysis}),
         "trades.csv": trades_csv(result).encode(),
+        "trades.parquet": trades_parquet(course),
         "equity.csv": "".join(equity_csv(result)).encode(),
+        "equity.parquet": equity_parquet(course),
         "manifest.json": encoded(manifest),
-        REPORT_FILE: report_html(result, manifest).encode(),
+        REPORT_FILE: report_html(result, manifest, course, analysis).encode(),
+    }
+
+
+def portfolio_files(result: PortfolioResult, manifest: PortfolioManifest) -> dict[str, bytes]:
+    """The content of each file of a portfolio's run, by name."""
+    from backtesting.columns import equity_parquet, trades_parquet
+    from backtesting.portfolio_report import portfolio_report_html
+
+    course = portfolio_course(result)
+    analysis = analysis_of(course)
+    return {
+        "result.json": encoded(portfolio_document(result, manifest) | {"analysis": analysis}),
+        "trades.csv": portfolio_trades_csv(result).encode(),
+        "trades.parquet": trades_parquet(course),
+        "equity.csv": "".join(portfolio_equity_csv(result)).encode(),
+        "equity.parquet": equity_parquet(course),
+        "manifest.json": msgspec.json.format(encoded(manifest)),
+        REPORT_FILE: portfolio_report_html(result, manifest, course, analysis).encode(),
     }
 
 

@@ -11,7 +11,7 @@ import numpy as np
 from bots.orders import ClosedTrade, PositionSide
 from data.models import BoolArray, FloatArray, IntArray, Ohlcv
 
-MOST_BINS = 40
+FEWEST_BINS, MOST_BINS = 20, 40
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -129,13 +129,14 @@ def group_figures(trades: TradeColumns, chosen: BoolArray) -> GroupFigures:
 def distribution(rates: FloatArray) -> tuple[FloatArray, IntArray]:
     """A histogram of returns: edges of shape (k + 1,), counts of shape (k,). An edge lies at 0.
 
-    Width after Freedman and Diaconis (1981), with at most about `MOST_BINS` bins.
+    Width after Freedman and Diaconis (1981), with about `FEWEST_BINS` to `MOST_BINS` bins.
     """
     if not len(rates):
         return np.empty(0), np.empty(0, dtype=np.int64)
     low, high = min(float(rates.min()), 0.0), max(float(rates.max()), 0.0)
     upper, lower = np.percentile(rates, (75, 25))
-    width = max(2.0 * float(upper - lower) / len(rates) ** (1 / 3), (high - low) / MOST_BINS)
+    width = 2.0 * float(upper - lower) / len(rates) ** (1 / 3)
+    width = max(min(width, (high - low) / FEWEST_BINS), (high - low) / MOST_BINS)
     if width <= 0:
         return np.array([0.0, 0.0]), np.array([len(rates)])
     edges = np.arange(math.floor(low / width), math.floor(high / width) + 2) * width

@@ -12,17 +12,16 @@ from typing import Any
 import click
 import msgspec
 
-from app.backtest_inputs import load_asked_strategy, read_inputs, rules_for, span_texts
+from app.backtest_inputs import is_ladder_file, load_asked_strategy, read_inputs, rules_for, span_texts
 from app.commands.assignments import parameters_of
 from app.commands.backtest_portfolio import (
     leg_lines,
     leg_requests,
-    portfolio_files,
     repeated_legs,
     run_legs_asked,
 )
 from app.commands.moments import Moment
-from app.run_files import run_files, write_folder
+from app.run_files import portfolio_files, run_files, write_folder
 from backtesting.document import document_of, encoded, metrics_document
 from backtesting.engine import BacktestResult, run_backtest
 from backtesting.manifest import Manifest, Source, differences, iso_time, manifest_of
@@ -73,6 +72,12 @@ class Request:
     multiple=True,
     metavar="FILE",
     help="Strategy file, or the name of a template. Repeatable.",
+)
+@click.option(
+    "--bot",
+    "bot_file",
+    metavar="FILE",
+    help="A bot's file instead: its strategy or ladder, market, capital and costs.",
 )
 @click.option(
     "--candles",
@@ -129,6 +134,7 @@ class Request:
 def command(
     *,
     strategies: tuple[str, ...],
+    bot_file: str | None,
     candle_files: tuple[str, ...],
     venue: str | None,
     symbols: tuple[str, ...],
@@ -163,6 +169,18 @@ def command(
     parameters = parameters_of(params)
     span = (None if start is None else iso_time(start), None if end is None else iso_time(end))
     chosen = None if timeframe is None else Timeframe(timeframe)
+    if bot_file is not None:
+        if strategies or params or manifest_file is not None:
+            raise click.UsageError("'--bot' brings its strategy: give no --strategy, --param or --manifest.")
+        # Bots bring what runs them along; a strategy's file needs none of it.
+        from app.ladder_files import bot_asked
+
+        asked = bot_asked(Path(bot_file))
+        strategies = (asked.strategy,)
+        parameters.update(asked.config.parameters)
+        capital, costs, chosen = asked.config.capital, asked.config.costs, asked.config.timeframe
+        if not candle_files and venue is None and not symbols:
+            venue, symbols = asked.config.venue, (asked.config.symbol,)
     if expected is None:
         _check_usage(strategies, candle_files, venue, symbols)
         if no_rounding and (tick_size is not None or lot_size is not None):
@@ -243,9 +261,9 @@ def command(
             close_at_end=close_at_end,
             allow_missing=allow_missing,
         )
-    single, missing = _run(request)
+    single, missing, figures = _run(request)
     stamp = manifest_of(single, request.source, span_texts(missing))
-    _hand_out(single, stamp, out, as_json=as_json)
+    _hand_out(single, stamp, out, as_json=as_json, ladder=figures)
     if expected is not None:
         _compare(differences(expected, stamp), stamp.result_hash)
 
@@ -295,7 +313,26 @@ def _read_manifest(path: Path) -> Manifest | PortfolioManifest:
         raise InvalidInput(Problem(where=str(path), field="", value="", expected=expected)) from error
 
 
-def _run(request: Request) -> tuple[BacktestResult, tuple[Span, ...]]:
+def _run(request: Request) -> tuple[BacktestResult, tuple[Span, ...], msgspec.Struct | None]:
+    """The run, the minutes the store did not know, and what a ladder used of its worst case."""
+    if is_ladder_file(Path(request.source.strategy)):
+        from app.ladder_files import ladder_of, run_ladder_file
+
+        ladder, config = ladder_of(Path(request.source.strategy))
+        inputs = read_inputs(request.source, ladder, allow_missing=request.allow_missing)
+        given = None if request.rules is None else (request.rules, request.later_rules)
+        rules, _ = rules_for(inputs, given, request.overrides, rounding=request.rounding)
+        done, figures = run_ladder_file(
+            ladder,
+            config,
+            request.source,
+            inputs,
+            rules,
+            capital=request.capital,
+            costs=request.costs,
+            close_at_end=request.close_at_end,
+        )
+        return done, inputs.missing, figures
     strategy = load_asked_strategy(request.source.strategy, request.parameters, request.timeframe)
     inputs = read_inputs(request.source, strategy, allow_missing=request.allow_missing)
     given = None if request.rules is None else (request.rules, request.later_rules)
@@ -310,7 +347,7 @@ def _run(request: Request) -> tuple[BacktestResult, tuple[Span, ...]]:
         close_at_end=request.close_at_end,
         finer=inputs.finer,
     )
-    return result, inputs.missing
+    return result, inputs.missing, None
 
 
 def _hand_out(
@@ -319,6 +356,7 @@ def _hand_out(
     out: str | None,
     *,
     as_json: bool,
+    ladder: msgspec.Struct | None = None,
 ) -> None:
     """Write the folder, and print the document or a table."""
     if isinstance(result, PortfolioResult):
@@ -329,6 +367,8 @@ def _hand_out(
     else:
         assert isinstance(manifest, Manifest)
         document = document_of(result, manifest) if as_json else {}
+        if as_json and ladder is not None:
+            document["ladder"] = ladder
         lines = [
             f"{manifest.strategy} on {manifest.candles:,} candles of {manifest.timeframe}, "
             f"{manifest.starts_at} to {manifest.ends_at}",

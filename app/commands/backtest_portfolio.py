@@ -8,19 +8,12 @@ from decimal import Decimal
 from pathlib import Path
 
 import click
-import msgspec
 
 from app.backtest_inputs import load_asked_strategy, read_inputs, rules_for, span_texts
-from backtesting.document import encoded, metrics_document
+from backtesting.document import metrics_document
 from backtesting.manifest import Source
 from backtesting.portfolio import Leg, PortfolioResult, run_portfolio
-from backtesting.portfolio_document import (
-    PortfolioManifest,
-    portfolio_document,
-    portfolio_equity_csv,
-    portfolio_manifest,
-    portfolio_trades_csv,
-)
+from backtesting.portfolio_document import PortfolioManifest, portfolio_manifest
 from bots.orders import Costs, RulesFrom, TradingRules
 from data.timeframes import Timeframe
 from strategies.base import Strategy
@@ -127,16 +120,6 @@ def run_legs_asked(
     result = run_portfolio(legs, capital=capital, costs=costs, close_at_end=close_at_end)
     sources = [request.source for request in requests]
     return result, portfolio_manifest(result, sources, missing, rounding=rounding)
-
-
-def portfolio_files(result: PortfolioResult, manifest: PortfolioManifest) -> dict[str, bytes]:
-    """What `--out` writes, by name of file."""
-    return {
-        "result.json": encoded(portfolio_document(result, manifest)),
-        "trades.csv": portfolio_trades_csv(result).encode(),
-        "equity.csv": "".join(portfolio_equity_csv(result)).encode(),
-        "manifest.json": msgspec.json.format(encoded(manifest)),
-    }
 
 
 def leg_lines(result: PortfolioResult) -> Iterator[str]:

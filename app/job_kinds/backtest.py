@@ -11,10 +11,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from app.backtest_inputs import read_inputs, rules_for, span_texts
-from app.commands.backtest_portfolio import LegRequest, portfolio_files, run_legs_asked
+from app.commands.backtest_portfolio import LegRequest, run_legs_asked
 from app.job_kinds.context import RUNS, JobContext
 from app.job_kinds.strategies import NamedStrategies, NamedStrategy, named_strategies
-from app.run_files import run_files, write_folder
+from app.run_files import portfolio_files, run_files, write_folder
 from backtesting.document import (
     ambiguity_document,
     encoded,
