@@ -73,6 +73,11 @@ class Installation:
         return self.run / "processes.json"
 
     @property
+    def bots_file(self) -> Path:
+        """What the bots' manager says of its runner processes."""
+        return self.run / "bots.json"
+
+    @property
     def collectors_file(self) -> Path:
         """Where the manager of the collectors writes what it runs."""
         return self.run / "collectors.json"

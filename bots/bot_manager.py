@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 
 import structlog
@@ -11,12 +12,14 @@ import structlog
 from bots.bot_loading import StrategyLoader, find_strategy
 from bots.bot_runner import BotRunner
 from bots.config import BotConfig, as_document, is_bot_name, load_bot, read_document
+from bots.crash_note import CrashNote
 from bots.emergency import EmergencyWatch
 from bots.entry_gates import EntryGate
 from bots.feed_watch import FeedWatch
 from bots.ladders.loading import ladder_strategy
 from bots.lifecycle import BotState
 from bots.risk.desk_rules import DeskRules
+from bots.shards import WHOLE, Shard
 from bots.stores import BotBus, BotEvent, BotStore, FreshCandleReader
 from data.errors import InvalidInput
 from data.stores import CandleReader
@@ -43,12 +46,14 @@ async def run_bots(
     gates: Sequence[EntryGate] = (),
     emergency: EmergencyWatch | None = None,
     rules: DeskRules | None = None,
+    shard: Shard = WHOLE,
+    note: CrashNote | None = None,
 ) -> None:
     """Run the bots of `store` until `stop` is set; `clock` gives now in microseconds.
 
     A file in `bots_folder` whose bot does not exist yet makes that bot and starts it. A file is read again
     each time its bot starts and never in between: whoever changes it stops the bot and starts it. The rest is
-    the runner's.
+    the runner's. Of several runners the first one reads the folder.
     """
     runner = BotRunner(
         store,
@@ -61,8 +66,11 @@ async def run_bots(
         gates=gates,
         emergency=emergency,
         rules=rules,
+        shard=shard,
+        note=note,
     )
-    await runner.run(stop, before=lambda: adopt_bot_files(store, bots_folder, clock))
+    adopt = partial(adopt_bot_files, store, bots_folder, clock) if shard.number == 0 else None
+    await runner.run(stop, before=adopt)
 
 
 def strategies_in(folder: Path, python: PythonStrategyFactory | None = None) -> StrategyLoader:

@@ -19,6 +19,7 @@ import msgspec
 import structlog
 
 from bots.bot_loading import BotLoader, StrategyLoader
+from bots.crash_note import MOST_DEATHS, CrashNote
 from bots.emergency import EmergencyWatch
 from bots.entry_gates import EntryGate
 from bots.feed_watch import FeedWatch
@@ -28,6 +29,7 @@ from bots.paper_bot import PaperBot, candles_of
 from bots.rehearsal import rehearse
 from bots.risk.desk_rules import DeskRules
 from bots.roster import Roster, Series, series_of
+from bots.shards import WHOLE, Shard
 from bots.step_writer import StepWriter, internal_error
 from bots.stores import MOST_FRESH, BotBus, BotRecord, BotStep, BotStore, FreshCandleReader, RunnerClaim, Wish
 from data.errors import TradingError, TransientError
@@ -46,7 +48,7 @@ _LONG_AGO_S = -1e9
 
 
 class BotRunner:
-    """All bots of one database. Only one runner of it works at a time; others stand by and take over."""
+    """The bots of a shard. Only one runner of it works at a time; others stand by and take over."""
 
     def __init__(
         self,
@@ -62,6 +64,8 @@ class BotRunner:
         gates: Sequence[EntryGate] = (),
         emergency: EmergencyWatch | None = None,
         rules: DeskRules | None = None,
+        shard: Shard = WHOLE,
+        note: CrashNote | None = None,
     ) -> None:
         """`clock` gives now in microseconds: it stamps steps and starts; candles keep the venue's time.
 
@@ -69,6 +73,8 @@ class BotRunner:
         and then each of `gates`, and last the accounts of `rules`, which also have the limits of each bot.
         """
         self._store = store
+        self._shard = shard
+        self._note = note
         self._loader = BotLoader(candles, load_strategy, fresh)
         self._feeds = FeedWatch() if feeds is None else feeds
         self._emergency = EmergencyWatch() if emergency is None else emergency
@@ -118,7 +124,7 @@ class BotRunner:
         told = False
         while not stop.is_set():
             try:
-                claim = await self._work(self._store.claim)
+                claim = await self._work(partial(self._store.claim, self._shard))
             except TransientError as error:
                 await self._back_off(error, failures, stop)
                 failures += 1
@@ -142,6 +148,7 @@ class BotRunner:
         self._writer.clear()
         self._polled_at_s = _LONG_AGO_S
         failures = 0
+        isolating = self._note is not None
         async with _Ears(self._bus, self._hear) as ears:
             while not stop.is_set():
                 self._awake.clear()
@@ -149,6 +156,9 @@ class BotRunner:
                     if before is not None:
                         await self._work(before)
                         before = None
+                    if isolating:
+                        await self._isolate()
+                        isolating = False
                     if self._poll_is_due() and not await self._work(claim.held):
                         _log.warning("bots_claim_lost", action="claiming again")
                         return
@@ -162,6 +172,25 @@ class BotRunner:
                 with contextlib.suppress(TimeoutError):
                     await asyncio.wait_for(self._awake.wait(), self._poll_s)
 
+    async def _isolate(self) -> None:
+        """Set the bot aside that was in hand each of the last times this shard's process died."""
+        found = None if self._note is None else self._note.culprit()
+        if self._note is None or found is None:
+            return
+        bot_id, deaths = found
+        _log.warning("process_died_with_bot", bot_id=bot_id, deaths=deaths)
+        if deaths < MOST_DEATHS:
+            return
+        record = await self._work(partial(self._store.record, bot_id))
+        if record is not None and record.state in ACTIVE:
+            words = (
+                f"set aside: its process died {deaths} times in a row while this bot was at work; "
+                "the log of the process may say why; start it to try again"
+            )
+            await self._fail(bot_id, words)
+            await self._store_steps()
+        self._note.forgive()
+
     async def _turn(self) -> None:
         await self._store_steps()
         polling = self._poll_is_due()
@@ -170,7 +199,7 @@ class BotRunner:
             self._asked = False
             stopped = await self._work(self._emergency.refresh)
             await self._work(self._rules.refresh)
-            await self._obey(await self._work(self._store.wishes))
+            await self._obey(await self._work(partial(self._store.wishes, self._shard)))
         series = set(self._dirty)
         if polling or stopped:
             series |= self._bots.series()
@@ -193,6 +222,8 @@ class BotRunner:
     async def _obey(self, wishes: Sequence[Wish]) -> None:
         self._bots.keep({wish.bot_id for wish in wishes})
         for wish in wishes:
+            if self._note is not None:
+                self._note.take(wish.bot_id)
             try:
                 bot = await self._obeying(wish)
             except TransientError:
@@ -206,6 +237,8 @@ class BotRunner:
                 if bot is not None:
                     self._bots.add(bot)
                     self._writer.add(bot)
+        if self._note is not None:
+            self._note.rest()
         await self._store_steps()
         # Strategies and histories are here to stay: looking through them for garbage would hold up a close.
         gc.freeze()
@@ -327,14 +360,21 @@ class BotRunner:
 
     def _fed(self, turn: _Turn) -> _Fed | Exception:
         """Give one bot its candles, at most a step's worth."""
+        if self._note is not None:
+            self._note.take(turn.bot.bot_id)
         try:
             self._rules.apply(turn.bot)
             if self._emergency.state.engaged:
                 self._emergency.stop(turn.bot, turn.forming, at_us=self._clock())
             more = self._feed(turn.bot, turn.fresh, turn.forming)
             step = turn.bot.step(self._clock()) if turn.bot.has_news else None
+            if self._note is not None and step is not None:
+                self._note.worked(turn.bot.bot_id)
         except Exception as error:  # noqa: BLE001 one bot's bug must not stop the others
             return error
+        finally:
+            if self._note is not None:
+                self._note.rest()
         return _Fed(step=step, more=more)
 
     def _feed(self, bot: PaperBot, fresh: Ohlcv | None, forming: Candle | None) -> bool:

@@ -17,6 +17,7 @@ from bots.gates import Gate, Violation
 from bots.journal import JournalEntry
 from bots.lifecycle import BotState
 from bots.orders import GROWING, ClosedTrade, Fill, Order, OrderStatus
+from bots.shards import WHOLE, Shard
 from bots.views import (
     AuditView,
     BotView,
@@ -171,7 +172,7 @@ class BotStep(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class RunnerClaim(Protocol):
-    """The right to run the bots of one database, held by one process at a time."""
+    """The right to run the bots of a shard, held by one process at a time."""
 
     def held(self) -> bool:
         """Whether it is still ours; False once the connection that carried it broke."""
@@ -185,11 +186,13 @@ class BotStore(Protocol):
 
     # What the runner does
 
-    def claim(self) -> RunnerClaim | None:
-        """The right to run bots, or None while another process has it."""
+    def claim(self, shard: Shard = WHOLE) -> RunnerClaim | None:
+        """The right to run the bots of that shard, or None while another process has any of its slots."""
         ...
 
-    def wishes(self) -> list[Wish]: ...
+    def wishes(self, shard: Shard = WHOLE) -> list[Wish]:
+        """Where the shard's bots are and where people want them, by bot id."""
+        ...
 
     def record(self, bot_id: int) -> BotRecord | None: ...
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import getpass
 import json
+import os
 import signal
 import sys
 import time
@@ -21,12 +22,14 @@ from app.composition import open_store
 from app.installation import Installation, RunningServices
 from app.parent_watch import watch_parent
 from app.processes.bot_runner import run_paper_bots
+from app.processes.bot_shards import run_bot_shards
 from app.processes.strategy_check import python_strategies
 from app.services import services_in_reach
 from bots.bot_manager import strategies_in
 from bots.config import BotConfig, as_document, load_bot, parse_bot
 from bots.lifecycle import ACTIVE, BotState
 from bots.service import BotService
+from bots.shards import SLOTS, WHOLE, Shard
 from bots.views import BotView, VersionView
 from config.logging import configure_logging
 from config.settings import Settings, load_settings
@@ -51,26 +54,49 @@ def command() -> None:
 
 
 @command.command("run")
-def run() -> None:
-    """Run the bots of this installation, here, until told to end.
+@click.option(
+    "--runners",
+    type=click.IntRange(1, SLOTS),
+    envvar="CANDLEWICK_BOT_RUNNERS",
+    help="How many processes share the bots; by default two, or one on a single core.",
+)
+@click.option("--shard", metavar="I/N", help="Run only this part of the bots, here: 1/2, say.")
+def run(runners: int | None, shard: str | None) -> None:
+    """Run the bots of this installation until told to end: a manager with runner processes.
 
     Files in config/bots make bots that do not exist yet and start them. A file is read when its bot starts:
-    after a change, stop the bot and start it. A second runner stands by until the first one ends.
+    after a change, stop the bot and start it. A second manager's runners stand by until the first ones end.
     """
     supervised = watch_parent()
     settings = load_settings()
-    configure_logging(settings.candlewick_log_level, process="bots")
+    place = None if shard is None else _shard_of(shard)
+    wanted = min(2, os.cpu_count() or 1) if runners is None else runners
+    if place is None and wanted == 1:
+        place = WHOLE
+    configure_logging(settings.candlewick_log_level, process="bots" if shard is None else f"bots {shard}")
     installation = Installation(settings.candlewick_home)
     with services_in_reach(settings, installation, prepared=supervised) as services:
-        uvloop.run(_until_told_to_stop(settings, services))
+        if place is None:
+            asyncio.run(run_bot_shards(installation, services, wanted))
+        else:
+            uvloop.run(_until_told_to_stop(settings, services, place))
 
 
-async def _until_told_to_stop(settings: Settings, services: RunningServices) -> None:
+def _shard_of(text: str) -> Shard:
+    number, _, of = text.partition("/")
+    if not (number.isdecimal() and of.isdecimal() and 1 <= int(number) <= int(of) <= SLOTS):
+        raise click.BadParameter(
+            f"{text!r} is no part; expected one like 1/2, at most {SLOTS}", param_hint="--shard"
+        )
+    return Shard(number=int(number) - 1, of=int(of))
+
+
+async def _until_told_to_stop(settings: Settings, services: RunningServices, shard: Shard) -> None:
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(number, stop.set)
-    await run_paper_bots(settings, services, stop)
+    await run_paper_bots(settings, services, stop, shard)
 
 
 @command.command("list")

@@ -336,7 +336,7 @@ def check_processes(home: Path) -> Iterator[Finding]:
     if not home.is_dir():
         return
     installation = Installation(home)
-    for path in (installation.processes_file, installation.collectors_file):
+    for path in (installation.processes_file, installation.collectors_file, installation.bots_file):
         report = read_report(path)
         for process in report.processes if report is not None and report.is_current() else ():
             if process.state in (State.CRASH_LOOP, State.MISCONFIGURED):

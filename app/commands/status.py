@@ -52,7 +52,7 @@ def command(as_json: bool) -> None:
 def _look(settings: Settings, installation: Installation) -> Overview:
     services = installation.running()
     processes: list[ProcessStatus] = []
-    for path in (installation.processes_file, installation.collectors_file):
+    for path in (installation.processes_file, installation.collectors_file, installation.bots_file):
         report = read_report(path)
         if report is not None and report.is_current():
             processes += report.processes

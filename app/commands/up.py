@@ -99,7 +99,8 @@ def _children(
         ChildSpec(name="collect", argv=_program("collect"), env=environment, grace_s=30),
         ChildSpec(name="maintain", argv=_program("data", "maintain"), env=environment),
         ChildSpec(name="alerts", argv=_program("alerts", "run"), env=environment),
-        ChildSpec(name="bots", argv=_program("bots", "run"), env=environment),
+        # A manager as well.
+        ChildSpec(name="bots", argv=_program("bots", "run"), env=environment, grace_s=15),
         ChildSpec(name="jobs", argv=_program("jobs", "run"), env=environment),
         ChildSpec(
             name="web",

@@ -7,12 +7,14 @@ import sys
 from contextlib import AsyncExitStack
 
 from app.composition import bus_at, now_us
-from app.installation import RunningServices
+from app.installation import Installation, RunningServices
 from app.processes.strategy_check import python_strategies
 from bots.bot_manager import run_bots
+from bots.crash_note import CrashNote
 from bots.emergency import EmergencyWatch
 from bots.feed_watch import FeedWatch
 from bots.risk.desk_rules import DeskRules
+from bots.shards import WHOLE, Shard
 from config.settings import Settings
 from database.repositories.bot_repository import BotRepository
 from database.repositories.candle_repository import CandleRepository
@@ -24,8 +26,10 @@ from database.repositories.risk_repository import RiskRepository
 _SWITCH_S = 0.0005
 
 
-async def run_paper_bots(settings: Settings, services: RunningServices, stop: asyncio.Event) -> None:
-    """Run the bots of this installation until `stop` is set."""
+async def run_paper_bots(
+    settings: Settings, services: RunningServices, stop: asyncio.Event, shard: Shard = WHOLE
+) -> None:
+    """Run the bots of this installation, or those of a shard, until `stop` is set."""
     # The thread that stores steps mostly waits for the server. Each answer would else wait for up to 5 ms
     # more, while the other thread, which decides, holds Python's lock.
     sys.setswitchinterval(_SWITCH_S)
@@ -42,6 +46,8 @@ async def run_paper_bots(settings: Settings, services: RunningServices, stop: as
         stack.callback(coverage.close)
         risk = RiskRepository(services.database_url)
         stack.callback(risk.close)
+        note = CrashNote(Installation(settings.candlewick_home).run / f"{shard.name}.hand")
+        stack.callback(note.close)
         bus = await stack.enter_async_context(bus_at(services.redis_url))
         await run_bots(
             store,
@@ -56,4 +62,6 @@ async def run_paper_bots(settings: Settings, services: RunningServices, stop: as
             feeds=FeedWatch(facts, coverage),
             emergency=EmergencyWatch(risk),
             rules=DeskRules(settings.candlewick_risk, risk, now_us),
+            shard=shard,
+            note=note,
         )

@@ -18,6 +18,7 @@ from sqlalchemy import Connection, Engine
 from bots.gates import Gate, Violation
 from bots.lifecycle import BotState
 from bots.orders import OrderReason, OrderStatus, PositionSide
+from bots.shards import SLOTS, WHOLE, Shard
 from bots.stores import AccountSummary, BotEvent, BotRecord, BotStep, Checkpoint, DecisionMade, Wish
 from bots.views import (
     AuditView,
@@ -37,8 +38,8 @@ from database.step_guards import StepGuard
 from strategies import records
 from strategies.base import Decision
 
-# Any fixed number, other than the migrations'.
-_RUNNER_LOCK = 0x63616E64_6C65626F
+# Any fixed number; with a slot's number it makes the slot's lock.
+_RUNNER_LOCK = 0x6C65626F
 _ACTIONS = ("long_entry", "long_exit", "short_entry", "short_exit")  # bit 0 to bit 3 of `decisions.says`
 
 # Binary arrays: in their text form every quote in a JSON document would have to be escaped.
@@ -104,25 +105,29 @@ class BotRepository:
 
     # What the runner does
 
-    def claim(self) -> RunnerLock | None:
+    def claim(self, shard: Shard = WHOLE) -> RunnerLock | None:
         with database_errors(self._url):
             connection = self._engine.connect().execution_options(isolation_level="AUTOCOMMIT")
             try:
                 locked = connection.exec_driver_sql(
-                    "SELECT pg_try_advisory_lock(%s)", (_RUNNER_LOCK,)
+                    "SELECT bool_and(pg_try_advisory_lock(%s, slot)) FROM unnest(%s::integer[]) AS slot",
+                    (_RUNNER_LOCK, list(shard.slots)),
                 ).scalar_one()
             except BaseException:
                 connection.close()
                 raise
+            # Out of the pool: the locks live and die with this one connection, those of a half claim too.
+            connection.detach()
             if not locked:
                 connection.close()
                 return None
-            # Out of the pool: the lock lives and dies with this one connection.
-            connection.detach()
             return RunnerLock(connection)
 
-    def wishes(self) -> list[Wish]:
-        return [_wish(row) for row in self._rows(f"{_WISH} ORDER BY bot_id")]
+    def wishes(self, shard: Shard = WHOLE) -> list[Wish]:
+        rows = self._rows(
+            f"{_WISH} WHERE bot_id %% %s = ANY(%s::integer[]) ORDER BY bot_id", (SLOTS, list(shard.slots))
+        )
+        return [_wish(row) for row in rows]
 
     def record(self, bot_id: int) -> BotRecord | None:
         rows = self._rows(
@@ -480,7 +485,7 @@ class BotRepository:
 
 
 class RunnerLock:
-    """The advisory lock of the one process that runs bots. Satisfies `bots.stores.RunnerClaim`."""
+    """The advisory locks of one process's slots. Satisfies `bots.stores.RunnerClaim`."""
 
     def __init__(self, connection: Connection) -> None:
         self._connection = connection

@@ -13,6 +13,7 @@ import numpy as np
 
 from bots.config import BotConfig, as_document, parse_bot
 from bots.lifecycle import TRANSITIONS, BotState
+from bots.shards import WHOLE, Shard, slot_of
 from bots.stores import BotEvent, BotRecord, BotStep, Checkpoint, RunnerClaim, Wish
 from bots.views import (
     AuditView,
@@ -194,15 +195,16 @@ class MemoryBotStore:
 
     # BotStore
 
-    def claim(self) -> RunnerClaim | None:
+    def claim(self, shard: Shard = WHOLE) -> RunnerClaim | None:
         if self._claimed or self.elsewhere:
             return None
         self._claimed = True
         self.claims += 1
         return _Claim(self)
 
-    def wishes(self) -> list[Wish]:
-        return [_wish_of(row) for row in self._rows.values()]
+    def wishes(self, shard: Shard = WHOLE) -> list[Wish]:
+        rows = self._rows.values()
+        return [_wish_of(row) for row in rows if slot_of(row.record.bot_id) in shard.slots]
 
     def wish(self, name: str) -> Wish | None:
         row = self._rows.get(name)

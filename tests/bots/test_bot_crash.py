@@ -70,6 +70,8 @@ class Site:
             "CANDLEWICK_BOTS": str(self.bots_folder),
             "CANDLEWICK_STRATEGIES": str(self.strategies),
             "DATABASE_URL": database_url,
+            # One runner, in the very process that is killed.
+            "CANDLEWICK_BOT_RUNNERS": "1",
             "REDIS_URL": redis_url,
         }
         self._database_url = database_url
