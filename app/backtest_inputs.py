@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from contextlib import closing
 from dataclasses import dataclass
@@ -28,6 +29,7 @@ from strategies.loader import load_strategy
 # Finer candles are read whole: a year of minutes, a day or two of seconds.
 _MOST_FINER = 1_000_000
 _MOST_SPANS_NAMED = 10
+LADDERS = frozenset({"grid", "dca", "pyramid", "rebalance"})  # types of bots with several orders
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -62,6 +64,15 @@ def _blamed(problem: Problem, parameters: Mapping[str, float | str]) -> Problem:
     if section.lower() != "parameters" or name not in parameters:
         return problem
     return Problem(where="--param", field=name, value=problem.value, expected=problem.expected)
+
+
+def is_ladder_file(path: Path) -> bool:
+    """Whether this is the file of a bot with several orders; what cannot be read is not."""
+    try:
+        document = json.loads(path.read_bytes()) if path.suffix == ".json" else None
+    except (OSError, ValueError):
+        return False
+    return isinstance(document, dict) and "settings" in document and document.get("type") in LADDERS
 
 
 def strategy_path(name_or_path: str) -> Path:

@@ -17,7 +17,7 @@ from backtesting.engine import BacktestResult
 from backtesting.manifest import Manifest, iso_time
 from backtesting.metrics import Metrics
 from bots.ledger import EXACT, exact_price
-from bots.orders import ClosedTrade, Order, PositionSide
+from bots.orders import ClosedTrade, LimitOrder, Order, PositionSide
 from data.models import IntArray
 
 TRADE_FIELDS = (
@@ -128,7 +128,8 @@ def open_trade_document(result: BacktestResult) -> dict[str, Any] | None:
 
 
 def order_document(order: Order) -> dict[str, Any]:
-    """An order that waits for a fill, or was refused and why."""
+    """An order that waits for a fill, or was refused and why; a resting one has a `limit_price`."""
+    rests = {"limit_price": order.limit_price} if isinstance(order, LimitOrder) else {}
     return {
         "side": order.side,
         "position_side": order.position_side,
@@ -136,6 +137,7 @@ def order_document(order: Order) -> dict[str, Any]:
         "status": order.status,
         "decided_at": iso_time(order.decided_at_us),
         "refusal": order.refusal,
+        **rests,
     }
 
 

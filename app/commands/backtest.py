@@ -14,6 +14,7 @@ import msgspec
 
 from app.backtest_inputs import is_ladder_file, load_asked_strategy, read_inputs, rules_for, span_texts
 from app.commands.assignments import parameters_of
+from app.commands.backtest_compare import compare
 from app.commands.backtest_portfolio import (
     leg_lines,
     leg_requests,
@@ -65,7 +66,7 @@ class Request:
     allow_missing: bool
 
 
-@click.command()
+@click.group(invoke_without_command=True)
 @click.option(
     "--strategy",
     "strategies",
@@ -122,7 +123,9 @@ class Request:
     "--finer", metavar="FILE", help="Candles of a smaller time frame that decide between stop and target."
 )
 @click.option(
-    "--out", metavar="DIR", help="Write result.json, trades.csv, equity.csv, manifest.json and report.html."
+    "--out",
+    metavar="DIR",
+    help="Write report.html, result.json, manifest.json, and trades and equity as CSV and Parquet.",
 )
 @click.option(
     "--manifest",
@@ -131,7 +134,9 @@ class Request:
     help="Repeat the run of this manifest and check that the result is the same.",
 )
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
+@click.pass_context
 def command(
+    ctx: click.Context,
     *,
     strategies: tuple[str, ...],
     bot_file: str | None,
@@ -162,6 +167,8 @@ def command(
     Orders are filled at the open of the candle after their signal. Candles of a smaller time frame than the
     strategy's are folded up, and then decide between stop and target inside one candle.
     """
+    if ctx.invoked_subcommand is not None:
+        return
     expected = None if manifest_file is None else _read_manifest(Path(manifest_file))
     costs = Costs(fee_bps=fee_bps, maker_fee_bps=maker_fee_bps, slippage_bps=slippage_bps)
     steps = {"tick_size": tick_size, "lot_size": lot_size, "min_notional": min_notional}
@@ -177,7 +184,7 @@ def command(
 
         asked = bot_asked(Path(bot_file))
         strategies = (asked.strategy,)
-        parameters.update(asked.config.parameters)
+        parameters = {name: repr(value) for name, value in asked.config.parameters.items()}
         capital, costs, chosen = asked.config.capital, asked.config.costs, asked.config.timeframe
         if not candle_files and venue is None and not symbols:
             venue, symbols = asked.config.venue, (asked.config.symbol,)
@@ -266,6 +273,9 @@ def command(
     _hand_out(single, stamp, out, as_json=as_json, ladder=figures)
     if expected is not None:
         _compare(differences(expected, stamp), stamp.result_hash)
+
+
+command.add_command(compare)
 
 
 def _only(given: tuple[str, ...]) -> str | None:

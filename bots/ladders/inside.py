@@ -43,6 +43,16 @@ def is_whole(trades: TradeColumns, candle: Candle) -> bool:
     )
 
 
+def covers(finer: Ohlcv, candle: Candle) -> bool:
+    """Whether these smaller candles have the candle's high, low and volume."""
+    return bool(
+        len(finer)
+        and finer.high.max() == candle.high
+        and finer.low.min() == candle.low
+        and np.isclose(finer.volume.sum(), candle.volume, rtol=_VOLUME_TOLERANCE, atol=0.0)
+    )
+
+
 def in_time_order(trades: TradeColumns, market: Market) -> Sequence[Trade]:
     """As they happened: by the order in which the venue numbered them."""
     return trades.trades(market)
