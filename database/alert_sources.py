@@ -67,6 +67,31 @@ def _hole_found(row: Any) -> Alert:
     )
 
 
+def _limit_hit(row: Any) -> Alert:
+    return Alert(
+        # A limit that holds for hours would be told at every signal: once a day is enough.
+        key=f"limit:{row['bot_id']}:{row['limit_name']}:{row['at']:%Y-%m-%d}",
+        kind=AlertKind.LIMIT_HIT,
+        at_us=to_us(row["at"]),
+        title=f"{row['bot']}: {row['limit_name']} kept an entry back",
+        body=f"{row['detail']}.",
+        bot=row["bot"],
+    )
+
+
+def _stopped(row: Any) -> Alert:
+    return Alert(
+        key=f"emergency_stop:{row['position']}",
+        kind=AlertKind.EMERGENCY_STOP,
+        at_us=to_us(row["engaged_at"]),
+        title=f"Emergency stop by {row['who']}",
+        body=f"{row['why'] or 'No reason was given.'} Positions are {_HELD[row['flatten']]}.",
+    )
+
+
+_HELD = {True: "closed", False: "left as they are"}
+
+
 def _plain(value: Decimal) -> str:
     return f"{value.normalize():f}"
 
@@ -106,5 +131,25 @@ SOURCES = (
         """,
         overlap=5 * _MINUTE_US,
         alert=_hole_found,
+    ),
+    AlertSource(
+        name="risk_violations",
+        newest="SELECT max(violation_id) FROM risk_violations",
+        query="""
+            SELECT violation_id AS position, bot_id, bot, at, limit_name, detail FROM risk_violations
+            WHERE violation_id > %s ORDER BY violation_id LIMIT 1000
+        """,
+        overlap=1_000,
+        alert=_limit_hit,
+    ),
+    AlertSource(
+        name="emergency_stops",
+        newest="SELECT max(stop_id) FROM emergency_stops",
+        query="""
+            SELECT stop_id AS position, engaged_at, who, why, flatten FROM emergency_stops
+            WHERE stop_id > %s ORDER BY stop_id LIMIT 100
+        """,
+        overlap=10,
+        alert=_stopped,
     ),
 )
