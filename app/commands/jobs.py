@@ -13,8 +13,9 @@ from typing import Any
 import click
 import msgspec
 
-from app.composition import now_us, open_store
+from app.composition import open_store
 from app.installation import Installation, running_in
+from app.job_desk import open_jobs
 from app.parent_watch import watch_parent
 from app.services import services_in_reach
 from config.logging import configure_logging
@@ -151,22 +152,13 @@ def execute(number: int, entry: int) -> None:
 @contextmanager
 def _service() -> Iterator[JobService]:
     """Jobs of this installation, for one command."""
-    from database.repositories.job_repository import JobRepository
-    from messaging.job_news import JobNews
-
     settings = load_settings()
-    with open_store(settings) as store, ExitStack() as stack:
-        repository = JobRepository(store.url)
-        stack.callback(repository.close)
-        running = running_in(settings.candlewick_home)
-        url = running.redis_url if running is not None else ""
-        if settings.redis_url is not None:
-            url = settings.redis_url.get_secret_value()
-        news = None
-        if url:
-            news = JobNews(url)
-            stack.callback(news.close)
-        yield JobService(repository, clock=now_us, announce=news)
+    running = running_in(settings.candlewick_home)
+    redis_url = running.redis_url if running is not None else ""
+    if settings.redis_url is not None:
+        redis_url = settings.redis_url.get_secret_value()
+    with open_store(settings) as store, open_jobs(store.url, redis_url) as jobs:
+        yield jobs
 
 
 def _assigned(arguments: tuple[str, ...]) -> dict[str, Any]:

@@ -65,7 +65,7 @@ class JobRepository:
         with self._transaction() as connection:
             job: int = connection.exec_driver_sql(
                 "INSERT INTO jobs (kind, title, arguments, who, lock, state, asked_at)"
-                " VALUES (%s, %s, %s::jsonb, %s, %s, 'queued', %s) RETURNING job_id",
+                " VALUES (%s, %s, %s::json, %s, %s, 'queued', %s) RETURNING job_id",
                 (kind.value, title, _json(arguments), who, lock, to_datetime(asked_at_us)),
             ).scalar_one()
             self._enter(connection, job, lock)
@@ -125,7 +125,7 @@ class JobRepository:
 
     def report(self, job: int, queue_id: int, progress: JobProgress) -> bool:
         """Keep how far it is; False where the job is no longer ours."""
-        return self._changed(job, queue_id, "progress = %s::jsonb", (_json(progress),)) is not None
+        return self._changed(job, queue_id, "progress = %s::json", (_json(progress),)) is not None
 
     def finish(
         self,
@@ -141,7 +141,7 @@ class JobRepository:
         return self._changed(
             job,
             queue_id,
-            "state = %s, finished_at = %s, result = coalesce(%s::jsonb, result), error = %s",
+            "state = %s, finished_at = %s, result = coalesce(%s::json, result), error = %s",
             (state.value, to_datetime(at_us), None if result is None else _json(result), error),
         )
 
