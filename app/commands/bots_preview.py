@@ -1,0 +1,73 @@
+"""`candlewick bots preview`: what a bot with several orders may bind and lose, before it starts."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+import click
+import msgspec
+
+from app.commands.backtest import DecimalNumber
+from bots.config import BotConfig, load_bot
+from bots.ladders.settings import type_of
+from bots.ladders.worst_case import WorstCase, worst_case
+from data.errors import InvalidInput, Problem
+
+_json = msgspec.json.Encoder(decimal_format="number")
+
+
+@click.command("preview")
+@click.argument("file", type=click.Path(path_type=Path))
+@click.option("--price", type=DecimalNumber(), help="The entry's price, to tell the break-even as a price.")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
+def preview(file: Path, price: Decimal | None, as_json: bool) -> None:
+    """Show the worst case of the bot in FILE: capital, loss at the stop, orders, break-even. Nothing is made.
+
+    The same figures are its hard limits while it runs. Gaps beyond a stop come on top.
+    """
+    config = load_bot(file)
+    if config.ladder is None:
+        expected = (
+            "a bot that follows one strategy places one order at a time: see `candlewick backtest --bot`"
+        )
+        raise InvalidInput(Problem(where=str(file), field="type", value="strategy", expected=expected))
+    worst = worst_case(config.ladder, config.costs, capital=config.capital)
+    if price is not None and worst.break_even_from_entry is not None:
+        worst = msgspec.structs.replace(worst, break_even_price=worst.break_even_from_entry * price)
+    if as_json:
+        click.echo(msgspec.json.format(_json.encode(_document(config, worst)), indent=2).decode())
+        return
+    click.echo("\n".join(_lines(config, worst)))
+
+
+def _document(config: BotConfig, worst: WorstCase) -> dict[str, Any]:
+    assert config.ladder is not None
+    return {
+        "bot": config.name,
+        "type": type_of(config.ladder),
+        "market": str(config.market),
+        "capital": config.capital,
+        "worst_case": worst,
+    }
+
+
+def _lines(config: BotConfig, worst: WorstCase) -> list[str]:
+    assert config.ladder is not None
+    quote = config.symbol.split("-")[1]
+    lines = [
+        f"{config.name}, {type_of(config.ladder)} on {config.market}, with {config.capital} {quote}",
+        f"  binds at most        {worst.capital} {quote}, fees included",
+    ]
+    if worst.has_stop:
+        lines.append(f"  loses at its stops   {worst.loss} {quote} at most, gaps beyond them on top")
+    else:
+        lines.append(f"  has no stop: loses   {worst.loss} {quote} should the price go to zero")
+    lines.append(f"  orders at once       {worst.orders} at most")
+    if worst.break_even_price is not None:
+        lines.append(f"  breaks even at       {worst.break_even_price:.8g} with every order filled")
+    elif worst.break_even_from_entry is not None:
+        change = float(worst.break_even_from_entry) - 1
+        lines.append(f"  breaks even at       {change:+.4%} from the entry with every order filled")
+    return lines
