@@ -18,6 +18,7 @@ import click
 import msgspec
 import uvloop
 
+from app.commands.bots_preview import preview
 from app.composition import open_store
 from app.installation import Installation, RunningServices
 from app.parent_watch import watch_parent
@@ -50,7 +51,10 @@ _changes = click.option(
 
 @click.group("bots")
 def command() -> None:
-    """Run, list, create, start, pause, stop, show, clone and edit bots."""
+    """Run, list, create, preview, start, pause, stop, show, clone and edit bots."""
+
+
+command.add_command(preview)
 
 
 @command.command("run")
