@@ -11,7 +11,7 @@ from datetime import datetime
 
 from data.models import Market
 from data.timeframes import Timeframe
-from scripts.market_proof.desk import MARKETS, Desk
+from scripts.market_proof.desk import MARKETS, Desk, tell
 
 _VOLUME_TOLERANCE = 1e-9  # relative: sums of doubles depend on their order
 _MINUTE_MS = 60_000
@@ -93,6 +93,7 @@ def compare(desk: Desk, expected: Expectations) -> Comparison:
         times = {trade_id: row[0] for trade_id, row in truth.items()}
         _compare_candles(result, desk, market, times, gone, cutoff_ms)
         _compare_minutes(result, market, coverage[str(market)], times, gone, expected)
+        tell(f"{market} compared: {len(known)} trades, {len(result.problems)} problems so far")
     return result
 
 

@@ -10,11 +10,13 @@ import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlencode
 from urllib.request import Request, urlopen
 
+import click
 import msgspec
 import psutil
 import psycopg
@@ -37,6 +39,11 @@ RECORDED: Mapping[str, Sequence[str]] = {
 }
 MARKETS = [Market(exchange, symbol) for exchange, symbols in RECORDED.items() for symbol in symbols]
 SHARDS = ("collector-okx", "collector-binance", "collector-binance-usdm")
+
+
+def tell(sentence: str) -> None:
+    """Say how far it has come."""
+    click.echo(f"{datetime.now(UTC):%H:%M:%S} {sentence}", err=True)
 
 
 class ProofError(Exception):
@@ -162,6 +169,7 @@ class Desk:
 
     def candlewick(self, *arguments: str) -> Any:
         """One command with `--json`, run as a person would; its document."""
+        began_s = time.monotonic()
         done = subprocess.run(
             [sys.executable, "-m", "app", *arguments, "--json"],
             cwd=PROJECT,
@@ -170,6 +178,7 @@ class Desk:
             text=True,
             timeout=600,
         )
+        tell(f"candlewick {' '.join(arguments)}: {time.monotonic() - began_s:.1f} s")
         if done.returncode not in (0, 1) or not done.stdout:
             raise ProofError(f"candlewick {' '.join(arguments)}: {done.stderr[-2_000:]}")
         return json.loads(done.stdout)

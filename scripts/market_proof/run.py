@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import random
 import shutil
+import signal
 import sys
 import tempfile
 import time
@@ -17,7 +18,7 @@ import click
 
 from data.models import Market
 from scripts.market_proof.comparing import Comparison, compare
-from scripts.market_proof.desk import MARKETS, PROJECT, ProofError, running_desk
+from scripts.market_proof.desk import MARKETS, PROJECT, ProofError, running_desk, tell
 from scripts.market_proof.listening import COUNTED, Listener
 from scripts.market_proof.page import page_of
 from scripts.market_proof.scenes import ONCE, REPEATED, SEAMLESS, SHORT
@@ -25,7 +26,6 @@ from scripts.market_proof.trials import Outcome, Stage
 
 _PAGE = PROJECT / "docs" / "proof" / "market-data.md"
 _RATE = 3.0
-_SHORT_RATE = 8.0  # a thousand trades and more in half a minute
 _DELETED = 1_000
 _SEED = 20
 
@@ -76,9 +76,10 @@ def command(minutes: float, short: bool, only: tuple[str, ...], keep: bool, as_j
     names = only or (SHORT if short else tuple(ONCE))
     home = Path(tempfile.mkdtemp(prefix="candlewick-proof-")) / "home"
     home.parent.chmod(0o755)  # a server of another user goes through it
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # and everything is ended, as by Ctrl-C
     given = "scripts/prove data" + (f" --minutes {minutes:g}" if minutes else "")
     try:
-        report = prove(home, names, minutes=minutes, rate=_SHORT_RATE if short else _RATE, command_line=given)
+        report = prove(home, names, minutes=minutes, command_line=given)
     finally:
         if keep:
             click.echo(f"kept: {home}", err=True)
@@ -96,11 +97,12 @@ def command(minutes: float, short: bool, only: tuple[str, ...], keep: bool, as_j
     sys.exit(0 if report.ok else 1)
 
 
-def prove(home: Path, names: Sequence[str], *, minutes: float, rate: float, command_line: str) -> Report:
+def prove(home: Path, names: Sequence[str], *, minutes: float, command_line: str) -> Report:
     """Run trials in an installation at `home`, compare, delete, repair and compare again."""
     began_s = time.monotonic()
     report = Report(command=command_line, minutes=0.0)
-    with running_desk(home, rate=rate) as desk:
+    with running_desk(home, rate=_RATE) as desk:
+        tell("everything runs")
         listener = Listener(desk.services.redis_url)
         stage = Stage(desk, listener)
         try:
@@ -133,10 +135,9 @@ def _perform(stage: Stage, name: str) -> None:
     shard = SEAMLESS.get(name, "")
     closed = stage.desk.log_lines("stream_closed", shard)
     outcome = stage.perform(name, ONCE[name])
-    click.echo(
+    tell(
         f"{outcome.name}: caught up {outcome.recovery_s:.1f} s later, {outcome.gaps} holes, "
-        f"{outcome.closed} connections lost {outcome.remark}",
-        err=True,
+        f"{outcome.closed} connections lost {outcome.remark}"
     )
     if shard and (lost := stage.desk.log_lines("stream_closed", shard) - closed):
         stage.failures.append(f"{name}: {shard} lost {lost} connections")
