@@ -171,10 +171,13 @@ def _trade_fields(a: StoredTrade, b: StoredTrade) -> list[FieldDifference]:
 def _difference(field: str, a: Cell, b: Cell) -> FieldDifference | None:
     if a == b:
         return None
-    by: Decimal | float | None = None
-    if (isinstance(a, Decimal) and isinstance(b, Decimal)) or (_is_count(a) and _is_count(b)):
-        by = b - a
-    return FieldDifference(field=field, a=a, b=b, by=by)
+    return FieldDifference(field=field, a=a, b=b, by=_less(b, a))
+
+
+def _less(b: Cell, a: Cell) -> Decimal | float | None:
+    if isinstance(a, Decimal) and isinstance(b, Decimal):
+        return b - a
+    return b - a if _is_count(a) and _is_count(b) else None
 
 
 def _is_count(value: Cell) -> TypeGuard[float]:
