@@ -50,10 +50,9 @@ class Office:
     @contextmanager
     def news(self) -> Iterator[Callable[[], list[JobUpdate]]]:
         """What jobs tell on the bus while the block lasts."""
-        with (
-            closing(Redis.from_url(self.environment["REDIS_URL"])) as client,
-            closing(client.pubsub()) as bus,
-        ):
+        with ExitStack() as stack:
+            client = stack.enter_context(closing(Redis.from_url(self.environment["REDIS_URL"])))
+            bus = stack.enter_context(closing(client.pubsub()))  # type: ignore[no-untyped-call]
             bus.psubscribe(ALL_JOBS)
 
             def heard() -> list[JobUpdate]:
