@@ -47,6 +47,7 @@ HISTORY = 400  # candles before the first round
 TIMEFRAME = Timeframe.M1
 PATIENCE_S = 20.0
 
+EXIT = {"any": [{"falling": ["close", 1]}, {"gt": ["close", {"of": "bands.upper", "shift": 1}]}]}
 # Enters and leaves on the turns of a short average: with a price that zigzags, a signal on every candle.
 STRATEGY = {
     "name": "zigzag",
@@ -60,7 +61,7 @@ STRATEGY = {
     },
     "long": {
         "entry": {"all": [{"rising": ["close", 1]}, {"gt": ["rsi", 1]}, {"gt": ["trend", 0]}]},
-        "exit": {"any": [{"falling": ["close", 1]}, {"gt": ["close", {"of": "bands.upper", "shift": 1}]}]},
+        "exit": EXIT,
     },
     "protection": {"stop_loss": 0.2, "take_profit": 0.4},
     "sizing": {"type": "fraction_of_equity", "value": 0.5},
@@ -149,7 +150,7 @@ async def _rounds(
     writer = MarketRepository(url)
     for _ in range(HISTORY):
         await writer.save(MarketBatch(trades=(), candles=market.minute(), runs=()))
-    _create_bots(home, url, market, bots)
+    create_bots(home, url, market, bots)
     bus = RedisBus(redis_url)
     arrivals = Arrivals()
     listening = asyncio.create_task(arrivals.listen(bus))
@@ -161,7 +162,7 @@ async def _rounds(
             stderr=log,
         )
     try:
-        await _until(lambda: len({bot for bot, _ in arrivals.bots}) == bots or runner.returncode is not None)
+        await until(lambda: len({bot for bot, _ in arrivals.bots}) == bots or runner.returncode is not None)
         if runner.returncode is not None:
             raise RuntimeError((home / "runner.log").read_text())
         per_bot: list[float] = []
@@ -176,7 +177,7 @@ async def _rounds(
                 update = CandleUpdate(candle=candle, closed=True, covered=True)
                 topic = candles_topic(Market(candle.exchange, candle.symbol), candle.timeframe)
                 await bus.publish(topic, msgspec.json.encode(update))
-            await _until(partial(_all_heard, arrivals, opened_at_us, bots))
+            await until(partial(all_heard, arrivals, opened_at_us, bots))
             # Between closes a market is never as quiet as this; the pause lets the poll fall where it may.
             await asyncio.sleep(0.37)
             if number < 2:
@@ -197,19 +198,21 @@ async def _rounds(
         "bots": bots,
         "symbols": symbols,
         "rounds": rounds,
-        "decisions": _spread(per_bot),
-        "signals": _spread(per_signal),
+        "decisions": spread_of(per_bot),
+        "signals": spread_of(per_signal),
         "missing": missing,
         "memory_mib": round(memory / 2**20),
     }
 
 
-def _create_bots(home: Path, url: str, market: SyntheticMarkets, bots: int) -> None:
+def create_bots(home: Path, url: str, market: SyntheticMarkets, bots: int, *, says: bool = True) -> None:
+    """Bots with a strategy each, so that nothing is shared between two; without `says` none ever enters."""
     strategies = home / "strategies"
     strategies.mkdir()
     for number in range(bots):
-        # A strategy of its own each, so that nothing is shared between two bots.
         document = {**STRATEGY, "name": f"zigzag-{number}"}
+        if not says:
+            document["long"] = {"entry": {"all": [{"lt": ["rsi", 1]}, {"gt": ["trend", 0]}]}, "exit": EXIT}
         (strategies / f"zigzag-{number}.json").write_text(json.dumps(document))
     with closing(BotRepository(url)) as repository:
         for number in range(bots):
@@ -234,7 +237,7 @@ def _create_bots(home: Path, url: str, market: SyntheticMarkets, bots: int) -> N
             )
 
 
-def _spread(times_ms: list[float]) -> dict[str, float]:
+def spread_of(times_ms: list[float]) -> dict[str, float]:
     if not times_ms:
         return {}
     values = np.array(times_ms)
@@ -242,11 +245,11 @@ def _spread(times_ms: list[float]) -> dict[str, float]:
     return {name: round(float(np.percentile(values, mark)), 1) for name, mark in marks.items()}
 
 
-def _all_heard(arrivals: Arrivals, opened_at_us: int, bots: int) -> bool:
+def all_heard(arrivals: Arrivals, opened_at_us: int, bots: int) -> bool:
     return arrivals.heard(opened_at_us) == bots
 
 
-async def _until(look: Callable[[], bool]) -> None:
+async def until(look: Callable[[], bool]) -> None:
     end = time.perf_counter() + PATIENCE_S * 6
     while not look() and time.perf_counter() < end:  # noqa: ASYNC110 what is looked at has no event
         await asyncio.sleep(0.01)
