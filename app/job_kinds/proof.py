@@ -25,7 +25,8 @@ def run(arguments: ProofArguments, context: JobContext) -> JobResult:
         named = strategies.find(arguments.strategy)
     badge = _python_badge(named) if _is_python(named) else _rules_badge(named)
     context.tell(1, 1, "proving")
-    return JobResult(kind=ResultKind.BADGE, reference=named.reference, summary=msgspec.to_builtins(badge))
+    reference = arguments.strategy if named.saved is None else named.reference
+    return JobResult(kind=ResultKind.BADGE, reference=reference, summary=msgspec.to_builtins(badge))
 
 
 def _is_python(named: NamedStrategy) -> bool:
