@@ -19,6 +19,7 @@ from dashboard.gate import LOOPBACK_HOSTS, Gate, content_security_policy
 from dashboard.live_hub import HEARTBEAT_S, TAB_INTERVAL_S, LiveHub, Tab
 from dashboard.market_day import MarketDays
 from dashboard.page import Page
+from dashboard.pages.backtests import BacktestSources, backtests_page
 from dashboard.pages.bots import BotSources, bots_page
 from dashboard.pages.market import MarketSources, market_page
 from dashboard.pages.strategies import StrategySources, strategies_page
@@ -118,7 +119,16 @@ def _research_pages(
     now_us: Callable[[], int],
 ) -> list[Page]:
     strategies = StrategySources(strategies=lab.strategies, shelf=shelf, research=lab.research, market=market)
-    return [strategies_page(strategies)]
+    backtests = BacktestSources(
+        strategies=lab.strategies,
+        shelf=shelf,
+        jobs=lab.jobs,
+        research=lab.research,
+        market=market,
+        bots=bots,
+        now_us=now_us,
+    )
+    return [backtests_page(backtests), strategies_page(strategies)]
 
 
 def _report(task: asyncio.Task[None]) -> None:

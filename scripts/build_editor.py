@@ -26,7 +26,7 @@ window.CodeMirror = {
   HighlightStyle, syntaxHighlighting, indentUnit, tags,
 };
 """
-HEAD = "/* CodeMirror 6 (https://codemirror.net), MIT: LICENSE-codemirror.txt. Made by scripts/build_editor.py. */"
+HEAD = "/* CodeMirror 6 (codemirror.net), MIT: LICENSE-codemirror.txt. Made by scripts/build_editor.py. */"
 
 
 def main() -> int:

@@ -9,13 +9,18 @@ from fastapi import FastAPI
 
 from app.composition import now_us
 from app.installation import Mode, RunningServices
+from app.job_desk import open_jobs
+from app.research_desk import open_research
+from app.strategy_desk import strategy_service
 from app.strategy_shelf import StrategyShelf
 from bots.service import BotService
 from config.settings import Settings
 from dashboard.gate import LOOPBACK_HOSTS
+from dashboard.readers import ResearchDesk
 from dashboard.web import build_web
 from database.repositories.bot_repository import BotRepository
 from database.repositories.candle_repository import CandleRepository
+from database.repositories.strategy_repository import StrategyRepository
 from messaging.health_board import HealthBoard
 from messaging.redis_bus import RedisBus
 from messaging.wake_up import RunnerWakeUp
@@ -32,12 +37,20 @@ def web_page(settings: Settings, services: RunningServices, *, host: str) -> Ite
         wake_up = RunnerWakeUp(services.redis_url)
         stack.callback(wake_up.close)
         bus = RedisBus(services.redis_url)
+        saved = StrategyRepository(services.database_url)
+        stack.callback(saved.close)
+        lab = ResearchDesk(
+            strategies=strategy_service(saved),
+            jobs=stack.enter_context(open_jobs(services.database_url, services.redis_url)),
+            research=stack.enter_context(open_research(services.database_url, settings.candlewick_home)),
+        )
         yield build_web(
             market=candles,
             bots=BotService(store, clock=now_us, announce=wake_up),
             strategies=StrategyShelf(settings.candlewick_strategies),
             health=HealthBoard(bus),
             bus=bus,
+            lab=lab,
             now_us=now_us,
             simulated=services.mode is Mode.SIMULATED,
             allowed_hosts=(*LOOPBACK_HOSTS, host, *settings.allowed_hosts),

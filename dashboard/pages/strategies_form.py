@@ -171,7 +171,7 @@ def _parameters(document: Mapping[str, Any]) -> Component:
         for name, body in declared.items()
     ]
     head = html.Div(
-        [html.Span(title) for title in (*_PARAMETER_HEAD, "")], className="form-row parameter head"
+        [html.Span(title) for title in (*_PARAMETER_HEAD, "")], className="form-row parameter form-head"
     )
     return _section(
         "Parameters",

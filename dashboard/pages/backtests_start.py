@@ -1,0 +1,122 @@
+"""What the forms of the Backtests page do: show a strategy's parameters, and queue what was filled in."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from typing import Any
+
+from dash import ALL, Dash, Input, Output, State, ctx, html, no_update
+from dash.development.base_component import Component
+
+from dashboard.pages.backtests_form import PARAMETER, arguments_of, parameter_fields, runnable
+from dashboard.pages.strategies import asked
+from dashboard.panels import error_state, icon
+from dashboard.readers import JobDesk, StrategyDesk, StrategyShelf
+from data.errors import InvalidInput, Problem, TradingError
+from jobs.model import JobKind
+
+WHO = "web page"
+_FIELDS = (
+    ("strategy", "run-strategy"),
+    ("market", "run-market"),
+    ("timeframe", "run-timeframe"),
+    ("from", "run-from"),
+    ("to", "run-to"),
+    ("capital", "run-capital"),
+    ("fee_bps", "run-fee"),
+    ("maker_fee_bps", "run-maker"),
+    ("slippage_bps", "run-slippage"),
+)
+
+
+def register_start(app: Dash, strategies: StrategyDesk, shelf: StrategyShelf, jobs: JobDesk) -> None:
+    """The callbacks of both forms."""
+
+    @app.callback(
+        Output("run-parameters", "children"),
+        Input("run-strategy", "value"),
+        State("url", "search"),
+    )
+    async def show_parameters(name: str | None, search: str | None) -> Any:
+        if not name:
+            return html.Span("Choose a strategy.", className="muted")
+        wanted = asked(search)
+        kind = "sweep" if wanted.get("new") == "sweep" else "backtest"
+        given = wanted if wanted.get("strategy", name) == name else {}
+        try:
+            found = await asyncio.to_thread(runnable, name, strategies, shelf)
+        except TradingError as error:
+            return error_state("The strategy", error)
+        return parameter_fields(found, kind, given)
+
+    @app.callback(
+        Output("url", "search", allow_duplicate=True),
+        Output("run-problems", "children"),
+        Output({"type": PARAMETER, "name": ALL}, "error"),
+        [Output(component, "error") for _, component in _FIELDS],
+        Input({"type": "run-start", "kind": ALL}, "n_clicks"),
+        [State(component, "value") for _, component in _FIELDS],
+        State("run-close", "checked"),
+        State("run-missing", "checked"),
+        State({"type": PARAMETER, "name": ALL}, "value"),
+        State({"type": PARAMETER, "name": ALL}, "id"),
+        State({"type": "run-search", "name": ALL}, "value"),
+        State({"type": "run-search", "name": ALL}, "id"),
+        prevent_initial_call=True,
+    )
+    async def start(
+        clicks: Sequence[int | None],
+        filled: Sequence[Any],
+        close: bool | None,
+        missing: bool | None,
+        values: Sequence[str | None],
+        names: Sequence[dict[str, str]],
+        searched: Sequence[str | None],
+        search_names: Sequence[dict[str, str]],
+    ) -> tuple[Any, Any, Any, Any]:
+        quiet: tuple[Any, Any, Any, Any] = (
+            no_update,
+            no_update,
+            [no_update] * len(names),
+            [no_update] * len(_FIELDS),
+        )
+        if not any(clicks) or not isinstance(ctx.triggered_id, dict):
+            return quiet
+        kind = ctx.triggered_id["kind"]
+        fields = {name: value for (name, _), value in zip(_FIELDS, filled, strict=True)}
+        fields |= {"close_at_end": close, "allow_missing": missing}
+        parameters = {
+            one["name"]: (value or "").strip() for one, value in zip(names, values, strict=True) if value
+        }
+        search = {one["name"]: value or "" for one, value in zip(search_names, searched, strict=True)}
+        arguments = arguments_of(kind, fields, parameters, search)
+        try:
+            job = await asyncio.to_thread(jobs.start, JobKind(kind), arguments, WHO)
+        except InvalidInput as invalid:
+            return no_update, *_told(invalid.problems, [one["name"] for one in names])
+        except TradingError as error:
+            return no_update, error_state("The job", error), quiet[2], quiet[3]
+        return f"?job={job.id}", None, [None] * len(names), [None] * len(_FIELDS)
+
+
+def _told(
+    problems: Sequence[Problem], parameters: Sequence[str]
+) -> tuple[list[Component], list[str | None], list[str | None]]:
+    """Each problem at its field, and all of them above the button for those that have none."""
+    by_field: dict[str, str] = {}
+    for one in problems:
+        field = "market" if one.field in ("symbols", "symbol", "venue") else one.field
+        by_field.setdefault(field, f"{one.value}: {one.expected}" if one.value else one.expected)
+    lines: list[Component] = [
+        html.P(
+            [icon("alert-triangle"), html.B(one.field), f" {one.value} ", one.expected],
+            className="run-problem",
+        )
+        for one in problems
+    ]
+    return (
+        lines,
+        [by_field.get(f"parameters.{name}") for name in parameters],
+        [by_field.get(name) for name, _ in _FIELDS],
+    )
