@@ -14,6 +14,7 @@ import msgspec
 import numpy as np
 
 from backtesting.engine import BacktestResult
+from backtesting.equity_json import equity_json
 from backtesting.manifest import Manifest, iso_time
 from backtesting.metrics import Metrics
 from bots.ledger import EXACT, exact_price
@@ -46,9 +47,9 @@ class EquityAt(msgspec.Struct, frozen=True, gc=False):
 def document_of(result: BacktestResult, manifest: Manifest) -> dict[str, Any]:
     """`metrics`, `trades`, `open_trade`, orders, `ambiguity`, `equity` and `manifest`.
 
-    `equity` is a list of `{"time", "equity"}`, one at each candle's close. Undefined metrics are null.
+    `equity` is the JSON text of a list of `{"time", "equity"}`, one at each candle's close. Undefined metrics
+    are null.
     """
-    times = close_times(result)
     return {
         "metrics": metrics_document(result.metrics),
         "trades": trade_documents(result.trades),
@@ -56,9 +57,7 @@ def document_of(result: BacktestResult, manifest: Manifest) -> dict[str, Any]:
         "pending_orders": [order_document(order) for order in result.pending],
         "refused_orders": [order_document(order) for order in result.refused],
         "ambiguity": ambiguity_document(result),
-        "equity": [
-            EquityAt(time, equity) for time, equity in zip(times, result.equity.tolist(), strict=True)
-        ],
+        "equity": equity_json(result.ohlcv.opened_at_us + result.ohlcv.timeframe.us, result.equity),
         "manifest": manifest,
     }
 
