@@ -130,6 +130,33 @@ async def save_gaps(
     )
 
 
+async def take_back_candles(
+    connection: AsyncConnection, gaps: Sequence[tuple[Market, TradeGap]], ids: dict[Market, int]
+) -> None:
+    """Delete built candles that hold the last trade before a gap, unless its ids have come meanwhile.
+
+    The clock closes a candle when nothing is known to be missing; that its last trades were lost shows later.
+    The ledger is tidy.
+    """
+    if not gaps:
+        return
+    known = (integers([ids[market] for market, _ in gaps]), bigints([gap.first_id for _, gap in gaps]))
+    for table in ("candles", "second_candles"):
+        await connection.exec_driver_sql(
+            f"""
+            DELETE FROM {table} candle
+            USING unnest(%b::integer[], %b::bigint[]) AS known (market_id, first_id),
+                trade_gaps gap, trade_runs run
+            WHERE gap.market_id = known.market_id AND gap.first_id = known.first_id
+                AND run.market_id = known.market_id AND run.last_id = known.first_id - 1
+                AND candle.market_id = known.market_id AND NOT candle.from_venue
+                AND candle.opened_at BETWEEN run.last_at - interval '8 days' AND run.last_at
+                AND candle.opened_at + candle.timeframe_s * interval '1 second' > run.last_at
+            """,
+            known,
+        )
+
+
 async def tidy_ledger(connection: AsyncConnection, market_id: int) -> None:
     """Join the market's runs that touch, and take the ids that runs have out of its gaps."""
     # The lock keeps a second writer of the same market from joining the same runs at once.

@@ -64,9 +64,10 @@ def prove(
     kept = _KeptMinutes(reader, market, expires_us)
 
     def look(day: Span, trades: TradeColumns) -> None:
+        doubted = changed_minutes(trades, reader.digests(market, *day))
         proof.changed += [
             changed
-            for changed in changed_minutes(trades, reader.digests(market, *day))
+            for changed in _still_changed(reader, market, doubted)
             if kept.has(changed) and not _explained(changed, proof.absent)
         ]
 
@@ -128,6 +129,19 @@ class _KeptMinutes:
         if changed.minute_us >= self._expires_us:
             return True
         return self._oldest_us is not None and changed.minute_us > floor_to(self._oldest_us, Timeframe.M1)
+
+
+def _still_changed(
+    reader: CandleReads, market: Market, doubted: Sequence[ChangedMinute]
+) -> list[ChangedMinute]:
+    """Those that differ also when what was written is read first: a collector may store meanwhile."""
+    found = []
+    for changed in doubted:
+        minute = changed.minute_us, changed.minute_us + Timeframe.M1.us
+        written = reader.digests(market, *minute)
+        trades = reader.trades(market, start_us=minute[0], end_us=minute[1])
+        found += changed_minutes(trades, written)
+    return found
 
 
 def _between(reader: CandleReads, market: Market, theirs: Ohlcv) -> Ohlcv:

@@ -17,7 +17,7 @@ from data.timeframes import Timeframe, to_us
 from database.binary_arrays import doubles, integers, times
 from database.engine import async_engine, database_errors
 from database.instrument_writes import keep_versions, save_events
-from database.ledger_writes import check_runs_go_on, save_gaps, save_runs, tidy_ledger
+from database.ledger_writes import check_runs_go_on, save_gaps, save_runs, take_back_candles, tidy_ledger
 from database.market_numbers import MarketNumbers
 from database.market_queries import MarketReads, as_candles, candle_table
 from database.trade_ledger import ids_in_runs, merge_runs
@@ -222,6 +222,7 @@ class MarketRepository:
         crowded |= {ids[market] for market, _ in batch.gaps}
         for market_id in sorted(crowded):
             await tidy_ledger(connection, market_id)
+        await take_back_candles(connection, batch.gaps, ids)
 
     async def _market_ids(self, markets: Collection[Market]) -> dict[Market, int]:
         return await self._numbers.of(markets)

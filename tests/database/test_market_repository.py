@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import AsyncIterator
 from decimal import Decimal
 from itertools import count
+from typing import Any
 
 import numpy as np
 import psycopg
@@ -25,6 +26,7 @@ from data.models import (
 from data.stores import MarketBatch
 from data.timeframes import Timeframe
 from database.engine import libpq_url
+from database.proving import prove
 from database.repositories.candle_repository import CandleRepository
 from database.repositories.market_repository import MarketRepository
 from embedded.postgres import EmbeddedPostgres
@@ -394,3 +396,56 @@ async def test_a_restart_between_two_reads_or_two_writes_goes_unnoticed(
     assert len(reader.trades(market)) == 5
     await writer.save(batch_of(trades=trades_of(market, 6, 9)))
     assert len(reader.trades(market)) == 9
+
+
+async def test_a_candle_that_ended_before_its_last_trades_were_found_lost_is_taken_back(
+    writer: MarketRepository, reader: CandleRepository, market: Market
+) -> None:
+    opened_us = START_US - START_US % 60_000_000
+    frames = (Timeframe.S1, Timeframe.M1)
+    candles = [
+        candle_of(market, opened_us + step * frame.us, timeframe=frame)
+        for frame in frames
+        for step in (-1, 0)
+    ]
+    await writer.save(batch_of(candles=candles, runs=[(market, run_of(1, 100))]))
+    gap = TradeGap(first_id=101, last_id=109, reason="history_unavailable", found_at_us=START_US)
+    after = (market, run_of(110, 120))
+
+    await writer.save(batch_of(runs=[(market, run_of(1, 100)), after], gaps=[(market, gap)]))
+    left = [reader.candles(market, frame).opened_at_us.tolist() for frame in frames]
+    await writer.save(batch_of(candles=candles, runs=[(market, run_of(101, 109))]))
+    await writer.save(batch_of(runs=[(market, run_of(1, 100))], gaps=[(market, gap)]))
+
+    assert left == [[opened_us - frame.us] for frame in frames]
+    # Told again of a gap that was filled meanwhile, it takes nothing back.
+    assert [len(reader.candles(market, frame)) for frame in frames] == [2, 2]
+
+
+async def test_trades_that_are_stored_while_a_market_is_proven_are_no_finding(
+    writer: MarketRepository, store_url: str, market: Market
+) -> None:
+    loop = asyncio.get_running_loop()
+
+    class WhileRecording(CandleRepository):
+        """Ten more trades come after each look at them."""
+
+        last_id = 10
+
+        def trades(self, *arguments: Any, **named: Any) -> TradeColumns:
+            found = super().trades(*arguments, **named)
+            first_id, self.last_id = self.last_id + 1, self.last_id + 10
+            more = batch_of(
+                trades=trades_of(market, first_id, self.last_id), runs=[(market, run_of(1, self.last_id))]
+            )
+            asyncio.run_coroutine_threadsafe(writer.save(more), loop).result(10)
+            return found
+
+    await writer.save(batch_of(trades=trades_of(market, 1, 10), runs=[(market, run_of(1, 10))]))
+    reader = WhileRecording(store_url)
+    try:
+        proof = await asyncio.to_thread(prove, reader, market, (Timeframe.M1,), expires_us=0)
+    finally:
+        await asyncio.to_thread(reader.close)
+
+    assert proof.changed == []
