@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import random
+import shlex
 import shutil
 import signal
 import sys
@@ -60,9 +61,16 @@ class Report:
 )
 @click.option("--short", is_flag=True, help="A few trials alone, in less than a minute; writes no page.")
 @click.option("--only", multiple=True, help="This trial alone, by its name; may be given again. No page.")
+@click.option(
+    "--page",
+    type=click.Path(dir_okay=False, path_type=Path),
+    help="Write the page here, also of some trials alone.  [default: docs/proof/market-data.md]",
+)
 @click.option("--keep", is_flag=True, help="Leave the installation's folder where it is.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
-def command(minutes: float, short: bool, only: tuple[str, ...], keep: bool, as_json: bool) -> None:
+def command(
+    minutes: float, short: bool, only: tuple[str, ...], page: Path | None, keep: bool, as_json: bool
+) -> None:
     """Record all venues with the real program while everything goes wrong, and compare with the truth.
 
     Starts `candlewick up --demo` with PostgreSQL and Valkey of its own in a new folder, does to the venue and
@@ -78,6 +86,7 @@ def command(minutes: float, short: bool, only: tuple[str, ...], keep: bool, as_j
     home.parent.chmod(0o755)  # a server of another user goes through it
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # and everything is ended, as by Ctrl-C
     given = "scripts/prove data" + (f" --minutes {minutes:g}" if minutes else "")
+    given += "".join(f" --only {shlex.quote(name)}" for name in only)
     try:
         report = prove(home, names, minutes=minutes, command_line=given)
     finally:
@@ -85,9 +94,8 @@ def command(minutes: float, short: bool, only: tuple[str, ...], keep: bool, as_j
             click.echo(f"kept: {home}", err=True)
         else:
             shutil.rmtree(home.parent, ignore_errors=True)
-    if not (short or only):
-        _PAGE.parent.mkdir(parents=True, exist_ok=True)
-        _PAGE.write_text(page_of(report), encoding="utf-8")
+    if page is not None or not (short or only):
+        (page or _PAGE).write_text(page_of(report), encoding="utf-8")
     if as_json:
         click.echo(json.dumps(_document(report), indent=2))
     else:

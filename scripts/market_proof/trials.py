@@ -89,7 +89,7 @@ def faults(plan: Plan, hold_s: float) -> Callable[[Stage], str]:
 
 def history(stage: Stage) -> str:
     """The minutes before the recording are fetched, and the venue has lost some of their trades for good."""
-    market = Market("binance", "BTC-USDT-PERP")
+    market = Market("binance", "BTC-USDT")
     now_ms = int(stage.desk.state()["clock_ms"]["binance"])
     (lost, *_) = stage.desk.truth("trades", market, start=now_ms - 110_000, end=now_ms - 100_000)
     first_id = int(lost["id"])
@@ -252,7 +252,7 @@ def _told(stage: Stage, market: Market, since_s: float, *, stale: bool) -> float
 
 def halts(stage: Stage) -> str:
     """A market of each exchange is halted for two minutes and a half, in the background."""
-    _until_second(stage, 20)
+    _until_second(stage, 10)
     now_ms = int(stage.desk.state()["clock_ms"]["okx"])
     for exchange in RECORDED:
         halted = {"exchange": exchange, "symbol": "ETH-USDT"}
