@@ -428,9 +428,9 @@ def _filled(fill: Fill | FillView) -> str:
     return f"{fill.reason}: {fill.side} {fill.quantity} at {fill.price}"
 
 
-def _bps(fill: Fill | FillView) -> Decimal:
+def _bps(fill: Fill | FillView) -> str:
     rate = fill.fee / (fill.price * fill.quantity) * 10_000
-    return rate.quantize(Decimal("0.0001")).normalize()
+    return f"{rate.quantize(Decimal('0.0001')).normalize():f}"
 
 
 def _reference(fill: Fill | FillView) -> Decimal:

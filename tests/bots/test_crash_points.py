@@ -41,7 +41,7 @@ from tests.services import new_database, postgres  # noqa: F401
 pytestmark = pytest.mark.integration
 
 NOW = T0 + 400 * 86_400_000_000
-HISTORY, PIECE, PIECES = 10, 7, 14
+HISTORY, PIECE, PIECES = 10, 8, 8
 LEAST_POINTS = 50
 CLOSES = [100 + 8 * ((7 * i) % 11 - 5) / 5 + i / 40 for i in range(HISTORY + PIECE * PIECES)]
 SCRIPT = {
@@ -219,7 +219,7 @@ async def test_whichever_write_a_runner_dies_at_the_bot_ends_like_its_twin(drill
     points = [
         (what, number, after)
         for what in ("commit", "publish")
-        for number in range(1, min(calm.counts[what], 14) + 1)
+        for number in range(1, min(calm.counts[what], 18) + 1)
         for after in (False, True)
     ]
     assert len(points) >= LEAST_POINTS
