@@ -6,7 +6,6 @@ from contextlib import ExitStack
 from decimal import Decimal
 from pathlib import Path
 
-import click
 import msgspec
 
 from app.backtest_inputs import Inputs
@@ -18,7 +17,7 @@ from bots.bot_manager import strategies_in
 from bots.config import BotConfig, load_bot
 from bots.ladders.strategy import LadderStrategy
 from bots.orders import Costs, TradingRules
-from bots.risk.limits import NO_LIMITS, Limits
+from bots.risk.limits import NO_LIMITS, BotLimits, Limits
 from data.models import Market
 
 
@@ -50,6 +49,16 @@ def bot_asked(path: Path) -> BotAsked:
     return BotAsked(config=config, strategy=str(found))
 
 
+def limits_asked(config: BotConfig) -> Limits:
+    """The limits of a bot's file, laid over its profile in the risk file. Raises InvalidInput."""
+    if config.limits == BotLimits():
+        return NO_LIMITS
+    from bots.risk.profiles import load_risk_book
+    from config.settings import load_settings
+
+    return load_risk_book(load_settings().candlewick_risk).limits_of(config)
+
+
 def run_ladder_file(
     strategy: LadderStrategy,
     config: BotConfig,
@@ -62,10 +71,7 @@ def run_ladder_file(
     close_at_end: bool,
 ) -> tuple[BacktestResult, LadderFigures]:
     """Run a bot's ladder; over the store its trades say what filled limit orders."""
-    limits: Limits = config.limits.own
-    if config.limits.profile is not None:
-        click.echo(f"the profile {config.limits.profile} of the limits is not in force here", err=True)
-        limits = limits or NO_LIMITS
+    limits = limits_asked(config)
     with ExitStack() as stack:
         trades = None
         market = config.market

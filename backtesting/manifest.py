@@ -9,6 +9,7 @@ import msgspec
 
 from backtesting.engine import ENGINE_VERSION, BacktestResult
 from bots.orders import Costs, RulesFrom, TradingRules
+from bots.risk.limits import NO_LIMITS, Limits
 from data.models import FloatArray, IntArray, Ohlcv
 from data.timeframes import Timeframe, to_datetime
 
@@ -47,12 +48,16 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True):
     seed: int | None  # None: nothing in a run is random
     later_rules: tuple[RulesFrom, ...] = ()  # that replaced `rules` within the run
     missing: tuple[tuple[str, str], ...] = ()  # stretches the store did not know, run all the same
+    limits: Limits = NO_LIMITS  # that entries were held to
     source: Source
     result_hash: str
 
 
 def manifest_of(
-    result: BacktestResult, source: Source, missing: tuple[tuple[str, str], ...] = ()
+    result: BacktestResult,
+    source: Source,
+    missing: tuple[tuple[str, str], ...] = (),
+    limits: Limits = NO_LIMITS,
 ) -> Manifest:
     """The manifest of a finished run; `missing` are the stretches without data that it was allowed."""
     ohlcv, finer = result.ohlcv, result.finer
@@ -75,6 +80,7 @@ def manifest_of(
         close_at_end=result.close_at_end,
         seed=None,
         later_rules=result.later_rules,
+        limits=limits,
         missing=missing,
         source=source,
         result_hash=result_hash(result),

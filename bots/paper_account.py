@@ -324,7 +324,7 @@ class PaperAccount:
         """Book what the kernel wrote and give every event its order."""
         fill_records.raise_error(self._kernel)
         orders, filled, trades, entries = [], [], [], []
-        for event in events_of(self._events[:count]):
+        for event in events_of(self._events[:count]) if count else ():
             order = self._order_of(event)
             if event.refusal == fill_records.ACCEPTED:
                 fill = fill_of(event, order.sequence, self._costs)

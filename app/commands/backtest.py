@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 from decimal import Decimal, InvalidOperation
@@ -29,8 +30,10 @@ from backtesting.manifest import Manifest, Source, differences, iso_time, manife
 from backtesting.portfolio import PortfolioResult
 from backtesting.portfolio_document import PortfolioManifest, portfolio_differences, portfolio_document
 from bots.orders import Costs, RulesFrom, TradingRules
+from bots.risk.limits import NO_LIMITS, Limits
 from data.coverage import Span
 from data.errors import InvalidInput, Problem
+from data.models import Market
 from data.timeframes import Timeframe
 
 
@@ -59,6 +62,7 @@ class Request:
     capital: Decimal
     costs: Costs
     rules: TradingRules | None  # None: the instrument's, where one is known
+    limits: Limits = NO_LIMITS
     later_rules: tuple[RulesFrom, ...]
     overrides: dict[str, Decimal]  # fields of the rules that stand on the command line
     rounding: bool
@@ -176,14 +180,16 @@ def command(
     parameters = parameters_of(params)
     span = (None if start is None else iso_time(start), None if end is None else iso_time(end))
     chosen = None if timeframe is None else Timeframe(timeframe)
+    limits = NO_LIMITS
     if bot_file is not None:
         if strategies or params or manifest_file is not None:
             raise click.UsageError("'--bot' brings its strategy: give no --strategy, --param or --manifest.")
         # Bots bring what runs them along; a strategy's file needs none of it.
-        from app.ladder_files import bot_asked
+        from app.ladder_files import bot_asked, limits_asked
 
         asked = bot_asked(Path(bot_file))
         strategies = (asked.strategy,)
+        limits = limits_asked(asked.config)
         parameters = {name: repr(value) for name, value in asked.config.parameters.items()}
         capital, costs, chosen = asked.config.capital, asked.config.costs, asked.config.timeframe
         if not candle_files and venue is None and not symbols:
@@ -245,6 +251,7 @@ def command(
             rounding=expected.rounding,
             close_at_end=expected.close_at_end,
             allow_missing=bool(expected.missing),
+            limits=expected.limits,
         )
     else:
         request = Request(
@@ -267,9 +274,10 @@ def command(
             rounding=not no_rounding,
             close_at_end=close_at_end,
             allow_missing=allow_missing,
+            limits=limits,
         )
     single, missing, figures = _run(request)
-    stamp = manifest_of(single, request.source, span_texts(missing))
+    stamp = manifest_of(single, request.source, span_texts(missing), request.limits)
     _hand_out(single, stamp, out, as_json=as_json, ladder=figures)
     if expected is not None:
         _compare(differences(expected, stamp), stamp.result_hash)
@@ -347,6 +355,26 @@ def _run(request: Request) -> tuple[BacktestResult, tuple[Span, ...], msgspec.St
     inputs = read_inputs(request.source, strategy, allow_missing=request.allow_missing)
     given = None if request.rules is None else (request.rules, request.later_rules)
     rules, later = rules_for(inputs, given, request.overrides, rounding=request.rounding)
+    if not request.limits.is_empty:
+        # Candle by candle, as a bot: only asked for where there is something to be kept back.
+        from backtesting.limited import run_limited_backtest
+
+        limited, violations = run_limited_backtest(
+            strategy,
+            inputs.ohlcv,
+            market=Market(request.source.venue or "", request.source.symbol or ""),
+            capital=request.capital,
+            costs=request.costs,
+            rules=rules,
+            limits=request.limits,
+            close_at_end=request.close_at_end,
+            finer=inputs.finer,
+            later_rules=later,
+        )
+        counts = Counter(violation.limit for violation in violations)
+        for limit, count in sorted(counts.items()):
+            click.echo(f"{limit} kept back {count} entries", err=True)
+        return limited, inputs.missing, None
     result = run_backtest(
         strategy,
         inputs.ohlcv,
