@@ -21,6 +21,7 @@ Figure = dict[str, Any]
 
 MOST_POINTS = 2_000  # of a line; more are thinned to the extremes of each stretch
 MOST_BARS = 500  # of a price chart; more candles are drawn several to a bar
+FEW_MARKS = 120
 MOST_MARKS = 1_500  # fills on a price chart
 WINDOW_BARS = 40  # candles drawn before and after a trade that is shown by itself
 MOST_WINDOW_BARS = 400  # of a trade that is shown by itself
@@ -239,7 +240,8 @@ def _candles(bars: Ohlcv) -> Figure:
 
 
 def _marks(fills: Sequence[Fill]) -> list[Figure]:
-    """Entries and exits, long and short told apart by direction and by name."""
+    """Entries and exits, long and short told apart by direction and by name; small where they are many."""
+    size = 9 if len(fills) <= FEW_MARKS else 6
     data = []
     for name, side, entering, colour, symbol in (
         ("Long entry", "long", True, _UP, "triangle-up"),
@@ -266,7 +268,7 @@ def _marks(fills: Sequence[Fill]) -> list[Figure]:
                 "marker": {
                     "color": colour,
                     "symbol": symbol,
-                    "size": 9,
+                    "size": size,
                     "line": {"width": 1, "color": _TEXT},
                 },
             }

@@ -185,26 +185,23 @@ def add_statistics(page: Page, course: Course, analysis: Analysis) -> None:
             )
         )
     page.pair(*charts)
-    page.pair(
-        (
-            "Against buy and hold",
-            benchmark_table(analysis.strategy, analysis.buy_and_hold),
-            "Holding pays no costs.",
-        ),
-        ("Worst drawdowns", drawdowns_table(analysis), ""),
-    )
+    against = benchmark_table(analysis.strategy, analysis.buy_and_hold)
+    parts = [("Against buy and hold", against, "Holding pays no costs.")]
     if course.trades:
-        tables = groups_table("Side", analysis.sides) + groups_table("Exit reason", analysis.exit_reasons)
-        if analysis.symbols:
-            tables += groups_table("Symbol", analysis.symbols)
-        page.pair(
+        parts.append(
             (
                 "Excursions",
                 page.chart("excursions", "Worst and best point of each trade", excursion_figure(course)),
                 "How far each trade was down and up while held; of its last candle only the exit counts.",
-            ),
-            ("Sides and reasons", tables, ""),
+            )
         )
+    page.pair(*parts)
+    page.section("Worst drawdowns", drawdowns_table(analysis), "At candle closes, from peak to recovery.")
+    if course.trades:
+        groups = groups_table("Side", analysis.sides) + groups_table("Exit reason", analysis.exit_reasons)
+        if analysis.symbols:
+            groups += groups_table("Symbol", analysis.symbols)
+        page.section("Sides and exit reasons", groups)
     page.pair(
         *[(title, body, "") for title, body in statistics_tables(course.metrics, analysis)], narrow=True
     )
