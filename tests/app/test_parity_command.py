@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -143,7 +143,7 @@ class Site:
 
 
 @pytest.fixture(scope="module")
-def site(tmp_path_factory: pytest.TempPathFactory, new_database: Callable[[], str]) -> Iterator[Site]:
+def site(tmp_path_factory: pytest.TempPathFactory, new_database: Callable[[], str]) -> Site:
     return Site(tmp_path_factory.mktemp("parity") / "home", new_database())
 
 

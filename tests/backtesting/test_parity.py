@@ -162,7 +162,8 @@ def changed_row(ohlcv: Ohlcv, row: int, **values: float) -> Ohlcv:
 
 def without_row(ohlcv: Ohlcv, row: int) -> Ohlcv:
     names = ("opened_at_us", "open", "high", "low", "close", "volume")
-    return replace(ohlcv, **{name: np.delete(getattr(ohlcv, name), row) for name in names})
+    columns: dict[str, Any] = {name: np.delete(getattr(ohlcv, name), row) for name in names}
+    return replace(ohlcv, **columns)
 
 
 def test_a_candle_that_came_late_is_named(series: dict[str, Ohlcv]) -> None:
@@ -288,7 +289,7 @@ def test_finer_candles_decide_in_both(series: dict[str, Ohlcv]) -> None:
     both = MemoryCandles((BTC, ohlcv), (BTC, fine))
     life = BotLife(strategy, ohlcv.rows(0, first))
     life.live(ohlcv.rows(first, len(ohlcv)), finer=both)
-    span = {"start_us": day_us, "end_us": day_us + DAY_US}
+    span: dict[str, Any] = {"start_us": day_us, "end_us": day_us + DAY_US}
     report = check_parity(life.store, both, "trend", load_strategy=no_python, **span)
     assert report.differences == ()
     without = check_parity(life.store, MemoryCandles((BTC, ohlcv)), "trend", load_strategy=no_python, **span)
