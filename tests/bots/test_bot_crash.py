@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import psutil
 import pytest
 
 from bots.lifecycle import BotState
@@ -70,8 +71,6 @@ class Site:
             "CANDLEWICK_BOTS": str(self.bots_folder),
             "CANDLEWICK_STRATEGIES": str(self.strategies),
             "DATABASE_URL": database_url,
-            # One runner, in the very process that is killed.
-            "CANDLEWICK_BOT_RUNNERS": "1",
             "REDIS_URL": redis_url,
         }
         self._database_url = database_url
@@ -93,8 +92,10 @@ class Site:
         }
         (self.bots_folder / f"{name}.json").write_text(json.dumps(document))
 
-    def runner(self) -> Program:
-        return Program("bots", "run", environment=self._environment, log=self._log)
+    def runner(self, runners: int = 1) -> Program:
+        return Program(
+            *("bots", "run", "--runners", str(runners)), environment=self._environment, log=self._log
+        )
 
     def save(self, candles: Ohlcv) -> None:
         async def save() -> None:
@@ -223,6 +224,41 @@ def test_of_two_runners_one_works_and_takes_nothing_twice(
             each.wait_for_candle(recorded.rows(0, 900))
 
     assert site.outcome() == alone.outcome()
+
+
+def test_a_killed_runner_of_two_comes_back_and_the_other_never_notices(
+    new_site: Callable[[str], Site], recorded: Ohlcv
+) -> None:
+    site = new_site("spread")
+    names = ("first", "second")
+    for name in names:
+        site.add_bot(name)
+    site.save(recorded.rows(0, HISTORY))
+    program = site.runner(2)
+    try:
+        for name in names:
+            site.wait("the start", lambda view: view.last_candle_us is not None, name)
+        manager = psutil.Process(program.process.pid)
+        (victim,) = [child for child in manager.children() if "2/2" in child.cmdline()]
+        victim.kill()
+        site.save(recorded.rows(HISTORY, 600))
+        for name in names:
+            site.wait_for_candle(recorded.rows(0, 600), name)
+        assert len(manager.children()) == 2
+    finally:
+        program.end()
+
+    restarted = [name for name in names if "restarted" in [entry.what for entry in site.people.audit(name)]]
+    assert len(restarted) == 1
+    first, second = (
+        [
+            (fill.reason, fill.price, fill.quantity, fill.filled_at_us)
+            for fill in site.people.fills(name, 10_000)
+        ]
+        for name in names
+    )
+    assert first == second
+    assert len(first) > 10
 
 
 def test_people_are_obeyed_and_a_broken_bot_stands_alone(
