@@ -13,6 +13,9 @@ from database.market_queries import MarketReads, epoch_us, within
 _AWAY = frozenset({"unreachable", "reconnecting", "connecting"})
 # A shard tells of itself every few seconds; a longer silence is its own and says nothing of the venue.
 _SILENT_US = 60_000_000
+# Whether something is traded every minute is judged by so long before, and by so much of it at least.
+_USUAL_US = Timeframe.H1.us
+_LEAST_USUAL_US = 3 * Timeframe.M1.us
 
 
 def stopped_minutes(
@@ -20,19 +23,21 @@ def stopped_minutes(
 ) -> list[tuple[Market, VenueOutage]]:
     """Whole minutes from that time on in which nothing was traded because trading had stopped.
 
-    `markets` are all that are recorded of one venue. They were unreachable together, and no trade of any of
-    them was told later, or the venue had halted one. Only minutes that the ledger covers count: elsewhere a
-    trade may have been missed.
+    `markets` are all that are recorded of one venue. They were unreachable together and no trade of any of
+    them was told later, or the venue had halted one. Where a venue on which something is traded every minute
+    had trades told later, as it mostly trades again before collectors are back, the minutes count in which it
+    had none. Only minutes that the ledger covers count: elsewhere a trade may have been missed.
     """
     if not markets:
         return []
     traded = {market: _traded(reads, market, since_us) for market in markets}
     proven = {market: coverage_of(reads.runs(market)).complete for market in markets}
+    anything = union_of(span for spans in traded.values() for span in spans)
     away = [
-        span
+        part
         for span in _away(reads, markets[0].exchange, since_us)
-        if not any(without(span, spans) != [span] for spans in traded.values())
-        and not any(_lacks(spans, span) for spans in proven.values())
+        if not any(_lacks(spans, span) for spans in proven.values())
+        for part in _quiet_parts(span, anything)
     ]
     found = []
     for market in markets:
@@ -46,6 +51,18 @@ def stopped_minutes(
                     for start_us, end_us in quiet
                 ]
     return found
+
+
+def _quiet_parts(span: Span, traded: Sequence[Span]) -> list[Span]:
+    """When the venue had stopped while nobody reached it; `traded` is all of its markets'."""
+    quiet = without(span, traded)
+    if quiet == [span]:
+        return quiet
+    before = floor_to(span[0], Timeframe.M1) - _USUAL_US, floor_to(span[0], Timeframe.M1)
+    known = max(before[0], traded[0][0]), before[1]
+    if known[1] - known[0] < _LEAST_USUAL_US or without(known, traded):
+        return []  # minutes without any trade are nothing unusual there
+    return quiet
 
 
 def _lacks(proven: Sequence[Span], span: Span) -> bool:

@@ -196,6 +196,26 @@ async def test_an_outage_in_which_nothing_was_traded_is_venue_down(recording: Re
     )
 
 
+async def test_an_outage_ends_with_the_first_trade_although_it_was_told_later(recording: Recording) -> None:
+    await recording.record(1.5, 5.5)
+    await recording.running.post_faults({"fault": "halt", "symbol": "BTC-USDT", "exchange": "binance"})
+    recording.at_minute(9.5)
+    await recording.running.post_faults({"fault": "resume", "symbol": "BTC-USDT", "exchange": "binance"})
+    # The venue trades again before the collector is back.
+    await recording.tell_health(5.5, 11.2, "unreachable")
+    await recording.record(9.5, 12.5)
+    await recording.tell_health(11.3, 12.5, "live")
+    await recording.backfill.repair(check_since_us=0)  # candles are built
+
+    await recording.store.note_outages("binance", LISTED_US)
+
+    assert recording.states(2, 12) == [
+        (4, MinuteState.COMPLETE, ""),
+        (3, MinuteState.VENUE_DOWN, "unreachable"),
+        (3, MinuteState.COMPLETE, ""),
+    ]
+
+
 async def test_a_halt_that_the_venue_told_is_venue_down_where_nothing_was_traded(
     recording: Recording,
 ) -> None:
