@@ -39,6 +39,8 @@
       return text ? "?" + text : "";
     },
 
+    goto: (search) => search || NONE(),
+
     compare: (checked, ids) => {
       const picked = (ids || []).filter((_, row) => checked[row]).map((id) => id.run);
       return picked.length === 2

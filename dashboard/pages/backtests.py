@@ -65,6 +65,7 @@ def backtests_layout() -> Component:
     return html.Div(
         [
             dcc.Store(id="backtests-changed", data=0),
+            dcc.Store(id="backtests-goto"),
             html.Div(
                 [
                     html.H1("Backtests"),
@@ -187,10 +188,19 @@ def _register_body(app: Dash, sources: BacktestSources) -> None:
 
 
 def _register_jobs(app: Dash, sources: BacktestSources) -> None:
+    # A callback runs where one of its outputs is on the page. The address always is, so it is not among the
+    # outputs of what follows the jobs: other pages would ask as well.
+    app.clientside_callback(  # type: ignore[no-untyped-call]
+        ClientsideFunction("backtests", "goto"),
+        Output("url", "search", allow_duplicate=True),
+        Input("backtests-goto", "data"),
+        prevent_initial_call=True,
+    )
+
     @app.callback(
         Output("backtests-jobs", "children"),
         Output("backtests-body", "children", allow_duplicate=True),
-        Output("url", "search", allow_duplicate=True),
+        Output("backtests-goto", "data"),
         Input("nudge-jobs", "data"),
         Input("live-epoch", "data"),
         Input("url", "search"),

@@ -51,21 +51,26 @@ def register_start(app: Dash, strategies: StrategyDesk, shelf: StrategyShelf, jo
         return parameter_fields(found, kind, given)
 
     @app.callback(
-        Output("url", "search", allow_duplicate=True),
-        Output("run-problems", "children"),
-        Output({"type": PARAMETER, "name": ALL}, "error"),
-        [Output(component, "error") for _, component in _FIELDS],
-        Input({"type": "run-start", "kind": ALL}, "n_clicks"),
-        [State(component, "value") for _, component in _FIELDS],
-        State("run-close", "checked"),
-        State("run-missing", "checked"),
-        State({"type": PARAMETER, "name": ALL}, "value"),
-        State({"type": PARAMETER, "name": ALL}, "id"),
-        State({"type": "run-search", "name": ALL}, "value"),
-        State({"type": "run-search", "name": ALL}, "id"),
+        output=(
+            Output("url", "search", allow_duplicate=True),
+            Output("run-problems", "children"),
+            Output({"type": PARAMETER, "name": ALL}, "error"),
+            [Output(component, "error") for _, component in _FIELDS],
+        ),
+        inputs={"clicks": Input({"type": "run-start", "kind": ALL}, "n_clicks")},
+        state={
+            "filled": [State(component, "value") for _, component in _FIELDS],
+            "close": State("run-close", "checked"),
+            "missing": State("run-missing", "checked"),
+            "values": State({"type": PARAMETER, "name": ALL}, "value"),
+            "names": State({"type": PARAMETER, "name": ALL}, "id"),
+            "searched": State({"type": "run-search", "name": ALL}, "value"),
+            "search_names": State({"type": "run-search", "name": ALL}, "id"),
+        },
         prevent_initial_call=True,
     )
     async def start(
+        *,
         clicks: Sequence[int | None],
         filled: Sequence[Any],
         close: bool | None,
