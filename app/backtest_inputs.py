@@ -29,7 +29,7 @@ from strategies.loader import load_strategy
 # Finer candles are read whole: a year of minutes, a day or two of seconds.
 _MOST_FINER = 1_000_000
 _MOST_SPANS_NAMED = 10
-LADDERS = frozenset({"grid", "dca", "pyramid", "rebalance"})  # types of bots with several orders
+LADDERS = frozenset({"grid", "dca", "pyramid"})  # types of bots with several orders
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -15,7 +15,7 @@ from bots.ladders.account import Inside, LadderAccount
 from bots.ladders.grid import Grid
 from bots.ladders.inside import TradeReader, covers, inside_of
 from bots.ladders.plans import ladder_account
-from bots.ladders.settings import GridSettings, RebalanceSettings
+from bots.ladders.settings import GridSettings
 from bots.ladders.state import GridState
 from bots.ladders.strategy import LadderStrategy
 from bots.ladders.worst_case import WorstCase, worst_case
@@ -26,7 +26,6 @@ from bots.paper_bot import candles_of
 from bots.risk.gate import pass_gate
 from bots.risk.limits import NO_LIMITS, Limits
 from bots.risk.state import begin, observe
-from data.errors import InvalidInput, Problem
 from data.models import Candle, Market, Ohlcv
 
 
@@ -77,9 +76,6 @@ def run_ladder(
     """
     check_inputs(strategy, ohlcv, capital, rules, finer)
     settings = strategy.settings
-    if isinstance(settings, RebalanceSettings):
-        expected = "a basket has several symbols and is not run here"
-        raise InvalidInput(Problem(where="bot", field="type", value="rebalance", expected=expected))
     account = ladder_account(settings, capital=capital, costs=costs, rules=rules)
     stream = strategy.stream()
     risk = begin(capital)
@@ -143,7 +139,7 @@ def run_ladder(
             )
         ),
     )
-    return result, figures_of(account, strategy, costs, rules, capital, float(ohlcv.close[-1]))
+    return result, figures_of(account, strategy, costs, rules, float(ohlcv.close[-1]))
 
 
 def figures_of(
@@ -151,7 +147,6 @@ def figures_of(
     strategy: LadderStrategy,
     costs: Costs,
     rules: TradingRules,
-    capital: Decimal,
     mark: float,
 ) -> LadderFigures:
     """What the account used of its worst case so far; a grid's inventory is marked at `mark`."""
@@ -161,7 +156,7 @@ def figures_of(
         profit = Grid(strategy.settings, rules).profit(state.plan, state.ledger, exact_price(mark))
         split = msgspec.structs.asdict(profit)
     return LadderFigures(
-        worst_case=worst_case(strategy.settings, costs, capital=capital),
+        worst_case=worst_case(strategy.settings, costs),
         most_committed=state.most_committed,
         most_orders=state.most_orders,
         gap_loss=state.gap_loss,

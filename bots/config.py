@@ -15,7 +15,7 @@ from typing import Any
 import msgspec
 
 from bots.ladders.parsing import parse_settings, settings_document
-from bots.ladders.settings import AnySettings, LadderType, type_of
+from bots.ladders.settings import LadderSettings, LadderType, type_of
 from bots.orders import Costs
 from bots.risk.limits import BotLimits, parse_bot_limits
 from data.errors import InvalidInput, Problem
@@ -44,7 +44,7 @@ class BotConfig(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=False):
     symbol: str
     strategy: str  # a file name in the strategies folder, or a path; empty for a ladder
     capital: Decimal
-    ladder: AnySettings | None = None  # of a bot with several orders: `type` and `settings` of its file
+    ladder: LadderSettings | None = None  # of a bot with several orders: `type` and `settings` of its file
     parameters: dict[str, float] = {}
     timeframe: Timeframe | None = None  # None: the strategy's own
     mode: str = "paper"
@@ -198,7 +198,7 @@ class _Reader:
                 self._wrong(field, _shown(self._document[field]), f"a {kind} has settings instead")
         return ""
 
-    def _ladder(self, kind: LadderType, fields: Mapping[str, Any]) -> AnySettings | None:
+    def _ladder(self, kind: LadderType, fields: Mapping[str, Any]) -> LadderSettings | None:
         return parse_settings(
             kind,
             self._document.get("settings"),

@@ -33,7 +33,7 @@ def preview(file: Path, price: Decimal | None, as_json: bool) -> None:
             "a bot that follows one strategy places one order at a time: see `candlewick backtest --bot`"
         )
         raise InvalidInput(Problem(where=str(file), field="type", value="strategy", expected=expected))
-    worst = worst_case(config.ladder, config.costs, capital=config.capital)
+    worst = worst_case(config.ladder, config.costs)
     if price is not None and worst.break_even_from_entry is not None:
         worst = msgspec.structs.replace(worst, break_even_price=worst.break_even_from_entry * price)
     if as_json:

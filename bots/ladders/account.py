@@ -177,7 +177,7 @@ class LadderAccount:
         """A candle has closed: limit orders and the stop inside it, and the equity at its close.
 
         `inside` are all trades of the candle, or candles of a smaller time frame that cover it; without it
-        the candle itself tells what it can (see docs/decisions/0011-order-ladders.md).
+        the candle itself tells what it can (see docs/decisions/0012-order-ladders.md).
         """
         opened = self._carried.opened_at_us
         if opened is None:

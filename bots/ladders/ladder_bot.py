@@ -94,7 +94,7 @@ class LadderBot(PaperBot):
 
     @property
     def _settings(self) -> LadderSettings:
-        return cast(LadderSettings, self._ladder.settings)
+        return self._ladder.settings
 
     def _is_ambiguous(self, candle: Candle) -> bool:
         return self._account_of_ladder.may_act_inside(candle.low, candle.high)

@@ -38,6 +38,6 @@ def ladder_account(
         costs=costs,
         rules=rules,
         plan=plan_of(settings, rules, costs),
-        limits=worst_case(settings, costs, capital=capital),
+        limits=worst_case(settings, costs),
         state=state,
     )

@@ -8,7 +8,6 @@ from enum import StrEnum
 import msgspec
 
 from bots.orders import PositionSide
-from data.timeframes import Timeframe
 
 IMMEDIATELY = "immediately"
 
@@ -19,7 +18,6 @@ class LadderType(StrEnum):
     GRID = "grid"
     DCA = "dca"
     PYRAMID = "pyramid"
-    REBALANCE = "rebalance"
 
 
 class Spacing(StrEnum):
@@ -72,31 +70,20 @@ class PyramidSettings(msgspec.Struct, frozen=True, kw_only=True, tag_field="type
     losing_rounds: int = 1
 
 
-class RebalanceSettings(msgspec.Struct, frozen=True, kw_only=True, tag_field="type", tag="rebalance"):
-    """A basket whose parts are brought back to their weights."""
-
-    weights: dict[str, Decimal]  # by symbol; what is left of 1 stays cash
-    threshold: Decimal | None = None  # when a part is this far from its weight
-    every: Timeframe | None = None  # and at each beginning of such an interval
-    stop_loss: Decimal | None = None  # of the capital: all is sold and the bot ends
-
-
 LadderSettings = GridSettings | DcaSettings | PyramidSettings
-AnySettings = LadderSettings | RebalanceSettings
-SETTINGS: dict[LadderType, type[AnySettings]] = {
+SETTINGS: dict[LadderType, type[LadderSettings]] = {
     LadderType.GRID: GridSettings,
     LadderType.DCA: DcaSettings,
     LadderType.PYRAMID: PyramidSettings,
-    LadderType.REBALANCE: RebalanceSettings,
 }
 
 
-def type_of(settings: AnySettings) -> LadderType:
+def type_of(settings: LadderSettings) -> LadderType:
     """What kind of bot has these settings."""
     return next(kind for kind, made in SETTINGS.items() if isinstance(settings, made))
 
 
-def entry_of(settings: AnySettings) -> str | None:
+def entry_of(settings: LadderSettings) -> str | None:
     """The strategy file whose signals begin a round; None where none is asked."""
     entry = getattr(settings, "entry", IMMEDIATELY)
     return None if entry == IMMEDIATELY else str(entry)

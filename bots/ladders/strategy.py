@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 import msgspec
 import numpy as np
 
-from bots.ladders.settings import AnySettings
+from bots.ladders.settings import LadderSettings
 from data.models import Candle, Ohlcv
 from data.timeframes import Timeframe
 from strategies.base import Decision, Overlay, Protection, Signals, Sizing, Strategy, StrategyStream
@@ -17,7 +17,7 @@ from strategies.base import Decision, Overlay, Protection, Signals, Sizing, Stra
 class LadderStrategy:
     """The settings of a bot with several orders, and the strategy that begins its rounds, if any."""
 
-    def __init__(self, settings: AnySettings, timeframe: Timeframe, entry: Strategy | None = None) -> None:
+    def __init__(self, settings: LadderSettings, timeframe: Timeframe, entry: Strategy | None = None) -> None:
         self.settings = settings
         self._timeframe = timeframe
         self._entry = entry

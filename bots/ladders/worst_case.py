@@ -12,7 +12,6 @@ from bots.ladders.settings import (
     GridSettings,
     LadderSettings,
     PyramidSettings,
-    RebalanceSettings,
     towards,
 )
 from bots.orders import Costs, PositionSide
@@ -44,12 +43,10 @@ class Stage(msgspec.Struct, frozen=True, kw_only=True):
     loss: Decimal  # when stopped now; the whole cost where there is no stop
 
 
-def worst_case(settings: LadderSettings | RebalanceSettings, costs: Costs, *, capital: Decimal) -> WorstCase:
-    """The worst case of a bot with these settings; `capital` is what it is given."""
+def worst_case(settings: LadderSettings, costs: Costs) -> WorstCase:
+    """The worst case of a bot with these settings."""
     if isinstance(settings, GridSettings):
         return _grid(settings, costs)
-    if isinstance(settings, RebalanceSettings):
-        return _basket(settings, costs, capital)
     stages = (
         pyramid_stages(settings, costs)
         if isinstance(settings, PyramidSettings)
@@ -176,18 +173,6 @@ def _grid(settings: GridSettings, costs: Costs) -> WorstCase:
         has_stop=stop is not None,
         orders=len(prices),
         break_even_price=whole / (quantity * (_ONE - fee)),
-    )
-
-
-def _basket(settings: RebalanceSettings, costs: Costs, capital: Decimal) -> WorstCase:
-    fee, slip = _rate(costs.fee_bps), _rate(costs.slippage_bps)
-    loss = settings.stop_loss
-    return WorstCase(
-        capital=capital,
-        loss=capital if loss is None else _up(capital * loss),
-        has_stop=loss is not None,
-        orders=len(settings.weights),
-        break_even_from_entry=(_ONE + fee) * (_ONE + slip) / ((_ONE - fee) * (_ONE - slip)),
     )
 
 

@@ -95,7 +95,7 @@ def path(seed: int, length: int = 20) -> list[Candle]:
 def walk(settings: LadderSettings, candles: Sequence[Candle], *, rounded: bool) -> LadderState:
     """Run the path and hold every close against the promise."""
     rules = RULES if rounded else FREE
-    promised = worst_case(settings, COSTS, capital=CAPITAL)
+    promised = worst_case(settings, COSTS)
     account = ladder_account(settings, capital=CAPITAL, costs=COSTS, rules=rules)
     for one in candles:
         step = account.close_candle(one)

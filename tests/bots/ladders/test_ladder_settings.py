@@ -1,0 +1,107 @@
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+
+from bots.config import as_document, load_bot, parse_bot
+from bots.ladders.fields import FIELDS, settings_schema
+from bots.ladders.settings import SETTINGS, GridSettings
+from data.errors import InvalidInput
+
+EXAMPLES = Path("config/bots/examples")
+BASE = {"name": "g", "venue": "binance", "symbol": "BTC-USDT", "type": "grid", "capital": 10_000}
+GRID = {"lower": 80, "upper": 120, "levels": 9, "order_notional": 500}
+
+
+def problems(**changes: Any) -> dict[str, str]:
+    with pytest.raises(InvalidInput) as caught:
+        parse_bot({**BASE, "settings": GRID, **changes}, where="bot")
+    return {problem.field: problem.expected for problem in caught.value.problems}
+
+
+@pytest.mark.parametrize("path", sorted(EXAMPLES.glob("*.json")), ids=lambda path: path.stem)
+def test_every_example_is_read_and_written_back_unchanged(path: Path) -> None:
+    config = load_bot(path)
+    assert config.ladder is not None
+    assert parse_bot(as_document(config), where="stored") == config
+
+
+def test_every_problem_is_named_at_once() -> None:
+    found = problems(
+        strategy="ema", settings={"lower": 80, "uper": 120, "levels": 1, "order_notional": "much"}
+    )
+    assert found["settings.uper"] == "did you mean upper?"
+    assert set(found) == {
+        "settings.uper",
+        "settings.upper",
+        "settings.levels",
+        "settings.order_notional",
+        "strategy",
+    }
+
+
+@pytest.mark.parametrize(
+    ("changes", "field"),
+    [
+        ({"settings": {**GRID, "upper": 70}}, "settings.upper"),
+        ({"settings": {**GRID, "stop_price": 80}}, "settings.stop_price"),
+        ({"settings": {**GRID, "levels": 201}}, "settings.levels"),  # less than both fees apart
+        ({"capital": 3_000}, "capital"),
+        ({"type": "gird"}, "type"),
+        ({"settings": []}, "settings"),
+        (
+            {
+                "type": "dca",
+                "settings": {
+                    "base_notional": 100,
+                    "safety_notional": 100,
+                    "safety_orders": 3,
+                    "step": 0.1,
+                    "take_profit": 0.01,
+                    "stop_loss": 0.2,
+                },
+            },
+            "settings.stop_loss",
+        ),
+        (
+            {
+                "type": "dca",
+                "settings": {
+                    "base_notional": 100,
+                    "safety_notional": 100,
+                    "safety_orders": 3,
+                    "step": 0.1,
+                    "take_profit": 0.001,
+                },
+            },
+            "settings.take_profit",
+        ),
+    ],
+)
+def test_settings_that_make_no_sense_together_are_refused(changes: dict[str, Any], field: str) -> None:
+    assert field in problems(**changes)
+
+
+def test_settings_of_a_ladder_without_a_type_are_refused() -> None:
+    document = {**BASE, "type": "strategy", "strategy": "ema", "settings": GRID}
+    with pytest.raises(InvalidInput, match="needs a type"):
+        parse_bot(document, where="bot")
+
+
+def test_money_keeps_every_digit() -> None:
+    config = parse_bot({**BASE, "settings": {**GRID, "lower": "80.123456789012345678"}}, where="bot")
+    assert isinstance(config.ladder, GridSettings)
+    assert str(config.ladder.lower) == "80.123456789012345678"
+
+
+def test_the_schema_file_is_what_the_parser_knows() -> None:
+    stored = msgspec.json.decode((Path("config/bots/schema") / "ladders.json").read_bytes())
+    assert stored == settings_schema()
+
+
+def test_every_setting_has_a_field() -> None:
+    for kind, made in SETTINGS.items():
+        assert set(FIELDS[kind]) == set(made.__struct_fields__)
