@@ -131,13 +131,20 @@ def minute_states(
 ) -> list[StateSpan]:
     """The state of every minute of `[start_us, end_us)`, ascending, without a hole; equal neighbours merged.
 
-    Unless given, the bounds are the first complete minute's opening and the last one's end; minutes outside
-    of those are missing. Bounds inside a minute widen to the whole of it.
+    Unless given, the bounds are the end of the minute in which recording began and the opening of the one
+    that the last trade lies in; minutes outside of those are missing. Bounds inside a minute widen to the
+    whole of it. Nothing where no whole minute lies between the first trade and the last.
     """
-    complete = coverage_of(runs).complete
-    if not complete:
+    if not runs:
         return []
-    recorded = complete[0][0], complete[-1][1]
+    # A hole may be younger than the last complete minute, or older than the first one.
+    recorded = (
+        floor_to(min(run.first_at_us for run in runs), Timeframe.M1) + Timeframe.M1.us,
+        floor_to(max(run.last_at_us for run in runs), Timeframe.M1),
+    )
+    if recorded[0] >= recorded[1]:
+        return []
+    complete = coverage_of(runs).complete
     first_us = recorded[0] if start_us is None else floor_to(start_us, Timeframe.M1)
     last_us = recorded[1] if end_us is None else -floor_to(-end_us, Timeframe.M1)
     lost = [(*repair.touches(), repair.reason) for repair in repairs if repair.repaired_at_us is None]
@@ -154,8 +161,7 @@ def minute_states(
     inside = _Ranges((*span, "") for span in complete)
     told = _GapReasons(runs, gaps)
     reasons = _Ranges(
-        (before[1], after[0], told.between(before[1], after[0]))
-        for before, after in itertools.pairwise(complete)
+        (start_us, end_us, told.between(start_us, end_us)) for start_us, end_us in without(recorded, complete)
     )
     layers = (
         # What is told first stands: a loss inside a run overrules the run, a proof by ids all that follows.

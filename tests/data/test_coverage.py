@@ -99,6 +99,21 @@ def test_every_minute_is_in_one_state_and_the_hole_has_its_reason() -> None:
     assert minute_counts(found) == {"complete": 5, "repaired": 0, "venue_down": 0, "missing": 3}
 
 
+def test_a_hole_is_told_although_no_minute_is_complete_before_or_after_it() -> None:
+    first, second = run_of(1, 2 * MINUTE_US - 1), run_of(3 * MINUTE_US + 7, 4 * MINUTE_US + 9, first_id=50)
+    third = run_of(6 * MINUTE_US + 1, 7 * MINUTE_US + 1, first_id=90)
+    gaps = [hole_between(first, second, "cut off"), hole_between(second, third, "absent_at_venue")]
+
+    assert told(minute_states([first, second, third], gaps)) == [
+        (1, 7, "missing", "absent_at_venue, cut off"),
+    ]
+    assert told(minute_states([run_of(1, 3 * MINUTE_US), third], [])) == [
+        (1, 3, "complete", ""),
+        (3, 7, "missing", "not_recorded"),
+    ]
+    assert minute_states([run_of(1, MINUTE_US + 1)], []) == []
+
+
 def test_repaired_minutes_are_those_the_fetched_trades_may_lie_in() -> None:
     found = minute_states([run_of(1, 9 * MINUTE_US)], [], [repair_of(3 * MINUTE_US + 5, 4 * MINUTE_US + 1)])
 
