@@ -15,12 +15,13 @@ from dash import ClientsideFunction, Dash, Input, Output, State, ctx, dcc, html,
 from dash.development.base_component import Component
 from fastapi import FastAPI
 
+from dashboard.emergency_stop import register_stop, stop_button, stop_dialog
 from dashboard.live_hub import LiveHub
 from dashboard.market_request import bot_href, market_href, venue_name
 from dashboard.number_formats import MISSING, compact, duration, plain
 from dashboard.page import Page
 from dashboard.panels import Column, aria, empty_state, icon, link_button, table, tag, toast
-from dashboard.readers import BotDesk, MarketReader
+from dashboard.readers import BotDesk, EmergencyStop, MarketReader
 from dashboard.theme import MANTINE_THEME
 from data.errors import TradingError
 from data.timeframes import SECOND_US, Timeframe
@@ -57,6 +58,7 @@ class ShellSources:
 
     market: MarketReader
     bots: BotDesk
+    stop: EmergencyStop
     hub: LiveHub
     now_us: Callable[[], int]
 
@@ -85,6 +87,7 @@ def build_dash(server: FastAPI, pages: Sequence[Page], sources: ShellSources, *,
     app.backend.websocket_capability = False
     app.layout = shell(pages, simulated=simulated)
     _register_shell(app, pages, sources)
+    register_stop(app, sources.stop, sources.bots)
     for page in pages:
         page.register(app)
     return app
@@ -111,18 +114,21 @@ def shell(pages: Sequence[Page], *, simulated: bool) -> Component:
             dcc.Store(id="nudge-signals", data=0),
             dcc.Store(id="nudge-health", data=0),
             dcc.Store(id="nudge-jobs", data=0),
+            dcc.Store(id="nudge-desk", data=0),
             dmc.NotificationContainer(
                 id="notifications", position="bottom-right", sendNotifications=[], limit=4
             ),
             html.Div(
                 [
                     _header(simulated=simulated),
+                    html.Div(id="stop-banner"),
                     html.Nav([_nav_link(page) for page in pages], className="rail", **aria(label="Pages")),
                     html.Main(id="page", className="main"),
                     html.Nav(_phone_links(pages), className="tabbar", **aria(label="Pages, at the bottom")),
                 ],
                 className="shell",
             ),
+            stop_dialog(),
         ],
         theme=MANTINE_THEME,
         defaultColorScheme="dark",
@@ -220,6 +226,7 @@ def _header(*, simulated: bool) -> Component:
                 trapFocus=False,
             ),
             dcc.Interval(id="collectors-timer", interval=2_000, disabled=True),
+            stop_button(),
             html.Span(
                 [icon("clock"), html.B(id="clock-text", className="num"), "UTC"], className="pill clock"
             ),

@@ -15,10 +15,12 @@ from contextlib import asynccontextmanager, suppress
 import msgspec
 import structlog
 
+from bots.messages import CONTROL_TOPIC
 from dashboard.forming_candles import BegunIntervals, Completed, step_of
 from dashboard.live_views import (
     BOTS,
     BUS_PATTERNS,
+    DESK,
     HEALTH,
     JOBS,
     QUOTES,
@@ -187,7 +189,7 @@ class LiveHub:
         wanted: set[str] = set()
         for topic in list(topics)[:MAX_TOPICS]:
             chart = parse_chart_view(topic)
-            if topic in (QUOTES, HEALTH, BOTS, SIGNALS, JOBS) or _ONE_JOB.fullmatch(topic):
+            if topic in (QUOTES, HEALTH, BOTS, SIGNALS, JOBS, DESK) or _ONE_JOB.fullmatch(topic):
                 wanted.add(topic)
             elif chart is not None and self._known_overlay(chart.overlay):
                 self._charts[topic] = chart
@@ -270,6 +272,8 @@ class LiveHub:
         for name in (BOTS, SIGNALS):
             if name in kinds:
                 self._tell(name, [nudge_patch(name)])
+        if CONTROL_TOPIC in changed:
+            self._tell(DESK, [nudge_patch(DESK)])
         if self._watched[QUOTES]:
             for topic in changed:
                 if topic.startswith("trades."):

@@ -7,7 +7,7 @@ from typing import Any
 
 import msgspec
 
-from bots.messages import ALL_BOTS, ALL_SIGNALS
+from bots.messages import ALL_BOTS, ALL_SIGNALS, CONTROL_TOPIC
 from dashboard.figures.price_chart import candle_ticks
 from dashboard.forming_candles import Completed
 from dashboard.market_day import MarketDay
@@ -25,8 +25,9 @@ HEALTH = "health"  # collectors
 BOTS = "bots"  # something about a bot changed
 SIGNALS = "signals"  # a strategy said something
 JOBS = "jobs"  # every job's progress; "jobs.7" is that of one
+DESK = "desk"  # a person asked something of a bot, or of all of them
 DEFAULT_OVERLAY = "ema"
-BUS_PATTERNS = (ALL_TRADES, ALL_CANDLES, ALL_HEALTH, ALL_SIGNALS, ALL_BOTS, ALL_JOBS)
+BUS_PATTERNS = (ALL_TRADES, ALL_CANDLES, ALL_HEALTH, ALL_SIGNALS, ALL_BOTS, ALL_JOBS, CONTROL_TOPIC)
 
 _MAX_TOPIC = 200
 

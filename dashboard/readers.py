@@ -6,7 +6,12 @@ from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
+from bots.accounts import AccountView
 from bots.config import BotConfig
+from bots.emergency import EmergencyReport
+from bots.risk.exposure import Correlations
+from bots.risk.profiles import RiskBook
+from bots.risk.views import DrawdownView, ExposureView, LimitsView, LimitUse, ViolationView
 from bots.views import AuditView, BotView, DecisionView, EquityCurve, FillView, SignalView, TradeView
 from data.messages import CollectorHealth
 from data.models import Market
@@ -87,6 +92,39 @@ class BotDesk(Protocol):
         end_us: int | None = None,
         limit: int = 2_000,
     ) -> list[SignalView]: ...
+
+
+class EmergencyStop(Protocol):
+    """The stop of the whole desk: `bots.emergency.EmergencyDesk`. Synchronous; raises TransientError."""
+
+    def engage(self, who: str, why: str = "", *, flatten: bool = True) -> EmergencyReport: ...
+    def release(self, who: str, why: str = "") -> bool: ...
+    def state(self) -> EmergencyReport: ...
+
+
+class RiskReader(Protocol):
+    """Risk for people: `bots.risk.desk.RiskDesk`. Synchronous.
+
+    Raises TransientError without the database, and InvalidInput for a risk file that cannot be used.
+    """
+
+    def book(self) -> RiskBook: ...
+    def correlations(self, markets: Sequence[Market] | None = None) -> Correlations: ...
+    def exposures(self) -> list[ExposureView]: ...
+    def cluster_exposures(self) -> list[ExposureView]: ...
+    def drawdowns(self) -> list[DrawdownView]: ...
+    def limits(self) -> list[LimitsView]: ...
+    def uses(self) -> list[LimitUse]: ...
+    def violations(self, bot: str | None = None, limit: int = 100) -> list[ViolationView]: ...
+    def accounts(self) -> list[AccountView]: ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SafetyDesk:
+    """Risk and the emergency stop: what every page's header and the page on risk need."""
+
+    stop: EmergencyStop
+    risk: RiskReader
 
 
 class StrategyDesk(Protocol):

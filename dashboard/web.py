@@ -29,6 +29,7 @@ from dashboard.readers import (
     LiveBus,
     MarketReader,
     ResearchDesk,
+    SafetyDesk,
     StrategyShelf,
 )
 
@@ -42,6 +43,7 @@ def build_web(
     *,
     market: MarketReader,
     bots: BotDesk,
+    safety: SafetyDesk,
     strategies: StrategyShelf,
     health: HealthReader,
     bus: LiveBus,
@@ -103,7 +105,7 @@ def build_web(
         bots_page(BotSources(bots=bots, days=days, now_us=now_us, seconds=time.monotonic)),
         *research_pages,
     )
-    header = ShellSources(market=market, bots=bots, hub=hub, now_us=now_us)
+    header = ShellSources(market=market, bots=bots, stop=safety.stop, hub=hub, now_us=now_us)
     dash_app = build_dash(server, pages, header, simulated=simulated)
     server.add_middleware(
         Gate, allowed_hosts=allowed_hosts, policy=content_security_policy(dash_app.csp_hashes())

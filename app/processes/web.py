@@ -13,13 +13,16 @@ from app.job_desk import open_jobs
 from app.research_desk import open_research
 from app.strategy_desk import strategy_service
 from app.strategy_shelf import StrategyShelf
+from bots.emergency import EmergencyDesk
+from bots.risk.desk import RiskDesk
 from bots.service import BotService
 from config.settings import Settings
 from dashboard.gate import LOOPBACK_HOSTS
-from dashboard.readers import ResearchDesk
+from dashboard.readers import ResearchDesk, SafetyDesk
 from dashboard.web import build_web
 from database.repositories.bot_repository import BotRepository
 from database.repositories.candle_repository import CandleRepository
+from database.repositories.risk_repository import RiskRepository
 from database.repositories.strategy_repository import StrategyRepository
 from messaging.health_board import HealthBoard
 from messaging.redis_bus import RedisBus
@@ -39,6 +42,13 @@ def web_page(settings: Settings, services: RunningServices, *, host: str) -> Ite
         bus = RedisBus(services.redis_url)
         saved = StrategyRepository(services.database_url)
         stack.callback(saved.close)
+        bots = BotService(store, clock=now_us, announce=wake_up)
+        risk = RiskRepository(services.database_url)
+        stack.callback(risk.close)
+        safety = SafetyDesk(
+            stop=EmergencyDesk(risk, bots, clock=now_us, announce=wake_up),
+            risk=RiskDesk(risk, store, candles, risk_file=settings.candlewick_risk, clock=now_us),
+        )
         lab = ResearchDesk(
             strategies=strategy_service(saved),
             jobs=stack.enter_context(open_jobs(services.database_url, services.redis_url)),
@@ -46,7 +56,8 @@ def web_page(settings: Settings, services: RunningServices, *, host: str) -> Ite
         )
         yield build_web(
             market=candles,
-            bots=BotService(store, clock=now_us, announce=wake_up),
+            bots=bots,
+            safety=safety,
             strategies=StrategyShelf(settings.candlewick_strategies),
             health=HealthBoard(bus),
             bus=bus,

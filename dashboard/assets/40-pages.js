@@ -114,7 +114,7 @@
 
   function subscribe() {
     const page = current();
-    const wanted = ["health", ...((pages[page] || {}).topics || [])];
+    const wanted = ["health", "desk", ...((pages[page] || {}).topics || [])];
     if (also.page === page) wanted.push(...also.topics);
     if (page === "/market" && live.view) wanted.push(live.view.topic);
     live.subscribe(wanted);

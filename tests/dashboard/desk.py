@@ -20,7 +20,7 @@ from app.strategy_shelf import StrategyShelf
 from bots.lifecycle import BotState
 from bots.orders import OrderReason, PositionSide
 from bots.views import AuditView, DecisionView, EquityCurve, FillView, SignalView, TradeView
-from dashboard.readers import ResearchDesk
+from dashboard.readers import ResearchDesk, SafetyDesk
 from dashboard.web import build_web
 from data.models import Candle, Market, Ohlcv, Side
 from data.timeframes import SECOND_US, Timeframe, floor_to
@@ -40,6 +40,7 @@ from tests.dashboard.fakes import (
     walk,
 )
 from tests.dashboard.fakes_research import research_desk
+from tests.dashboard.fakes_safety import safety_desk
 
 STRATEGIES = Path(__file__).resolve().parents[2] / "config" / "strategies"
 _OTHERS = (
@@ -73,6 +74,7 @@ class Desk:
     bus: FakeBus
     health: FakeHealth
     lab: ResearchDesk
+    safety: SafetyDesk
     app: FastAPI
 
 
@@ -88,16 +90,18 @@ def build_desk(*, now_us: int = NOW_US, empty: bool = False) -> Desk:
         known.known = [
             msgspec.structs.replace(health(name), sent_at_us=now_us) for name in ("binance", "okx")
         ]
+    safety = safety_desk(bots, empty=empty)
     app = build_web(
         market=market,
         bots=bots,
+        safety=safety,
         strategies=StrategyShelf(STRATEGIES),
         health=known,
         bus=bus,
         lab=lab,
         now_us=lambda: int(time.time() * SECOND_US),
     )
-    return Desk(market=market, bots=bots, bus=bus, health=known, lab=lab, app=app)
+    return Desk(market=market, bots=bots, bus=bus, health=known, lab=lab, safety=safety, app=app)
 
 
 def _fill_markets(market: FakeMarket, now_us: int) -> None:
