@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from decimal import Decimal
 
 import numpy as np
@@ -11,6 +11,7 @@ import numpy as np
 from backtesting.metrics import Metrics, Run, metrics_of
 from bots import fill_records, fills
 from bots.booking import events_of, fill_of, refusal_sentence, rules_at
+from bots.finest_data import FinestRows
 from bots.ledger import Ledger, LedgerState
 from bots.orders import (
     ClosedTrade,
@@ -25,7 +26,7 @@ from bots.orders import (
 )
 from bots.paper_account import AccountState, kernel_state
 from data.errors import InvalidInput, Problem
-from data.models import FloatArray, Ohlcv, Side
+from data.models import FloatArray, IntArray, Ohlcv, Side
 from strategies.base import Signals, Strategy
 
 # Raised whenever the same input may give other fills or figures than before.
@@ -63,6 +64,8 @@ class BacktestResult:
     pending: tuple[Order, ...]  # decided on the last candle, would be filled at the next open
     ledger: LedgerState  # after the last candle; holds the open position
     metrics: Metrics
+    # Rows of candles that hold stop and target, in either reading, where nothing told which came first.
+    undecided: IntArray = field(default_factory=lambda: np.empty(0, dtype=np.int64))
 
 
 def simulate(
@@ -120,10 +123,10 @@ def run_backtest(
 ) -> BacktestResult:
     """Run a strategy over candles of its time frame.
 
-    `finer` candles of a smaller time frame decide between stop and target inside one candle. `initial` goes
-    on from an account as a bot left it, with `capital` as what it is measured against. `later_rules` replace
-    `rules` for candles that open at their times or after. Raises InvalidInput for candles, costs or rules
-    that cannot be used.
+    `finer` data (trades, candles of a smaller time frame) decide between stop and target inside one candle;
+    `backtesting.insides` reads them only where they are needed. `initial` goes on from an account as a bot
+    left it, with `capital` as what it is measured against. `later_rules` replace `rules` for candles that
+    open at their times or after. Raises InvalidInput for candles, costs or rules that cannot be used.
     """
     check_inputs(strategy, ohlcv, capital, rules, finer)
     terms = fill_records.terms_of(costs, rules, strategy.protection, strategy.sizing, later_rules=later_rules)
@@ -168,11 +171,12 @@ def run_backtest(
         raise AssertionError(f"the kernel counts {fill_records.cash_of(run.state)}, the books {ledger.cash}")
     books = ledger.state
     best_case = None
-    if any(fill.ambiguous for fill in filled):
+    undecided = run.events["row"][run.events["ambiguous"] != 0]
+    if len(undecided):
         terms["target_first"] = 1
-        best_case = simulate(
-            signals, ohlcv, state=begun, terms=terms, close_at_end=close_at_end, finer=finer
-        ).equity
+        best = simulate(signals, ohlcv, state=begun, terms=terms, close_at_end=close_at_end, finer=finer)
+        best_case = best.equity
+        undecided = np.concatenate((undecided, best.events["row"][best.events["ambiguous"] != 0]))
     return BacktestResult(
         strategy=strategy,
         ohlcv=ohlcv,
@@ -184,6 +188,7 @@ def run_backtest(
         later_rules=tuple(later_rules),
         equity=run.equity,
         best_case_equity=best_case,
+        undecided=np.unique(undecided).astype(np.int64),
         fills=tuple(filled),
         trades=tuple(trades),
         refused=tuple(refused),
@@ -271,7 +276,8 @@ def check_inputs(
         problems.append(
             Problem(where="candles", field="timeframe", value=str(ohlcv.timeframe), expected=expected)
         )
-    if finer is not None and finer.timeframe.us >= ohlcv.timeframe.us:
+    is_trades = isinstance(finer, FinestRows) and finer.candles == 0
+    if finer is not None and not is_trades and finer.timeframe.us >= ohlcv.timeframe.us:
         expected = f"give candles of a smaller time frame than {ohlcv.timeframe}"
         problems.append(
             Problem(where="finer candles", field="timeframe", value=str(finer.timeframe), expected=expected)

@@ -6,6 +6,7 @@ Slower than the compiled run, by some 50 us a candle. Without limits and funding
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from decimal import Decimal
 
 import numpy as np
@@ -20,8 +21,8 @@ from bots.paper_bot import candles_of
 from bots.risk.gate import pass_gate
 from bots.risk.limits import Limits
 from bots.risk.state import begin, observe
-from data.models import FundingRate, Market, Ohlcv
-from strategies.base import Decision, Strategy
+from data.models import Candle, FloatArray, FundingRate, Market, Ohlcv
+from strategies.base import Decision, Signals, Strategy
 
 
 class _Told:
@@ -57,54 +58,27 @@ def run_limited_backtest(
     Of `funding` the settled rates count; each is paid on the position held at the close on or after its time.
     """
     check_inputs(strategy, ohlcv, capital, rules, finer)
-    account = PaperAccount(
-        capital=capital,
-        costs=costs,
-        rules=rules,
-        protection=strategy.protection,
-        sizing=strategy.sizing,
-        later_rules=later_rules,
-    )
     says = strategy.signals(ohlcv)
-    never = np.zeros(len(ohlcv), dtype=np.bool_)
-    columns = {
-        "long_entry": says.long_entry,
-        "long_exit": says.long_exit,
-        "short_entry": says.short_entry,
-        "short_exit": says.short_exit,
-        "long_add": never if says.long_add is None else says.long_add,
-        "short_add": never if says.short_add is None else says.short_add,
-    }
-    risk = begin(capital)
-    told = _Told()
-    violations: list[Violation] = []
-    equity = np.empty(len(ohlcv))
+    candles = candles_of(ohlcv, market)
     settled = [rate for rate in funding if rate.settled]
-    for row, candle in enumerate(candles_of(ohlcv, market)):
-        told.add(account.open_candle(candle.opened_at_us, candle.open))
-        step = account.close_candle(candle, _inside(finer, candle.opened_at_us, candle.closes_at_us))
-        told.add(step)
-        for rate in due(settled, candle.opened_at_us, candle.closes_at_us):
-            told.add(account.fund(rate, candle.close))
-        worth = account.ledger.equity(step.equity.price) if step.equity is not None else capital
-        risk = observe(risk, candle.closes_at_us, worth, limits)
-        equity[row] = float(worth)
-        decision = Decision(
-            strategy=strategy.name,
-            version=strategy.version,
-            opened_at_us=candle.opened_at_us,
-            close=candle.close,
-            record={},
-            **{name: bool(column[row]) for name, column in columns.items()},
+
+    def walk(*, target_first: bool) -> _Walk:
+        account = PaperAccount(
+            capital=capital,
+            costs=costs,
+            rules=rules,
+            protection=strategy.protection,
+            sizing=strategy.sizing,
+            later_rules=later_rules,
+            target_first=target_first,
         )
-        passage = pass_gate(decision, account.proposal(decision), limits=limits, state=risk, rules=rules)
-        risk = passage.state
-        violations.extend(passage.verdict.violations)
-        told.add(account.decide(passage.approved))
-    if close_at_end:
-        closes_at_us = int(ohlcv.opened_at_us[-1]) + ohlcv.timeframe.us
-        told.add(account.flatten(closes_at_us, float(ohlcv.close[-1]), reason=OrderReason.END))
-        equity[-1] = float(account.ledger.cash)
+        return _walked(
+            account, strategy, says, candles, rules, limits, settled, finer, close_at_end=close_at_end
+        )
+
+    made = walk(target_first=False)
+    best = walk(target_first=True) if made.undecided else None
+    told, account = made.told, made.account
     account.ledger.verify()
     books = account.ledger.state
     refused = tuple(order for order in told.orders.values() if order.status is OrderStatus.REFUSED)
@@ -117,8 +91,8 @@ def run_limited_backtest(
         close_at_end=close_at_end,
         finer=finer,
         later_rules=tuple(later_rules),
-        equity=equity,
-        best_case_equity=None,
+        equity=made.equity,
+        best_case_equity=None if best is None else best.equity,
         fills=tuple(told.fills),
         trades=tuple(told.trades),
         refused=refused,
@@ -127,7 +101,7 @@ def run_limited_backtest(
         metrics=metrics_of(
             Run(
                 capital=float(capital),
-                equity=equity,
+                equity=made.equity,
                 starts_at_us=int(ohlcv.opened_at_us[0]),
                 closes_at_us=ohlcv.opened_at_us + ohlcv.timeframe.us,
                 first_open=float(ohlcv.open[0]),
@@ -141,8 +115,76 @@ def run_limited_backtest(
                 refused_orders=len(refused),
             )
         ),
+        undecided=np.unique(
+            np.array([*made.undecided, *(() if best is None else best.undecided)], dtype=np.int64)
+        ),
     )
-    return result, tuple(violations)
+    return result, tuple(made.violations)
+
+
+@dataclass(slots=True)
+class _Walk:
+    """One way through all candles, under one reading of what nothing decides."""
+
+    account: PaperAccount
+    equity: FloatArray  # at the closes, shape (n,)
+    told: _Told
+    violations: list[Violation]
+    undecided: list[int]  # rows of candles that hold stop and target, where nothing told which was first
+
+
+def _walked(
+    account: PaperAccount,
+    strategy: Strategy,
+    says: Signals,
+    candles: Sequence[Candle],
+    rules: TradingRules,
+    limits: Limits,
+    settled: Sequence[FundingRate],
+    finer: Ohlcv | None,
+    *,
+    close_at_end: bool,
+) -> _Walk:
+    never = np.zeros(len(candles), dtype=np.bool_)
+    columns = {
+        "long_entry": says.long_entry,
+        "long_exit": says.long_exit,
+        "short_entry": says.short_entry,
+        "short_exit": says.short_exit,
+        "long_add": never if says.long_add is None else says.long_add,
+        "short_add": never if says.short_add is None else says.short_add,
+    }
+    walk = _Walk(account, np.empty(len(candles)), _Told(), [], [])
+    risk = begin(account.ledger.cash)
+    for row, candle in enumerate(candles):
+        walk.told.add(account.open_candle(candle.opened_at_us, candle.open))
+        step = account.close_candle(candle, _inside(finer, candle.opened_at_us, candle.closes_at_us))
+        walk.told.add(step)
+        if any(fill.ambiguous for fill in step.fills):
+            walk.undecided.append(row)
+        for rate in due(settled, candle.opened_at_us, candle.closes_at_us):
+            walk.told.add(account.fund(rate, candle.close))
+        assert step.equity is not None
+        worth = account.ledger.equity(step.equity.price)
+        risk = observe(risk, candle.closes_at_us, worth, limits)
+        walk.equity[row] = float(worth)
+        decision = Decision(
+            strategy=strategy.name,
+            version=strategy.version,
+            opened_at_us=candle.opened_at_us,
+            close=candle.close,
+            record={},
+            **{name: bool(column[row]) for name, column in columns.items()},
+        )
+        passage = pass_gate(decision, account.proposal(decision), limits=limits, state=risk, rules=rules)
+        risk = passage.state
+        walk.violations.extend(passage.verdict.violations)
+        walk.told.add(account.decide(passage.approved))
+    if close_at_end:
+        last = candles[-1]
+        walk.told.add(account.flatten(last.closes_at_us, last.close, reason=OrderReason.END))
+        walk.equity[-1] = float(account.ledger.cash)
+    return walk
 
 
 def _inside(finer: Ohlcv | None, opened_at_us: int, closes_at_us: int) -> Ohlcv | None:

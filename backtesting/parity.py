@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection
 
 import msgspec
 import numpy as np
 
-from backtesting.engine import run_backtest
+from backtesting.engine import BacktestResult, run_backtest
+from backtesting.insides import run_with_insides
+from backtesting.prepared import Prepared
 from bots.config import BotConfig
+from bots.finest_data import FinestReader
 from bots.paper_bot import SavedAccount
 from bots.parity import Replayed
 from bots.stores import Checkpoint
 from data.models import Ohlcv
-from data.timeframes import Timeframe
-from strategies.base import Overlay, Protection, Signals, Sizing, Strategy, StrategyStream
+from strategies.base import Signals, Strategy
 
 
 def saved_account(checkpoint: Checkpoint) -> SavedAccount:
@@ -29,28 +30,34 @@ def replay(
     strategy: Strategy,
     ohlcv: Ohlcv,
     *,
-    finer: Ohlcv | None = None,
+    inside: FinestReader | None = None,
     held_back: Collection[int] = (),
 ) -> Replayed:
     """Run the candles of `ohlcv` from the checkpoint's on; those before it only warm the strategy up.
 
-    `held_back` are opens of candles whose entries and add-ons never became orders. Raises InvalidInput where
-    there is no candle to run.
+    `inside` is asked for candles that hold stop and target, as the bot asked. `held_back` are opens of
+    candles whose entries and add-ons never became orders. Raises InvalidInput where there is no candle to
+    run.
     """
     saved = saved_account(checkpoint)
     first = int(ohlcv.opened_at_us.searchsorted(checkpoint.opened_at_us))
     said = _rows(strategy.signals(ohlcv), first)
     traded = ohlcv.rows(first, len(ohlcv))
     kept = np.isin(traded.opened_at_us, np.array(sorted(held_back), dtype=np.int64))
-    result = run_backtest(
-        _Prepared(strategy, _without_entries(said, kept)),
-        traded,
-        capital=config.capital,
-        costs=config.costs,
-        rules=saved.rules,
-        finer=finer,
-        initial=saved.state,
-    )
+    prepared = Prepared(strategy, _without_entries(said, kept))
+
+    def run(finer: Ohlcv | None) -> BacktestResult:
+        return run_backtest(
+            prepared,
+            traded,
+            capital=config.capital,
+            costs=config.costs,
+            rules=saved.rules,
+            finer=finer,
+            initial=saved.state,
+        )
+
+    result = run_with_insides(run, traded, inside)
     return Replayed(
         version=strategy.version,
         parameters=strategy.parameters,
@@ -59,52 +66,6 @@ def replay(
         fills=result.fills,
         equity=result.equity,
     )
-
-
-@dataclass(frozen=True, slots=True)
-class _Prepared:
-    """A strategy whose signals are known already."""
-
-    of: Strategy
-    said: Signals
-
-    @property
-    def name(self) -> str:
-        return self.of.name
-
-    @property
-    def version(self) -> str:
-        return self.of.version
-
-    @property
-    def timeframe(self) -> Timeframe:
-        return self.of.timeframe
-
-    @property
-    def parameters(self) -> Mapping[str, float]:
-        return self.of.parameters
-
-    @property
-    def protection(self) -> Protection:
-        return self.of.protection
-
-    @property
-    def sizing(self) -> Sizing:
-        return self.of.sizing
-
-    @property
-    def warmup(self) -> int:
-        return self.of.warmup
-
-    def signals(self, ohlcv: Ohlcv) -> Signals:
-        """What was said on these very candles."""
-        return self.said
-
-    def stream(self) -> StrategyStream:
-        return self.of.stream()
-
-    def overlays(self, ohlcv: Ohlcv) -> Sequence[Overlay]:
-        return self.of.overlays(ohlcv)
 
 
 def _rows(said: Signals, first: int) -> Signals:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from decimal import Decimal
+from functools import partial
 from typing import Protocol
 
 import msgspec
@@ -11,7 +12,7 @@ import msgspec
 from backtesting.parity import replay, saved_account
 from bots.config import BotConfig, parse_bot
 from bots.definitions import strategy_of
-from bots.finer_candles import finer_candles
+from bots.finest_data import finest
 from bots.orders import OrderReason
 from bots.paper_bot import MOST_HISTORY
 from bots.parity import (
@@ -178,13 +179,12 @@ def _of_stretch(
     first = int(ohlcv.opened_at_us.searchsorted(checkpoint.opened_at_us))
     if first == len(ohlcv):
         return [_without_candles(one) for one in made], 0
-    traded = ohlcv.rows(first, len(ohlcv))
     run = replay(
         checkpoint,
         others.applied_to(config),
         strategy,
         ohlcv,
-        finer=finer_candles(candles, config.market, traded),
+        inside=partial(finest, candles, config.market),
         held_back=held_back(made),
     )
     start_us = checkpoint.opened_at_us
@@ -193,7 +193,7 @@ def _of_stretch(
         fills=[fill for fill in fills if start_us <= fill.filled_at_us < end_us],
         equity=store.equity_between(name, start_us=start_us + 1, end_us=end_us + 1),
     )
-    return compare(recorded, run, evidence=evidence, parameters=ran_with), len(traded)
+    return compare(recorded, run, evidence=evidence, parameters=ran_with), len(run.ohlcv)
 
 
 def _until_closed_inside(

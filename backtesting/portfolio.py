@@ -46,6 +46,7 @@ class LegResult:
     gain: FloatArray  # at each of its candles' closes, in quote currency
     ledger: LedgerState  # of its own fills alone; capital 0, and cash below 0 where they cost more
     metrics: Metrics
+    undecided: IntArray  # rows of candles that hold stop and target in either reading, and nothing told
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -58,6 +59,7 @@ class PortfolioResult:
     close_at_end: bool
     at_us: IntArray  # every instant at which a candle of some leg closes, shape (n,)
     equity: FloatArray  # of the account at those
+    best_case_equity: FloatArray | None  # were each ambiguous exit a target; None where there is none
     fills: tuple[tuple[int, Fill], ...]  # number of the leg and fill, as they came
     cash: Decimal  # at the end
     metrics: Metrics
@@ -129,29 +131,21 @@ def run_portfolio(
         for leg in legs
     ]
     table = _table(legs, [len(part) for part in terms])
-    states = np.concatenate([fill_records.flat_state(Decimal(0)) for _ in legs])
-    every_term = np.concatenate(terms)
-    at = np.zeros(4, dtype=np.int64)
-    rows = len(table.opening)
-    leg_equity, equity = np.empty(rows), np.empty(rows)
-    marks = np.array([leg.ohlcv.open[0] for leg in legs])
     finer = _joined_finer(legs)
-    paid_in = fill_records.wide_cash(capital)
-    chunks, capacity = [], _FIRST_CAPACITY + (fill_records.EVENTS_PER_CANDLE + 1) * len(legs)
-    while at[1] < rows:
-        chunk = np.empty(capacity, dtype=fill_records.EVENT)
-        count = run_legs(states, every_term, table, finer, paid_in, at, marks, equity, leg_equity, chunk)
-        for number in range(len(legs)):
-            fill_records.raise_error(states[number : number + 1])
-        chunks.append(chunk[:count])
-        capacity *= 2
+    run = _simulated(legs, terms, table, finer, capital, target_first=False)
+    states, leg_equity, equity = run.states, run.leg_equity, run.equity
     starts = np.cumsum([0, *(len(leg.ohlcv) for leg in legs)])
     books = _Books(legs, capital, costs)
-    for records in chunks:
-        numbers = np.searchsorted(starts, records["row"], side="right") - 1
-        for number, event in zip(numbers.tolist(), events_of(records), strict=True):
-            books.book(number, event)
-    equity = equity[: at[2]]
+    numbers = np.searchsorted(starts, run.events["row"], side="right") - 1
+    for number, event in zip(numbers.tolist(), events_of(run.events), strict=True):
+        books.book(number, event)
+    undecided, best_case = run.undecided, None
+    if len(undecided):
+        best = _simulated(legs, terms, table, finer, capital, target_first=True)
+        undecided = np.unique(np.concatenate((undecided, best.undecided)))
+        best_case = best.equity
+        if close_at_end:
+            best_case[-1] = _cash_at_the_end(legs, best, terms, capital)
     if close_at_end:
         for number, leg in enumerate(legs):
             closing = _close(leg, states[number : number + 1], terms[number])
@@ -164,8 +158,16 @@ def run_portfolio(
         np.concatenate([leg.ohlcv.opened_at_us + leg.ohlcv.timeframe.us for leg in legs])
     )
     results = tuple(
-        _leg_result(number, leg, books, leg_equity[starts[number] : starts[number + 1]], states, capital)
-        for number, leg in enumerate(legs)
+        _leg_result(
+            number,
+            leg,
+            books,
+            leg_equity[first:last],
+            states,
+            capital,
+            undecided[(undecided >= first) & (undecided < last)] - first,
+        )
+        for number, (leg, first, last) in enumerate(zip(legs, starts[:-1], starts[1:], strict=True))
     )
     everything = [trade for part in books.trades for trade in part]
     everything.sort(key=lambda trade: trade.exit_at_us)
@@ -177,6 +179,7 @@ def run_portfolio(
         close_at_end=close_at_end,
         at_us=closes_at_us,
         equity=equity,
+        best_case_equity=best_case,
         fills=tuple(books.fills),
         cash=books.cash,
         metrics=metrics_of(
@@ -189,7 +192,7 @@ def run_portfolio(
                 first_open=1.0,
                 closes=held_in_equal_parts([leg.ohlcv for leg in legs], closes_at_us),
                 trades=everything,
-                exposed_candles=int(at[3]),
+                exposed_candles=run.exposed,
                 turnover=float(sum(part.turnover for part in ledgers)),
                 fees_paid=float(sum(part.fees for part in ledgers)),
                 slippage_paid=float(sum(part.slippage for part in ledgers)),
@@ -200,8 +203,73 @@ def run_portfolio(
     )
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Simulation:
+    """What the kernel did under one reading of what nothing decides."""
+
+    states: fill_records.Records  # of each leg at the end
+    events: fill_records.Records  # their rows counted through all legs
+    equity: FloatArray  # of the account, at each instant at which a candle of some leg closes
+    leg_equity: FloatArray  # at the closes of the legs' candles, one leg after the other
+    exposed: int
+
+    @property
+    def undecided(self) -> IntArray:
+        """Rows, counted through all legs, of the candles whose exits nothing decided."""
+        return np.unique(self.events["row"][self.events["ambiguous"] != 0]).astype(np.int64)
+
+
+def _simulated(
+    legs: Sequence[Leg],
+    terms: Sequence[fill_records.Records],
+    table: Legs,
+    finer: fill_records.Finer,
+    capital: Decimal,
+    *,
+    target_first: bool,
+) -> _Simulation:
+    states = np.concatenate([fill_records.flat_state(Decimal(0)) for _ in legs])
+    every_term = np.concatenate(terms)
+    every_term["target_first"] = target_first
+    at = np.zeros(4, dtype=np.int64)
+    rows = len(table.opening)
+    leg_equity, equity = np.empty(rows), np.empty(rows)
+    marks = np.array([leg.ohlcv.open[0] for leg in legs])
+    paid_in = fill_records.wide_cash(capital)
+    chunks, capacity = [], _FIRST_CAPACITY + (fill_records.EVENTS_PER_CANDLE + 1) * len(legs)
+    while at[1] < rows:
+        chunk = np.empty(capacity, dtype=fill_records.EVENT)
+        count = run_legs(states, every_term, table, finer, paid_in, at, marks, equity, leg_equity, chunk)
+        for number in range(len(legs)):
+            fill_records.raise_error(states[number : number + 1])
+        chunks.append(chunk[:count])
+        capacity *= 2
+    return _Simulation(
+        states=states,
+        events=np.concatenate(chunks),
+        equity=equity[: at[2]],
+        leg_equity=leg_equity,
+        exposed=int(at[3]),
+    )
+
+
+def _cash_at_the_end(
+    legs: Sequence[Leg], run: _Simulation, terms: Sequence[fill_records.Records], capital: Decimal
+) -> float:
+    """The account's cash once every leg has left its position at its last close."""
+    for number, leg in enumerate(legs):
+        _close(leg, run.states[number : number + 1], terms[number])
+    return float(capital) + float(run.states["cash"].sum())
+
+
 def _leg_result(
-    number: int, leg: Leg, books: _Books, gain: FloatArray, states: fill_records.Records, capital: Decimal
+    number: int,
+    leg: Leg,
+    books: _Books,
+    gain: FloatArray,
+    states: fill_records.Records,
+    capital: Decimal,
+    undecided: IntArray,
 ) -> LegResult:
     ledger = books.ledgers[number].state
     filled = tuple(fill for owner, fill in books.fills if owner == number)
@@ -230,6 +298,7 @@ def _leg_result(
                 refused_orders=len(books.refused[number]),
             )
         ),
+        undecided=undecided,
     )
 
 

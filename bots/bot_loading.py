@@ -14,7 +14,7 @@ import numpy as np
 
 from bots.config import BotConfig, OnRestart, as_document, load_bot, parse_bot
 from bots.definitions import strategy_of
-from bots.finer_candles import finer_candles
+from bots.finest_data import finest
 from bots.ladders.inside import TradeReader
 from bots.ladders.ladder_bot import LadderBot
 from bots.ladders.strategy import LadderStrategy
@@ -173,7 +173,7 @@ class BotLoader:
         }
 
     def finer(self, candle: Candle) -> Ohlcv | None:
-        """Stored candles inside this one, of the smallest time frame that covers it wholly; None without."""
+        """What is stored of the inside of this candle: its trades, else smaller candles; None without."""
         alone = Ohlcv(
             timeframe=candle.timeframe,
             opened_at_us=np.array([candle.opened_at_us], dtype=np.int64),
@@ -183,7 +183,7 @@ class BotLoader:
             close=np.array([candle.close]),
             volume=np.array([candle.volume]),
         )
-        return finer_candles(self._candles, Market(candle.exchange, candle.symbol), alone)
+        return finest(self._candles, Market(candle.exchange, candle.symbol), alone)
 
 
 def find_strategy(name: str, folder: Path, source: str) -> Path:

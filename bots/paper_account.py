@@ -100,16 +100,20 @@ class PaperAccount:
         sizing: Sizing,
         later_rules: Sequence[RulesFrom] = (),
         state: AccountState | None = None,
+        target_first: bool = False,
     ) -> None:
         """Start with `capital` in quote currency, or go on from `state`. Raises InvalidInput.
 
-        `later_rules` replace `rules` for candles that open at their times or after.
+        `later_rules` replace `rules` for candles that open at their times or after. With `target_first` an
+        exit that nothing decides is read as the target: not by the rules, but to show how much hangs on them.
         """
         self._costs = costs
+        self._protection = protection
         self._sizing = sizing
         self._rules = rules
         self._later_rules = tuple(later_rules)
         self._terms = fill_records.terms_of(costs, rules, protection, sizing, later_rules=later_rules)
+        self._terms["target_first"] = target_first
         start = state or AccountState(ledger=LedgerState(capital=capital, cash=capital))
         self._ledger = Ledger(start.ledger)
         self._sequence = start.sequence
@@ -166,8 +170,8 @@ class PaperAccount:
     def close_candle(self, candle: Candle, finer: Ohlcv | None = None) -> AccountStep:
         """A candle has closed: exits inside it, the trailing stop, and the equity at its close.
 
-        Runs the candle's open first where `open_candle` was not called for it. `finer` candles of a smaller
-        time frame decide between stop and target where both lie inside this one.
+        Runs the candle's open first where `open_candle` was not called for it. `finer` data (trades,
+        candles of a smaller time frame) decide between stop and target where both lie inside this one.
         """
         if self._opened_at_us not in (None, candle.opened_at_us):
             raise RejectedError(
@@ -189,6 +193,29 @@ class PaperAccount:
         )
         step = self._booked(count)
         return msgspec.structs.replace(step, equity=self._marked(candle.closes_at_us, candle.close))
+
+    def is_undecided(self, candle: Candle) -> bool:
+        """Whether the candle that closes holds a stop and a target, so that only finer data tell the first.
+
+        Its open was called before.
+        """
+        protection = self._protection
+        if self._ledger.quantity == 0 or not (protection.take_profit or protection.targets):
+            return False
+        if protection.stop_loss is None and protection.trailing_stop is None:
+            return False
+        count = fills.close_candle(
+            self._kernel.copy(),
+            fill_records.terms_at(self._terms, candle.opened_at_us),
+            candle.opened_at_us,
+            candle.closes_at_us,
+            candle.open,
+            candle.high,
+            candle.low,
+            fill_records.finer_columns(None),
+            self._events,
+        )
+        return bool(self._events["ambiguous"][:count].any())
 
     def proposal(self, decision: Decision) -> Proposal | None:
         """The entry or add-on that `decide` would order for the next open, for the gate to judge."""

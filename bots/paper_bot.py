@@ -286,7 +286,7 @@ class PaperBot:
     # Trading
 
     def take(self, candle: Candle, finer: FinerCandles, gates: Sequence[EntryGate] = ()) -> None:
-        """The next closed candle. `finer` is asked where stop and target may both lie inside it.
+        """The next closed candle. `finer` is asked where stop and target both lie inside it.
 
         `gates` are asked before an entry is ordered; see `bots.entry_gates`.
         """
@@ -699,15 +699,8 @@ class PaperBot:
         )
 
     def _is_ambiguous(self, candle: Candle) -> bool:
-        """Whether a stop and the target may both lie inside the candle: then finer candles may tell."""
-        side = self._account.position_side
-        if side is None:
-            return False
-        stop, target, trailing = self._levels(side)
-        # A hair wider than the candle: the kernel has the last word, to the tick.
-        low, high = Decimal(repr(candle.low * 0.999)), Decimal(repr(candle.high * 1.001))
-        stops = [price for price in (stop, trailing) if price is not None]
-        return target is not None and low <= target <= high and any(low <= price <= high for price in stops)
+        """Whether a stop and a target both lie inside the candle: then finer data may tell."""
+        return self._account.is_undecided(candle)
 
 
 def candles_of(ohlcv: Ohlcv, market: Market) -> Sequence[Candle]:

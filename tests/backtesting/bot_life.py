@@ -7,7 +7,7 @@ from decimal import Decimal
 from typing import Any
 
 from bots.entry_gates import EntryGate
-from bots.finer_candles import finer_candles
+from bots.finest_data import finest
 from bots.lifecycle import BotState
 from bots.orders import TradingRules
 from bots.paper_bot import PaperBot, candles_of
@@ -48,7 +48,7 @@ class BotLife:
             if finer is None:
                 return None
             row = int(ohlcv.opened_at_us.searchsorted(candle.opened_at_us))
-            return finer_candles(finer, Market(candle.exchange, candle.symbol), ohlcv.rows(row, row + 1))
+            return finest(finer, Market(candle.exchange, candle.symbol), ohlcv.rows(row, row + 1))
 
         for number, candle in enumerate(candles_of(ohlcv, BTC)):
             if self.bot.waits_for_an_open and number % 3 == 0:

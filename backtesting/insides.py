@@ -1,0 +1,80 @@
+"""Reads what lies inside candles only where a run turns out to need it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from backtesting.engine import BacktestResult
+from backtesting.portfolio import PortfolioResult
+from bots.finest_data import FinestReader, FinestRows, merged
+from data.models import IntArray, Ohlcv
+
+
+@dataclass(slots=True)
+class _Series:
+    """What is known of the inside of one series' candles."""
+
+    ohlcv: Ohlcv
+    inside: FinestReader | None
+    found: list[FinestRows]
+    asked: set[int]
+
+    @property
+    def finer(self) -> FinestRows | None:
+        return merged(self.found)
+
+    def ask(self, undecided: IntArray) -> bool:
+        """Read for those rows that were never asked for. Whether that found anything."""
+        rows = np.array(sorted(set(undecided.tolist()) - self.asked), dtype=np.int64)
+        if self.inside is None or len(rows) == 0:
+            return False
+        self.asked.update(rows.tolist())
+        found = self.inside(_taken(self.ohlcv, rows))
+        if found is None:
+            return False
+        self.found.append(found)
+        return True
+
+
+def run_with_insides(
+    run: Callable[[FinestRows | None], BacktestResult], ohlcv: Ohlcv, inside: FinestReader | None
+) -> BacktestResult:
+    """Run without finer data, read it for the candles that hold stop and target, and run again with it.
+
+    `run` takes the finer data. Since a candle that was decided otherwise can lead to other trades, this goes
+    on until no new candle needs any. Each that ever needed it is asked for once, so the last run had the same
+    data at hand as a bot that asks candle by candle. Without `inside` it runs once.
+    """
+    series = _Series(ohlcv, inside, [], set())
+    result = run(None)
+    while series.ask(result.undecided):
+        result = run(series.finer)
+    return result
+
+
+def run_legs_with_insides(
+    run: Callable[[Sequence[FinestRows | None]], PortfolioResult],
+    legs: Sequence[tuple[Ohlcv, FinestReader | None]],
+) -> PortfolioResult:
+    """The same for several legs with one capital; `run` takes the finer data of each."""
+    series = [_Series(ohlcv, inside, [], set()) for ohlcv, inside in legs]
+    result = run([None] * len(series))
+    # Every leg is asked, not only those before the first that finds something.
+    while any([one.ask(leg.undecided) for one, leg in zip(series, result.legs, strict=True)]):  # noqa: C419
+        result = run([one.finer for one in series])
+    return result
+
+
+def _taken(ohlcv: Ohlcv, rows: IntArray) -> Ohlcv:
+    return Ohlcv(
+        timeframe=ohlcv.timeframe,
+        opened_at_us=ohlcv.opened_at_us[rows],
+        open=ohlcv.open[rows],
+        high=ohlcv.high[rows],
+        low=ohlcv.low[rows],
+        close=ohlcv.close[rows],
+        volume=ohlcv.volume[rows],
+    )
