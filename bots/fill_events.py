@@ -76,9 +76,10 @@ def _fill(s: Any, t: Any, event: Any, buys: bool, price: Exact, quantity: Exact,
     if spare < 0 or to_float(product) * float_power(spare + t.fee_d) > 1e75:
         s.error = ERROR_RANGE
         return
-    notional = times_power(product, spare + t.fee_d)
-    fee = times_power(times(product, t.maker_fee_m if maker else t.fee_m), spare)
-    cash = subtract(cash_in(s), add(notional, fee)) if buys else subtract(add(cash_in(s), notional), fee)
+    # With the fee a buy costs that much more than its notional, and a sale brings that much less.
+    fee_m = t.maker_fee_m if maker else t.fee_m
+    moved = times_power(times(product, ten_to(t.fee_d) + (fee_m if buys else -fee_m)), spare)
+    cash = subtract(cash_in(s), moved) if buys else add(cash_in(s), moved)
     s.cash_0, s.cash_1, s.cash_2, s.cash_3 = cash
     s.cash = to_float(cash) / 1e40
     event.side = 1 if buys else -1
@@ -263,37 +264,50 @@ def opens_quietly(s: Any, price: float) -> bool:
     return bool(s.side == 0 or s.target_guard < price < s.stop_guard)
 
 
+# What is called at every fill takes the one event it may write, not the array: passing an array counts
+# references, which are atomic operations, to each of its callers' arrays.
+
+
 @compiled
-def fill_exit(s: Any, t: Any, row: int, at_us: int, price: float, out: Any, count: int) -> int:
-    """At a candle's first price: the exit that is due."""
-    if s.pending_exit != 0:
-        s.pending_exit = 0
-        if s.side != 0:
-            out[count].row, out[count].at_us = row, at_us
-            leave_at(s, t, out[count], EXIT_SIGNAL, price)
-            count += 1
-    return count
+def fill_exit(s: Any, t: Any, event: Any, row: int, at_us: int, price: float) -> int:
+    """At a candle's first price: the exit that is due. How many events were written, at most 1."""
+    if s.pending_exit == 0:
+        return 0
+    s.pending_exit = 0
+    if s.side == 0:
+        return 0
+    event.row, event.at_us = row, at_us
+    leave_at(s, t, event, EXIT_SIGNAL, price)
+    return 1
 
 
 @compiled
 def fill_entry(
-    s: Any, t: Any, row: int, at_us: int, price: float, equity: Wide, free: Wide, out: Any, count: int
+    s: Any, t: Any, event: Any, row: int, at_us: int, price: float, equity: Wide, free: Wide
 ) -> int:
-    """At a candle's first price: the entry or add-on that is due."""
-    if s.pending_entry != 0:
-        side = s.pending_entry
-        s.pending_entry = 0
-        if s.side == 0:
-            out[count].row, out[count].at_us = row, at_us
-            enter(s, t, out[count], side, price, equity, free)
-            count += 1
-    if s.pending_add != 0:
-        s.pending_add = 0
-        if s.side != 0:
-            out[count].row, out[count].at_us = row, at_us
-            _add_on(s, t, out[count], price, free)
-            count += 1
-    return count
+    """At a candle's first price: the entry that is due. How many events were written, at most 1."""
+    if s.pending_entry == 0:
+        return 0
+    side = s.pending_entry
+    s.pending_entry = 0
+    if s.side != 0:
+        return 0
+    event.row, event.at_us = row, at_us
+    enter(s, t, event, side, price, equity, free)
+    return 1
+
+
+@compiled
+def fill_add_on(s: Any, t: Any, event: Any, row: int, at_us: int, price: float, free: Wide) -> int:
+    """At a candle's first price: the add-on that is due. How many events were written, at most 1."""
+    if s.pending_add == 0:
+        return 0
+    s.pending_add = 0
+    if s.side == 0:
+        return 0
+    event.row, event.at_us = row, at_us
+    _add_on(s, t, event, price, free)
+    return 1
 
 
 @compiled
@@ -319,21 +333,23 @@ def leave_beyond(s: Any, t: Any, row: int, at_us: int, price: float, out: Any, c
 @compiled
 def open_at(s: Any, t: Any, row: int, at_us: int, price: float, out: Any, count: int) -> int:
     """What happens at a candle's first price in an account of one position."""
-    count = fill_exit(s, t, row, at_us, price, out, count)
-    count = fill_entry(s, t, row, at_us, price, cash_in(s), cash_in(s), out, count)
+    count += fill_exit(s, t, out[count], row, at_us, price)
+    count += fill_entry(s, t, out[count], row, at_us, price, cash_in(s), cash_in(s))
+    count += fill_add_on(s, t, out[count], row, at_us, price, cash_in(s))
+    if opens_quietly(s, price):
+        return count
     return leave_beyond(s, t, row, at_us, price, out, count)
 
 
 @compiled
 def _first_touched(
-    side: int, at_us: int, until_us: int, stop: Wide, stop_d: int, target: Exact, finer: Finer
+    side: int, row: int, until_us: int, stop: Wide, stop_d: int, target: Exact, finer: Finer
 ) -> tuple[int, int]:
-    """Which of stop (1) and target (2) the finer candles show first from `at_us` on, and when.
+    """Which of stop (1) and target (2) the finer data show first from `row` on, and in which row.
 
     0 where they do not tell. A target's mantissa is 0 where there is none.
     """
     limit = wide(target[0])
-    row = np.searchsorted(finer.opened_at_us, at_us)
     while row < len(finer.opened_at_us) and finer.opened_at_us[row] < until_us:
         adverse = finer.low[row] if side > 0 else finer.high[row]
         favourable = finer.high[row] if side > 0 else finer.low[row]
@@ -344,11 +360,11 @@ def _first_touched(
             stopped = reaches(finer.open[row], stop, stop_d, -side)
             reached = target[0] > 0 and reaches(finer.open[row], limit, target[1], side)
             if not (stopped or reached):
-                return 0, at_us
+                return 0, row
         if stopped or reached:
-            return 1 if stopped else 2, finer.opened_at_us[row]
+            return 1 if stopped else 2, row
         row += 1
-    return 0, at_us
+    return 0, row
 
 
 @compiled
@@ -365,7 +381,7 @@ def protect(
     count: int,
 ) -> int:
     """Exits inside a candle whose range came near a level."""
-    seen_us = at_us  # finer candles before it lie behind us
+    seen = -1  # finer rows before it lie behind us; -1 until one has placed an exit
     when_us = at_us
     while s.side != 0:
         adverse = low if s.side > 0 else high
@@ -377,12 +393,15 @@ def protect(
         if not (stopped or reached):
             return count
         ambiguous = False
-        if (stopped and reached) or seen_us > at_us:
-            # An exit that comes after one which finer candles placed is placed by them as well.
+        if (stopped and reached) or seen >= 0:
+            # An exit that comes after one which finer data placed is placed by them as well.
             limit = target if reached else (0, 0)
-            shown, shown_us = _first_touched(s.side, seen_us, until_us, stop, stop_d, limit, finer)
+            first = seen if seen >= 0 else int(np.searchsorted(finer.opened_at_us, at_us))
+            shown, part = _first_touched(s.side, first, until_us, stop, stop_d, limit, finer)
             if shown != 0:
-                when_us, seen_us = shown_us, shown_us + 1
+                when_us = finer.opened_at_us[part]
+                # What has one price, as a trade, may be beyond the next level too; a range was used up.
+                seen = part if finer.high[part] == finer.low[part] else part + 1
                 stopped = shown == 1
             elif stopped and reached:
                 ambiguous = True

@@ -425,7 +425,8 @@ def said(signals: Signals) -> NDArray[np.uint8]:
         (SAYS_LONG_ADD, signals.long_add),
         (SAYS_SHORT_ADD, signals.short_add),
     ):
-        if column is not None:
+        # Most strategies never say some of these, which is found out sooner than it is written down.
+        if column is not None and column.any():
             says |= column.view(np.uint8) * np.uint8(bit)
     return says
 

@@ -17,36 +17,32 @@ import numpy as np
 from bots.fill_events import (
     complete,
     decide_on,
+    fill_add_on,
+    fill_entry,
+    fill_exit,
     leave_at,
+    leave_beyond,
     moves_quietly,
     open_at,
     opens_quietly,
     protect,
 )
 from bots.fill_levels import arm as arm_levels
-from bots.fill_levels import follow
+from bots.fill_levels import cash_in, follow
 from bots.fill_records import EVENTS_PER_CANDLE, Columns, Finer
 from data.kernel_cache import compiled
 
 
 @compiled
-def _skip_quiet(s: Any, t: Any, columns: Columns, start: int, stop: int, equity: Any) -> int:
+def _skip_quiet(
+    s: Any, t: Any, opens: Any, highs: Any, lows: Any, closes: Any, start: int, stop: int, equity: Any
+) -> int:
     """Run candles at whose closes nothing is said, of `[start, stop)`, up to the first that may do something.
 
-    The equity of those passed is written; the row of the first that was not is returned.
+    The equity of those passed is written; the row of the first that was not is returned. A position is held
+    and has levels.
     """
-    if s.side == 0:
-        cash = s.cash
-        for i in range(start, stop):
-            equity[i] = cash
-        return stop
-    opens, highs, lows, closes = columns.open, columns.high, columns.low, columns.close
     cash, held = s.cash, s.side * s.quantity
-    if np.isinf(s.stop_guard) and np.isinf(s.target_guard):
-        for i in range(start, stop):
-            equity[i] = cash + held * closes[i]
-        s.exposed += stop - start
-        return stop
     i = start
     trails = t.trail_m > 0
     extreme, stop_guard, target_guard = s.extreme, s.stop_guard, s.target_guard
@@ -130,14 +126,30 @@ def run_candles(
         ):
             quiet_to = min(rows[said] if said < len(rows) else len(opened_at_us), changes_at)
             if i < quiet_to:
-                i = _skip_quiet(s, t, columns, i, quiet_to, equity)
+                if s.side == 0 or (np.isinf(s.stop_guard) and np.isinf(s.target_guard)):
+                    cash, held = s.cash, s.side * s.quantity
+                    if s.side == 0:
+                        for quiet in range(i, quiet_to):
+                            equity[quiet] = cash
+                    else:
+                        for quiet in range(i, quiet_to):
+                            equity[quiet] = cash + held * closes[quiet]
+                        s.exposed += quiet_to - i
+                    i = quiet_to
+                else:
+                    i = _skip_quiet(s, t, opens, highs, lows, closes, i, quiet_to, equity)
                 if i == quiet_to:
                     continue
         at_us = opened_at_us[i]
         if s.opened != 0:
             s.opened = 0
         elif not opens_quietly(s, opens[i]):
-            count = open_at(s, t, i, at_us, opens[i], out, count)
+            price = opens[i]
+            count += fill_exit(s, t, out[count], i, at_us, price)
+            count += fill_entry(s, t, out[count], i, at_us, price, cash_in(s), cash_in(s))
+            count += fill_add_on(s, t, out[count], i, at_us, price, cash_in(s))
+            if not opens_quietly(s, price):
+                count = leave_beyond(s, t, i, at_us, price, out, count)
         if s.side != 0:
             s.exposed += 1
             # A position without levels has no use for highs and lows, and a row far away is slow to read.

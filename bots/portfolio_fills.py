@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from bots.fill_events import (
     complete,
     decide_on,
+    fill_add_on,
     fill_entry,
     fill_exit,
     leave_beyond,
@@ -179,11 +180,12 @@ def run_legs(
                     continue
                 before = cash_in(s)
                 if phase == 0:
-                    count = fill_exit(s, t, row, now_us, price, out, count)
+                    count += fill_exit(s, t, out[count], row, now_us, price)
                 elif phase == 1:
                     value_now = _equity(states, marks, cash)
                     free = _free(states, marks, cash, k)
-                    count = fill_entry(s, t, row, now_us, price, value_now, free, out, count)
+                    count += fill_entry(s, t, out[count], row, now_us, price, value_now, free)
+                    count += fill_add_on(s, t, out[count], row, now_us, price, free)
                 else:
                     count = leave_beyond(s, t, row, now_us, price, out, count)
                 cash = _with_changes(cash, before, cash_in(s))

@@ -7,9 +7,12 @@ than a double or an int64 holds. A `Wide` is four unsigned 64-bit limbs, lowest 
 from __future__ import annotations
 
 import math
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 import numpy as np
+from llvmlite import ir  # type: ignore[import-untyped]  # comes without types
+from numba import types
+from numba.extending import intrinsic
 
 from data.kernel_cache import compiled
 
@@ -21,12 +24,10 @@ _EXACT_INTEGER = 2.0**50
 
 _ZERO = np.uint64(0)
 _ONE = np.uint64(1)
-_HALF = np.uint64(32)
-_LOW = np.uint64(0xFFFFFFFF)
 _TOP = np.uint64(63)
 _INT64 = np.uint64(2**62)
 _POWERS = np.array([10**k for k in range(19)], dtype=np.int64)
-_FLOAT_POWERS = np.array([10.0**k for k in range(MAX_DECIMALS + 1)])
+_FLOAT_POWERS = np.array([10.0**k for k in range(61)])  # exact up to MAX_DECIMALS
 _TWO_64 = 2.0**64
 
 
@@ -39,19 +40,57 @@ def ten_to(exponent: int) -> int:
 @compiled
 def float_power(exponent: int) -> float:
     """10.0**exponent, exact for exponents up to 22."""
-    if 0 <= exponent <= MAX_DECIMALS:
+    if 0 <= exponent < len(_FLOAT_POWERS):
         return float(_FLOAT_POWERS[exponent])
     return 10.0**exponent
 
 
-@compiled
-def _product(a: np.uint64, b: np.uint64) -> tuple[np.uint64, np.uint64]:
-    a_low, a_high = a & _LOW, a >> _HALF
-    b_low, b_high = b & _LOW, b >> _HALF
-    low, cross, other = a_low * b_low, a_low * b_high, a_high * b_low
-    middle = (low >> _HALF) + (cross & _LOW) + (other & _LOW)
-    high = a_high * b_high + (cross >> _HALF) + (other >> _HALF) + (middle >> _HALF)
-    return high, (low & _LOW) | (middle << _HALF)
+@intrinsic
+def _multiply(typing: Any, a: Any, b: Any) -> Any:
+    """The 128 bits of the product of two limbs, highest first: one instruction of the machine."""
+
+    def build(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        double = ir.IntType(128)
+        whole = builder.mul(*(builder.zext(limb, double) for limb in arguments))
+        high = builder.trunc(builder.lshr(whole, double(64)), ir.IntType(64))
+        return context.make_tuple(
+            builder, signature.return_type, (high, builder.trunc(whole, ir.IntType(64)))
+        )
+
+    pair: Any = types.UniTuple(types.uint64, 2)  # type: ignore[no-untyped-call]  # numba has none
+    return pair(types.uint64, types.uint64), build
+
+
+_product: Any = _multiply
+
+
+def _on_whole(operation: str) -> Any:
+    """A compiled function that does the machine's own 256-bit operation on two numbers."""
+
+    @intrinsic
+    def operate(typing: Any, a: Any, b: Any) -> Any:
+        limbs: Any = types.UniTuple(types.uint64, 4)  # type: ignore[no-untyped-call]  # numba has none
+
+        def build(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+            limb, whole = ir.IntType(64), ir.IntType(256)
+            numbers = []
+            for argument in arguments:
+                number = builder.zext(builder.extract_value(argument, 0), whole)
+                for k in range(1, 4):
+                    part = builder.zext(builder.extract_value(argument, k), whole)
+                    number = builder.or_(number, builder.shl(part, whole(64 * k)))
+                numbers.append(number)
+            found = getattr(builder, operation)(*numbers)
+            parts = [builder.trunc(builder.lshr(found, whole(64 * k)), limb) for k in range(4)]
+            return context.make_tuple(builder, signature.return_type, parts)
+
+        return limbs(limbs, limbs), build
+
+    return operate
+
+
+_sum = _on_whole("add")
+_difference = _on_whole("sub")
 
 
 @compiled
@@ -68,29 +107,22 @@ def wide(number: int) -> Wide:
 @compiled
 def add(a: Wide, b: Wide) -> Wide:
     """The sum, modulo 2**256."""
-    r0 = a[0] + b[0]
-    carry = _carry(r0, a[0])
-    r1 = a[1] + b[1]
-    next_carry = _carry(r1, a[1])
-    r1 = r1 + carry
-    next_carry = next_carry + _carry(r1, carry)
-    r2 = a[2] + b[2]
-    last_carry = _carry(r2, a[2])
-    r2 = r2 + next_carry
-    last_carry = last_carry + _carry(r2, next_carry)
-    return r0, r1, r2, a[3] + b[3] + last_carry
+    total: Wide = _sum(a, b)
+    return total
 
 
 @compiled
 def negate(a: Wide) -> Wide:
     """Minus the number."""
-    return add((~a[0], ~a[1], ~a[2], ~a[3]), (_ONE, _ZERO, _ZERO, _ZERO))
+    difference: Wide = _difference((_ZERO, _ZERO, _ZERO, _ZERO), a)
+    return difference
 
 
 @compiled
 def subtract(a: Wide, b: Wide) -> Wide:
     """The difference, modulo 2**256."""
-    return add(a, negate(b))
+    difference: Wide = _difference(a, b)
+    return difference
 
 
 @compiled
@@ -223,6 +255,8 @@ def decimal_of(value: float) -> tuple[int, int]:
         fraction = (product - base) + error
         nearest = math.floor(fraction + 0.5)
         mantissa, decimals = int(base) + int(nearest), k
+        if nearest - fraction == 0.5 and mantissa % 2 == 1:
+            mantissa -= 1  # of two decimals that are as near, Python prints the even one
         if abs(fraction - nearest) < half_ulp * power:
             break
     return mantissa, decimals

@@ -10,6 +10,8 @@ from __future__ import annotations
 
 import hashlib
 import shutil
+import sys
+import threading
 from collections.abc import Callable
 from functools import cache
 from importlib.metadata import version
@@ -87,7 +89,7 @@ def kernel_folder() -> Path | None:
     # Other copies of the project may share the folder: each removes only what it left there itself.
     given: str = numba.config.CACHE_DIR  # type: ignore[attr-defined]  # made by numba as it loads
     name = f"candlewick-{hashlib.sha256(bytes(PROJECT)).hexdigest()[:8]}-{_FINGERPRINT}"
-    users = Path(AppDirs("candlewick", appauthor=False).user_cache_dir)  # type: ignore[no-untyped-call]
+    users = Path(AppDirs("candlewick", appauthor=False).user_cache_dir)  # type: ignore[no-untyped-call]  # numba has none
     for base in [Path(given)] if given else [PROJECT / "data" / "__pycache__", users]:
         folder = use_folder(base, name)
         if folder is not None:
@@ -103,11 +105,29 @@ def _is_unchanged(module: str) -> bool:
     return _stamps() == _STAMPS
 
 
-def compiled(function: F, *, unlocked: bool = False) -> F:
-    """The function compiled by numba, its code kept; `unlocked` ones run without the interpreter's lock."""
+@cache
+def _compiler() -> Any:
+    """Numba, loaded without scipy's linear algebra: a quarter of a second at each start.
+
+    Numba only asks whether it is there, and loads it again for compiled code that uses it.
+    """
     import numba
 
-    settings: Any = numba.config
+    # Another thread could be about to load it for itself.
+    if "scipy.linalg" not in sys.modules and threading.active_count() == 1:
+        sys.modules["scipy.linalg"] = None  # type: ignore[assignment]  # not to be had
+        try:
+            from numba.np import arraymath
+        finally:
+            del sys.modules["scipy.linalg"]
+        arraymath._HAVE_BLAS = True  # what it would have found
+    return numba
+
+
+def compiled(function: F, *, unlocked: bool = False) -> F:
+    """The function compiled by numba, its code kept; `unlocked` ones run without the interpreter's lock."""
+    numba = _compiler()
+    settings = numba.config
     keeps = _is_unchanged(function.__module__) and kernel_folder() is not None
     outer = settings.CACHE_DIR
     try:

@@ -242,8 +242,15 @@ class _Columns:
                 return self._compare(operator, left, right)
             case Cross(operator, left, right):
                 now, then = ("gt", "lte") if operator == "crosses_above" else ("lt", "gte")
-                before = self._compare(then, _before(left), _before(right))
-                return self._compare(now, left, right) & before
+                if isinstance(left, Constant) and isinstance(right, Constant):
+                    before = self._compare(then, _before(left), _before(right))
+                    return self._compare(now, left, right) & before
+                # The candle before is the row before of the same outcome.
+                order = self._order(left, right)
+                crossed = np.zeros(self._length, dtype=np.bool_)
+                np.not_equal(order[1:] & np.uint8(_ORDERS[now]), 0, out=crossed[1:])
+                crossed[1:] &= (order[:-1] & np.uint8(_ORDERS[then])) != 0
+                return crossed
             case Slope(operator, of, over):
                 return self._compare("gt" if operator == "rising" else "lt", of, of.before(over))
 

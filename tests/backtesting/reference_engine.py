@@ -342,7 +342,7 @@ class _Desk:
                 found = _first_hit(parts, held.side == "long", stop, target if reached else None)
                 if found is not None:
                     stopped, when_us = found[0] == "stop", found[1]
-                    parts = [part for part in parts if part.at_us > when_us]
+                    parts = parts[found[2] :]
                     placed = True
                 elif stopped and reached:
                     ambiguous = True
@@ -392,9 +392,12 @@ def _stepped(value: Decimal, step: Decimal | None, *, up: bool) -> Decimal:
 
 def _first_hit(
     parts: Sequence[Bar], long: bool, stop: Decimal | None, target: Decimal | None
-) -> tuple[str, int] | None:
-    """ "stop" or "target", whichever the finer candles show first, and when; None where they do not tell."""
-    for part in parts:
+) -> tuple[str, int, int] | None:
+    """ "stop" or "target", whichever the finer rows show first, when, and from which row to look on.
+
+    None where they do not tell. A row with a single price, as a trade, is looked at again.
+    """
+    for row, part in enumerate(parts):
         stopped, reached = _touches(part, long, stop, target)
         if stopped and reached:
             only_open = Bar(part.at_us, part.open, part.open, part.open, part.open)
@@ -402,7 +405,7 @@ def _first_hit(
             if not (stopped or reached):
                 return None
         if stopped or reached:
-            return "stop" if stopped else "target", part.at_us
+            return "stop" if stopped else "target", part.at_us, row + (part.low < part.high)
     return None
 
 

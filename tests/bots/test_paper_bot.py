@@ -69,6 +69,7 @@ class Stored:
             step=step.step,
             state=step.state,
             account=step.account,
+            strategy_version=step.strategy_version or self.record.strategy_version,
             last_candle_us=step.last_candle_us,
             started_at_us=step.started_at_us,
         )

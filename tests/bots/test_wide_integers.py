@@ -82,6 +82,8 @@ def test_decimals_of_different_scale_compare(a: int, a_decimals: int, b: int, b_
 @example(0.30000000000000004)
 @example(43963.73)
 @example(9007199254740993.0)
+@example(68719476736.51562)  # the double lies halfway between this decimal and the next
+@example(68719476736.54688)
 def test_a_double_gives_the_decimal_that_python_prints(value: float) -> None:
     mantissa, decimals = decimal_of(value)
     printed = Decimal(repr(value))

@@ -5,11 +5,29 @@ from __future__ import annotations
 import ast
 import re
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
 from data.kernel_cache import KERNEL_SOURCES, PROJECT, compiled, fingerprint, kernel_folder, use_folder
+
+# Everything that people's own compiled code may want of the linear algebra that was not loaded.
+_LINEAR_ALGEBRA = """
+import sys
+import bots.wide_integers
+print("scipy.linalg" in sys.modules)
+import numba, numpy as np
+
+@numba.njit
+def solved(a, b):
+    return np.linalg.solve(a, np.dot(a, b)), np.convolve(b, b)
+
+found = solved(np.array([[2.0, 1.0], [1.0, 3.0]]), np.array([4.0, 5.0]))
+import cffi, scipy.linalg
+print(*np.round(found[0], 9), *found[1], scipy.linalg.det(np.eye(2)))
+"""
 
 ROOMS = ("app", "backtesting", "bots", "dashboard", "data", "database", "strategies")
 
@@ -63,11 +81,11 @@ def test_a_module_that_is_not_among_the_sources_cannot_compile() -> None:
         compiled(double)
 
 
-def test_nothing_but_the_cache_reaches_for_numba() -> None:
+def test_nothing_but_the_cache_and_what_adds_instructions_reaches_for_numba() -> None:
     reaches = re.compile(r"^\s*(from|import) numba\b", re.MULTILINE)
     paths = [path for room in ROOMS for path in (PROJECT / room).rglob("*.py")]
     found = {path.relative_to(PROJECT).as_posix() for path in paths if reaches.search(path.read_text())}
-    assert found == {"data/kernel_cache.py"}
+    assert found == {"data/kernel_cache.py", "bots/wide_integers.py"}
 
 
 def test_all_that_compiled_functions_take_from_other_modules_is_among_the_sources() -> None:
@@ -89,3 +107,11 @@ def test_all_that_compiled_functions_take_from_other_modules_is_among_the_source
         }
         outside = {origin[name] for name in used & origin.keys()} - set(KERNEL_SOURCES)
         assert not {path for path in outside if (PROJECT / path).is_file()}, source
+
+
+@pytest.mark.integration
+def test_linear_algebra_is_not_loaded_with_the_kernels_and_is_there_for_who_wants_it() -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", _LINEAR_ALGEBRA], cwd=PROJECT, capture_output=True, text=True, check=True
+    )
+    assert done.stdout.split() == ["False", "4.0", "5.0", "16.0", "40.0", "25.0", "1.0"]
