@@ -32,7 +32,7 @@ class _Series:
         if self.inside is None or len(rows) == 0:
             return False
         self.asked.update(rows.tolist())
-        found = self.inside(_taken(self.ohlcv, rows))
+        found = self.inside(self.ohlcv.taken(rows))
         if found is None:
             return False
         self.found.append(found)
@@ -66,15 +66,3 @@ def run_legs_with_insides(
     while any([one.ask(leg.undecided) for one, leg in zip(series, result.legs, strict=True)]):  # noqa: C419
         result = run([one.finer for one in series])
     return result
-
-
-def _taken(ohlcv: Ohlcv, rows: IntArray) -> Ohlcv:
-    return Ohlcv(
-        timeframe=ohlcv.timeframe,
-        opened_at_us=ohlcv.opened_at_us[rows],
-        open=ohlcv.open[rows],
-        high=ohlcv.high[rows],
-        low=ohlcv.low[rows],
-        close=ohlcv.close[rows],
-        volume=ohlcv.volume[rows],
-    )

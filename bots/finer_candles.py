@@ -36,7 +36,7 @@ def finer_candles(
         inside = _candle_of(parts, ohlcv)
         decided = open_still & _wholly_covered(parts, inside, ohlcv)
         if decided.any():
-            found.append(_rows(parts, np.flatnonzero((inside >= 0) & decided[inside])))
+            found.append(parts.taken(np.flatnonzero((inside >= 0) & decided[inside])))
             open_still &= ~decided
     return _merged(found) if found else None
 
@@ -49,7 +49,7 @@ def _candle_of(parts: Ohlcv, ohlcv: Ohlcv) -> IntArray:
 
 def _wholly_covered(parts: Ohlcv, inside: IntArray, ohlcv: Ohlcv) -> BoolArray:
     covered = np.zeros(len(ohlcv), dtype=np.bool_)
-    kept = _rows(parts, np.flatnonzero(inside >= 0))
+    kept = parts.taken(np.flatnonzero(inside >= 0))
     if len(kept) == 0:
         return covered
     rows, firsts = np.unique(inside[inside >= 0], return_index=True)
@@ -68,18 +68,5 @@ def _merged(found: list[Ohlcv]) -> Ohlcv:
         return found[0]
     names = ("opened_at_us", "open", "high", "low", "close", "volume")
     columns = {name: np.concatenate([getattr(part, name) for part in found]) for name in names}
-    return _rows(
-        Ohlcv(timeframe=found[0].timeframe, **columns), np.argsort(columns["opened_at_us"], kind="stable")
-    )
-
-
-def _rows(ohlcv: Ohlcv, rows: IntArray) -> Ohlcv:
-    return Ohlcv(
-        timeframe=ohlcv.timeframe,
-        opened_at_us=ohlcv.opened_at_us[rows],
-        open=ohlcv.open[rows],
-        high=ohlcv.high[rows],
-        low=ohlcv.low[rows],
-        close=ohlcv.close[rows],
-        volume=ohlcv.volume[rows],
-    )
+    every = Ohlcv(timeframe=found[0].timeframe, **columns)
+    return every.taken(np.argsort(every.opened_at_us, kind="stable"))

@@ -75,11 +75,7 @@ def candles_within(parts: Ohlcv, ohlcv: Ohlcv) -> FinestRows | None:
     """Those of `parts`, candles of a smaller time frame, that open in a candle of `ohlcv`; None without."""
     row: IntArray = np.searchsorted(ohlcv.opened_at_us, parts.opened_at_us, side="right") - 1
     is_inside = (row >= 0) & (parts.opened_at_us < ohlcv.opened_at_us[row] + ohlcv.timeframe.us)
-    if not is_inside.any():
-        return None
-    return _candle_rows(
-        Ohlcv(timeframe=parts.timeframe, **{name: getattr(parts, name)[is_inside] for name in _COLUMNS})
-    )
+    return _candle_rows(parts.taken(np.flatnonzero(is_inside))) if is_inside.any() else None
 
 
 def trade_rows(columns: TradeColumns, ohlcv: Ohlcv) -> tuple[FinestRows | None, BoolArray]:
@@ -149,6 +145,13 @@ def merged(found: Sequence[FinestRows]) -> FinestRows | None:
         candles=sum(part.candles for part in found),
         **{name: column[order] for name, column in columns.items()},
     )
+
+
+def counts_of(finer: Ohlcv | None) -> tuple[int, int]:
+    """How many trades, and how many smaller candles."""
+    if isinstance(finer, FinestRows):
+        return finer.trades, finer.candles
+    return 0, 0 if finer is None else len(finer)
 
 
 def _candle_rows(ohlcv: Ohlcv) -> FinestRows:

@@ -108,6 +108,18 @@ class Ohlcv:
             volume=self.volume[part],
         )
 
+    def taken(self, rows: IntArray) -> Ohlcv:
+        """The rows of these numbers, which ascend."""
+        return Ohlcv(
+            timeframe=self.timeframe,
+            opened_at_us=self.opened_at_us[rows],
+            open=self.open[rows],
+            high=self.high[rows],
+            low=self.low[rows],
+            close=self.close[rows],
+            volume=self.volume[rows],
+        )
+
 
 class InstrumentKind(StrEnum):
     SPOT = "spot"
