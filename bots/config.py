@@ -15,7 +15,7 @@ from typing import Any
 import msgspec
 
 from bots.ladders.parsing import parse_settings, settings_document
-from bots.ladders.settings import LadderSettings, LadderType, type_of
+from bots.ladders.settings import AnySettings, LadderType, RebalanceSettings, type_of
 from bots.orders import Costs
 from bots.risk.limits import BotLimits, parse_bot_limits
 from data.errors import InvalidInput, Problem
@@ -41,10 +41,10 @@ class BotConfig(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=False):
 
     name: str
     venue: str
-    symbol: str
+    symbol: str  # of a basket the first of its weights
     strategy: str  # a file name in the strategies folder, or a path; empty for a ladder
     capital: Decimal
-    ladder: LadderSettings | None = None  # of a bot with several orders: `type` and `settings` of its file
+    ladder: AnySettings | None = None  # of a bot with several orders: `type` and `settings` of its file
     parameters: dict[str, float] = {}
     timeframe: Timeframe | None = None  # None: the strategy's own
     mode: str = "paper"
@@ -58,6 +58,11 @@ class BotConfig(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=False):
     @property
     def market(self) -> Market:
         return Market(self.venue, self.symbol)
+
+    @property
+    def symbols(self) -> tuple[str, ...]:
+        """All that it trades: one, or those of a basket's weights."""
+        return tuple(self.ladder.weights) if isinstance(self.ladder, RebalanceSettings) else (self.symbol,)
 
     @property
     def costs(self) -> Costs:
@@ -74,6 +79,8 @@ def as_document(config: BotConfig) -> dict[str, Any]:
         del document["strategy"], document["parameters"]
         document["type"] = str(type_of(config.ladder))
         document["settings"] = settings_document(config.ladder)
+    if isinstance(config.ladder, RebalanceSettings):
+        del document["symbol"]
     return document
 
 
@@ -158,7 +165,7 @@ class _Reader:
         fields = {
             "name": self._text("name", _NAME, "letters, digits, _ and -, at most 64, as in trend_btc"),
             "venue": self._one_of("venue", VENUES),
-            "symbol": self._symbol(),
+            "symbol": self._symbol(kind),
             "strategy": self._strategy(kind),
             "capital": self._capital(),
             "parameters": self._numbers("parameters"),
@@ -174,7 +181,8 @@ class _Reader:
         ladder = None if kind is None else self._ladder(kind, fields)
         if self._problems:
             raise InvalidInput(*self._problems)
-        return msgspec.structs.replace(msgspec.convert(fields, BotConfig), ladder=ladder)
+        config = msgspec.structs.replace(msgspec.convert(fields, BotConfig), ladder=ladder)
+        return msgspec.structs.replace(config, symbol=config.symbols[0])
 
     def _kind(self) -> LadderType | None:
         """The kind of a bot with several orders; None for one that follows a strategy."""
@@ -198,7 +206,7 @@ class _Reader:
                 self._wrong(field, _shown(self._document[field]), f"a {kind} has settings instead")
         return ""
 
-    def _ladder(self, kind: LadderType, fields: Mapping[str, Any]) -> LadderSettings | None:
+    def _ladder(self, kind: LadderType, fields: Mapping[str, Any]) -> AnySettings | None:
         return parse_settings(
             kind,
             self._document.get("settings"),
@@ -228,7 +236,11 @@ class _Reader:
         self._wrong(field, "missing" if value is None else _shown(value), f"must be {choices}")
         return known[0]
 
-    def _symbol(self) -> str:
+    def _symbol(self, kind: LadderType | None) -> str:
+        if kind is LadderType.REBALANCE:
+            if self._document.get("symbol") is not None:
+                self._wrong("symbol", _shown(self._document["symbol"]), "a basket has weights instead")
+            return ""
         symbol = self._text("symbol", re.compile(r".+"), "a symbol as in BTC-USDT or BTC-USDT-PERP")
         if symbol and not _SYMBOL.fullmatch(symbol):
             upper = symbol.upper().replace("/", "-").replace("_", "-")

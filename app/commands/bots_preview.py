@@ -11,8 +11,8 @@ import msgspec
 
 from app.commands.backtest import DecimalNumber
 from bots.config import BotConfig, load_bot
-from bots.ladders.settings import type_of
-from bots.ladders.worst_case import WorstCase, worst_case
+from bots.ladders.settings import RebalanceSettings, type_of
+from bots.ladders.worst_case import WorstCase, basket_worst_case, worst_case
 from data.errors import InvalidInput, Problem
 
 _json = msgspec.json.Encoder(decimal_format="number")
@@ -33,7 +33,10 @@ def preview(file: Path, price: Decimal | None, as_json: bool) -> None:
             "a bot that follows one strategy places one order at a time: see `candlewick backtest --bot`"
         )
         raise InvalidInput(Problem(where=str(file), field="type", value="strategy", expected=expected))
-    worst = worst_case(config.ladder, config.costs)
+    if isinstance(config.ladder, RebalanceSettings):
+        worst = basket_worst_case(config.ladder, config.costs, config.capital)
+    else:
+        worst = worst_case(config.ladder, config.costs)
     if price is not None and worst.break_even_from_entry is not None:
         worst = msgspec.structs.replace(worst, break_even_price=worst.break_even_from_entry * price)
     if as_json:

@@ -10,10 +10,12 @@ import msgspec
 
 from bots.ladders.settings import IMMEDIATELY, LadderType, Spacing
 from bots.orders import PositionSide
+from data.timeframes import Timeframe
 
 MOST_LEVELS = 201
 MOST_SAFETY_ORDERS = 50
 MOST_ADD_ONS = 20
+MOST_SYMBOLS = 20
 
 
 class Kind(StrEnum):
@@ -22,6 +24,7 @@ class Kind(StrEnum):
     FLAG = "flag"
     CHOICE = "choice"
     ENTRY = "entry"
+    WEIGHTS = "weights"
 
 
 class Field(msgspec.Struct, frozen=True, kw_only=True):
@@ -44,6 +47,8 @@ class Field(msgspec.Struct, frozen=True, kw_only=True):
             return f"must be one of {', '.join(self.choices)}"
         if self.kind is Kind.ENTRY:
             return f'must be "{IMMEDIATELY}" or the name of a strategy file'
+        if self.kind is Kind.WEIGHTS:
+            return 'must be an object of symbols and weights, as in {"BTC-USDT": 0.6, "ETH-USDT": 0.3}'
         if self.kind is Kind.WHOLE:
             return f"must be a whole number from {self.least} to {self.most}"
         bounds = f"above {self.above}" + ("" if self.most is None else f" and at most {self.most}")
@@ -58,6 +63,15 @@ class Field(msgspec.Struct, frozen=True, kw_only=True):
             return {**found, "enum": list(self.choices)}
         if self.kind is Kind.ENTRY:
             return {**found, "type": "string", "minLength": 1}
+        if self.kind is Kind.WEIGHTS:
+            return {
+                **found,
+                "type": "object",
+                "minProperties": 1,
+                "maxProperties": MOST_SYMBOLS,
+                "propertyNames": {"pattern": "^[A-Z0-9]+-[A-Z0-9]+(-[A-Z0-9]+)*$"},
+                "additionalProperties": {"type": "number", "exclusiveMinimum": 0, "maximum": 1},
+            }
         if self.kind is Kind.WHOLE:
             assert self.most is not None
             return {**found, "type": "integer", "minimum": self.least, "maximum": int(self.most)}
@@ -133,6 +147,16 @@ FIELDS: dict[LadderType, dict[str, Field]] = {
         "entry": _ENTRY,
         "losing_rounds": _ROUNDS,
     },
+    LadderType.REBALANCE: {
+        "weights": Field(kind=Kind.WEIGHTS, means="weight of each symbol, the rest is cash", required=True),
+        "threshold": _fraction("distance from a weight, as a share of the equity, that asks to rebalance"),
+        "every": Field(
+            kind=Kind.CHOICE,
+            means="rebalance at the first close of each such interval",
+            choices=tuple(frame.value for frame in Timeframe),
+        ),
+        "stop_loss": _fraction("share of the capital lost at which everything is sold"),
+    },
 }
 
 
@@ -141,7 +165,7 @@ def settings_schema() -> dict[str, Any]:
     return {
         "$schema": "https://json-schema.org/draft/2020-12/schema",
         "title": "Candlewick bot with several orders",
-        "description": "The keys of a bot's file that make it a grid, a DCA bot or a pyramid.",
+        "description": "The keys of a bot's file that make it a grid, a DCA bot, a pyramid or a basket.",
         "type": "object",
         "required": ["type", "settings"],
         "oneOf": [

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import json
+import re
 from collections.abc import Callable, Mapping
 from decimal import Decimal, InvalidOperation
 from itertools import pairwise
@@ -11,26 +12,28 @@ from typing import Any
 
 import msgspec
 
-from bots.ladders.fields import FIELDS, Field, Kind
+from bots.ladders.fields import FIELDS, MOST_SYMBOLS, Field, Kind
 from bots.ladders.grid import grid_levels
 from bots.ladders.settings import (
     IMMEDIATELY,
     SETTINGS,
+    AnySettings,
     DcaSettings,
     GridSettings,
-    LadderSettings,
     LadderType,
     PyramidSettings,
+    RebalanceSettings,
 )
-from bots.ladders.worst_case import safety_orders, worst_case
+from bots.ladders.worst_case import basket_worst_case, round_trip, safety_orders, worst_case
 from bots.orders import Costs, PositionSide, TradingRules
 
+_SYMBOL = re.compile(r"[A-Z0-9]+-[A-Z0-9]+(-[A-Z0-9]+)*")
 Wrong = Callable[[str, str, str], None]  # field, value, expected
 
 
 def parse_settings(
     kind: LadderType, document: object, *, capital: Decimal, costs: Costs, wrong: Wrong
-) -> LadderSettings | None:
+) -> AnySettings | None:
     """The settings, or None where something is wrong with them: each problem goes to `wrong`."""
     if not isinstance(document, Mapping):
         wrong("settings", _shown(document), "must be an object: what the bot is to do")
@@ -65,7 +68,7 @@ def parse_settings(
     return None if problems else settings
 
 
-def settings_document(settings: LadderSettings) -> dict[str, Any]:
+def settings_document(settings: AnySettings) -> dict[str, Any]:
     """The settings as plain JSON values, amounts as strings; `parse_settings` reads them back."""
     document: dict[str, Any] = msgspec.to_builtins(settings)
     document.pop("type")
@@ -82,6 +85,8 @@ def _value(value: object, field: Field, place: str, wrong: Wrong) -> object | No
     elif field.kind is Kind.ENTRY:
         if isinstance(value, str) and value.strip():
             return value
+    elif field.kind is Kind.WEIGHTS:
+        return _weights(value, field, place, wrong)
     else:
         number = _number(value)
         if number is not None and _fits(number, field):
@@ -99,6 +104,22 @@ def _fits(number: Decimal, field: Field) -> bool:
     return number > field.above and (field.most is None or number <= field.most) and number < Decimal("1e15")
 
 
+def _weights(value: object, field: Field, place: str, wrong: Wrong) -> dict[str, Decimal] | None:
+    if not isinstance(value, Mapping) or not 1 <= len(value) <= MOST_SYMBOLS:
+        wrong(place, _shown(value), field.expected)
+        return None
+    weights: dict[str, Decimal] = {}
+    for symbol, weight in value.items():
+        number = _number(weight)
+        if not _SYMBOL.fullmatch(str(symbol)):
+            wrong(f"{place}.{symbol}", str(symbol), "must be BASE-QUOTE in capitals, as in BTC-USDT")
+        elif number is None or not 0 < number <= 1:
+            wrong(f"{place}.{symbol}", _shown(weight), "must be a weight above 0 and at most 1")
+        else:
+            weights[str(symbol)] = number
+    return weights
+
+
 def _number(value: object) -> Decimal | None:
     if isinstance(value, bool) or not isinstance(value, int | float | Decimal | str):
         return None
@@ -109,16 +130,21 @@ def _number(value: object) -> Decimal | None:
     return number if number.is_finite() else None
 
 
-def _check(settings: LadderSettings, capital: Decimal, costs: Costs, wrong: Wrong) -> None:
+def _check(settings: AnySettings, capital: Decimal, costs: Costs, wrong: Wrong) -> None:
     """What single fields cannot say."""
     told = _Once(wrong)
     if isinstance(settings, GridSettings):
         _check_grid(settings, costs, told)
+    elif isinstance(settings, RebalanceSettings):
+        _check_basket(settings, costs, told)
     else:
         _check_rounds(settings, costs, told)
     if told.some:
         return
-    worst = worst_case(settings, costs)
+    if isinstance(settings, RebalanceSettings):
+        worst = basket_worst_case(settings, costs, capital)
+    else:
+        worst = worst_case(settings, costs)
     if worst.capital > capital:
         expected = f"must be at least {worst.capital}: all orders filled bind as much, fees included"
         wrong("capital", str(capital), expected)
@@ -178,6 +204,24 @@ def _check_rounds(settings: DcaSettings | PyramidSettings, costs: Costs, wrong: 
         wrong("settings.stop_loss", str(settings.stop_loss), expected)
     if short and settings.stop_loss is None:
         wrong("settings.stop_loss", "missing", "a short bot needs one: a price has no highest point")
+
+
+def _check_basket(settings: RebalanceSettings, costs: Costs, wrong: Wrong) -> None:
+    total = sum(settings.weights.values(), Decimal(0))
+    if total > 1:
+        wrong("settings.weights", str(total), "must be 1 together at most; the rest stays cash")
+    for symbol in settings.weights:
+        if symbol.count("-") > 1:
+            wrong(f"settings.weights.{symbol}", symbol, "must be a spot symbol: a basket holds what it buys")
+    quotes = {symbol.split("-")[1] for symbol in settings.weights}
+    if len(quotes) > 1:
+        wrong("settings.weights", ", ".join(sorted(quotes)), "must all be traded in one currency")
+    if settings.threshold is None and settings.every is None:
+        wrong("settings.threshold", "missing", "give threshold, every or both: when to rebalance")
+    lost = total * round_trip(costs)
+    if settings.stop_loss is not None and settings.stop_loss <= lost:
+        expected = f"must be more than buying and selling everything costs, {float(lost):.4%}"
+        wrong("settings.stop_loss", str(settings.stop_loss), expected)
 
 
 def _shown(value: object) -> str:

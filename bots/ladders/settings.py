@@ -8,6 +8,7 @@ from enum import StrEnum
 import msgspec
 
 from bots.orders import PositionSide
+from data.timeframes import Timeframe
 
 IMMEDIATELY = "immediately"
 
@@ -18,6 +19,7 @@ class LadderType(StrEnum):
     GRID = "grid"
     DCA = "dca"
     PYRAMID = "pyramid"
+    REBALANCE = "rebalance"
 
 
 class Spacing(StrEnum):
@@ -70,20 +72,31 @@ class PyramidSettings(msgspec.Struct, frozen=True, kw_only=True, tag_field="type
     losing_rounds: int = 1
 
 
+class RebalanceSettings(msgspec.Struct, frozen=True, kw_only=True, tag_field="type", tag="rebalance"):
+    """A basket of symbols whose parts are brought back to their weights."""
+
+    weights: dict[str, Decimal]  # by symbol; what is left of 1 stays cash
+    threshold: Decimal | None = None  # once a part is this far from its weight, as a share of the equity
+    every: Timeframe | None = None  # and at the first close of each such interval
+    stop_loss: Decimal | None = None  # of the capital: all is sold and the bot ends
+
+
 LadderSettings = GridSettings | DcaSettings | PyramidSettings
-SETTINGS: dict[LadderType, type[LadderSettings]] = {
+AnySettings = LadderSettings | RebalanceSettings
+SETTINGS: dict[LadderType, type[AnySettings]] = {
     LadderType.GRID: GridSettings,
     LadderType.DCA: DcaSettings,
     LadderType.PYRAMID: PyramidSettings,
+    LadderType.REBALANCE: RebalanceSettings,
 }
 
 
-def type_of(settings: LadderSettings) -> LadderType:
+def type_of(settings: AnySettings) -> LadderType:
     """What kind of bot has these settings."""
     return next(kind for kind, made in SETTINGS.items() if isinstance(settings, made))
 
 
-def entry_of(settings: LadderSettings) -> str | None:
+def entry_of(settings: AnySettings) -> str | None:
     """The strategy file whose signals begin a round; None where none is asked."""
     entry = getattr(settings, "entry", IMMEDIATELY)
     return None if entry == IMMEDIATELY else str(entry)

@@ -1,4 +1,4 @@
-"""A ladder in a strategy's clothes: what runner, backtest and pages ask of any strategy, and its settings."""
+"""Settings in a strategy's clothes: what runner, backtest and pages ask of any strategy."""
 
 from __future__ import annotations
 
@@ -8,25 +8,25 @@ from collections.abc import Mapping, Sequence
 import msgspec
 import numpy as np
 
-from bots.ladders.settings import LadderSettings
+from bots.ladders.settings import AnySettings, LadderSettings, RebalanceSettings, type_of
 from data.models import Candle, Ohlcv
 from data.timeframes import Timeframe
 from strategies.base import Decision, Overlay, Protection, Signals, Sizing, Strategy, StrategyStream
 
 
-class LadderStrategy:
-    """The settings of a bot with several orders, and the strategy that begins its rounds, if any."""
+class SettingsStrategy:
+    """Settings in the place of a strategy, with one that begins rounds, if any."""
 
-    def __init__(self, settings: LadderSettings, timeframe: Timeframe, entry: Strategy | None = None) -> None:
-        self.settings = settings
+    def __init__(self, settings: AnySettings, timeframe: Timeframe, entry: Strategy | None = None) -> None:
         self._timeframe = timeframe
         self._entry = entry
+        self._kind = type_of(settings)
         content = msgspec.json.encode((settings, timeframe, None if entry is None else entry.version))
         self._version = hashlib.sha256(content).hexdigest()
 
     @property
     def name(self) -> str:
-        kind: str = msgspec.to_builtins(self.settings)["type"]
+        kind = str(self._kind)
         return kind if self._entry is None else f"{kind} on {self._entry.name}"
 
     @property
@@ -64,25 +64,45 @@ class LadderStrategy:
     def stream(self) -> StrategyStream:
         return _Silent(self) if self._entry is None else self._entry.stream()
 
-    def overlays(self, ohlcv: Ohlcv) -> Sequence[Overlay]:
-        return () if self._entry is None else self._entry.overlays(ohlcv)
-
-
-class _Silent:
-    """Says nothing of any candle: the ladder acts by itself."""
-
-    def __init__(self, strategy: LadderStrategy) -> None:
-        self._strategy = strategy
-
-    def update(self, candle: Candle) -> Decision:
+    def silence(self, opened_at_us: int, close: float) -> Decision:
+        """Nothing is said of the candle that opened then."""
         return Decision(
-            strategy=self._strategy.name,
-            version=self._strategy.version,
-            opened_at_us=candle.opened_at_us,
-            close=candle.close,
+            strategy=self.name,
+            version=self.version,
+            opened_at_us=opened_at_us,
+            close=close,
             long_entry=False,
             long_exit=False,
             short_entry=False,
             short_exit=False,
             record={},
         )
+
+    def overlays(self, ohlcv: Ohlcv) -> Sequence[Overlay]:
+        return () if self._entry is None else self._entry.overlays(ohlcv)
+
+
+class LadderStrategy(SettingsStrategy):
+    """A grid, a DCA bot or a pyramid on one market."""
+
+    def __init__(self, settings: LadderSettings, timeframe: Timeframe, entry: Strategy | None = None) -> None:
+        super().__init__(settings, timeframe, entry)
+        self.settings = settings
+
+
+class BasketStrategy(SettingsStrategy):
+    """A basket over several markets."""
+
+    def __init__(self, settings: RebalanceSettings, timeframe: Timeframe) -> None:
+        super().__init__(settings, timeframe)
+        self.settings = settings
+
+
+class _Silent:
+    """Says nothing of any candle: the ladder acts by itself."""
+
+    def __init__(self, strategy: SettingsStrategy) -> None:
+        self._strategy = strategy
+
+    def update(self, candle: Candle) -> Decision:
+        return self._strategy.silence(candle.opened_at_us, candle.close)

@@ -12,6 +12,7 @@ from bots.ladders.settings import (
     GridSettings,
     LadderSettings,
     PyramidSettings,
+    RebalanceSettings,
     towards,
 )
 from bots.orders import Costs, PositionSide
@@ -65,6 +66,24 @@ def worst_case(settings: LadderSettings, costs: Costs) -> WorstCase:
         orders=max(1, waiting + exits),
         break_even_from_entry=break_even,
     )
+
+
+def basket_worst_case(settings: RebalanceSettings, costs: Costs, capital: Decimal) -> WorstCase:
+    """The worst case of a basket with that capital, of which gains are put to work again."""
+    loss = settings.stop_loss
+    return WorstCase(
+        capital=capital,
+        loss=capital if loss is None else min(capital, _up(capital * loss)),
+        has_stop=loss is not None,
+        orders=len(settings.weights),
+        break_even_from_entry=_ONE / (_ONE - round_trip(costs)),
+    )
+
+
+def round_trip(costs: Costs) -> Decimal:
+    """The share of an amount that is lost when it buys and what it bought is sold at the same price."""
+    fee, slip = _rate(costs.fee_bps), _rate(costs.slippage_bps)
+    return _ONE - (_ONE - fee) * (_ONE - slip) / ((_ONE + fee) * (_ONE + slip))
 
 
 def safety_orders(settings: DcaSettings) -> list[tuple[Decimal, Decimal]]:

@@ -11,6 +11,7 @@ import pytest
 from backtesting.ladders import run_ladder
 from bots.config import BotConfig
 from bots.ladders.ladder_bot import LadderBot
+from bots.ladders.settings import LadderSettings
 from bots.ladders.strategy import LadderStrategy
 from bots.lifecycle import BotState
 from bots.orders import Fill, OrderStatus, TradingRules
@@ -74,7 +75,7 @@ def busy(candles: Ohlcv) -> Ohlcv:
 
 def ladder(kind: str) -> LadderStrategy:
     settings = config_of(kind).ladder
-    assert settings is not None
+    assert isinstance(settings, LadderSettings)
     return LadderStrategy(settings, Timeframe.M1)
 
 

@@ -6,14 +6,20 @@ from typing import Any
 import msgspec
 import pytest
 
-from bots.config import as_document, load_bot, parse_bot
+from bots.config import BotConfig, as_document, load_bot, parse_bot
 from bots.ladders.fields import FIELDS, settings_schema
+from bots.ladders.loading import ladder_strategy
 from bots.ladders.settings import SETTINGS, GridSettings
 from data.errors import InvalidInput
+from strategies.base import Strategy
 
 EXAMPLES = Path("config/bots/examples")
 BASE = {"name": "g", "venue": "binance", "symbol": "BTC-USDT", "type": "grid", "capital": 10_000}
 GRID = {"lower": 80, "upper": 120, "levels": 9, "order_notional": 500}
+
+
+def never(config: BotConfig) -> Strategy:
+    raise AssertionError("a basket asks for no strategy")
 
 
 def problems(**changes: Any) -> dict[str, str]:
@@ -83,6 +89,41 @@ def test_every_problem_is_named_at_once() -> None:
 )
 def test_settings_that_make_no_sense_together_are_refused(changes: dict[str, Any], field: str) -> None:
     assert field in problems(**changes)
+
+
+BASKET = {"weights": {"BTC-USDT": 0.6, "ETH-USDT": 0.3}, "threshold": 0.05}
+
+
+@pytest.mark.parametrize(
+    ("changes", "field"),
+    [
+        ({"weights": {"BTC-USDT": 0.7, "ETH-USDT": 0.4}}, "settings.weights"),
+        ({"weights": {"BTC-USDT": 0.5, "ETH-BTC": 0.4}}, "settings.weights"),
+        ({"weights": {"BTC-USDT-PERP": 0.5}}, "settings.weights.BTC-USDT-PERP"),
+        ({"weights": {"btc": 0.5}}, "settings.weights.btc"),
+        ({"weights": {"BTC-USDT": 0}}, "settings.weights.BTC-USDT"),
+        ({"weights": {}}, "settings.weights"),
+        ({"threshold": None}, "settings.threshold"),
+        ({"every": "2d"}, "settings.every"),
+        ({"stop_loss": 0.001}, "settings.stop_loss"),
+    ],
+)
+def test_a_basket_that_makes_no_sense_is_refused(changes: dict[str, Any], field: str) -> None:
+    assert field in problems(symbol=None, type="rebalance", settings={**BASKET, **changes})
+
+
+def test_a_basket_trades_the_symbols_of_its_weights() -> None:
+    document = {**BASE, "type": "rebalance", "settings": BASKET}
+    with pytest.raises(InvalidInput, match="a basket has weights instead"):
+        parse_bot(document, where="bot")
+    del document["symbol"]
+    assert parse_bot(document, where="bot").symbols == ("BTC-USDT", "ETH-USDT")
+
+
+def test_a_basket_is_no_bot_that_runs() -> None:
+    config = parse_bot({**BASE, "symbol": None, "type": "rebalance", "settings": BASKET}, where="bot")
+    with pytest.raises(InvalidInput, match="backtest"):
+        ladder_strategy(config, never)
 
 
 def test_settings_of_a_ladder_without_a_type_are_refused() -> None:

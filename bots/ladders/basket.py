@@ -1,0 +1,412 @@
+"""A basket: several symbols held at their weights with one capital. Closes in, orders and fills out. No I/O.
+
+Only candles count that all its symbols have. It decides at their common close; its orders are filled at the
+first prices of the next common candle, sells before buys. See docs/decisions/0012-order-ladders.md.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from decimal import ROUND_DOWN, Context, Decimal
+
+import msgspec
+
+from bots.ladders.settings import RebalanceSettings
+from bots.ladders.steps import quantity_for, refusal_of, worsened
+from bots.ledger import EXACT, Ledger, LedgerState, exact_price, fee_of, slippage_of
+from bots.orders import ClosedTrade, Costs, Fill, Order, OrderReason, OrderStatus, PositionSide, TradingRules
+from bots.risk.approval import Approved
+from bots.risk.gate import Proposal
+from data.errors import InvalidInput, Problem, RejectedError
+from data.models import Side
+from data.timeframes import floor_to
+
+_ZERO, _ONE = Decimal(0), Decimal(1)
+_SHARES = Context(prec=60, rounding=ROUND_DOWN)
+_LEAST_MOVE = Decimal("1e-6")  # of the capital: less is left alone, whatever a venue would take
+
+
+class BasketDue(msgspec.Struct, frozen=True, kw_only=True, gc=False):
+    """A market order for the next common open."""
+
+    part: int  # number of the symbol
+    order: Order
+    notional: Decimal  # what a buy may spend, its fee included; 0 for a sell
+
+
+class BasketState(msgspec.Struct, frozen=True, kw_only=True):
+    """One capital and what it holds; all tuples are in the order of the weights."""
+
+    cash: Decimal
+    books: tuple[LedgerState, ...]  # of each symbol's own fills; capital 0
+    sequence: int = 0  # of the newest order
+    due: tuple[BasketDue, ...] = ()
+    opened_at_us: int | None = None  # the candle whose open was run but not its close
+    last_opened_at_us: int | None = None
+    last_closes_at_us: int | None = None
+    closes: tuple[Decimal, ...] = ()  # at the newest common close
+    rebalanced_us: int | None = None  # the newest close that was decided on; None while nothing was bought
+    rebalances: int = 0
+    finished: str = ""  # why nothing more is done; empty while it works
+    gap_loss: Decimal = _ZERO  # what the stop lost beyond its level
+    most_paid_in: Decimal = _ZERO  # of the capital, at one moment
+    most_orders: int = 0
+
+
+class BasketStep(msgspec.Struct, frozen=True, kw_only=True):
+    """What has happened within one call; numbers tell the symbol."""
+
+    orders: tuple[tuple[int, Order], ...] = ()
+    fills: tuple[tuple[int, Fill], ...] = ()
+    trades: tuple[tuple[int, ClosedTrade], ...] = ()
+    equity: Decimal | None = None  # at the close
+
+
+class BasketAccount:
+    """One account over several instruments, long only."""
+
+    def __init__(
+        self,
+        settings: RebalanceSettings,
+        *,
+        capital: Decimal,
+        costs: Costs,
+        rules: Sequence[TradingRules],
+        state: BasketState | None = None,
+    ) -> None:
+        """Start with `capital` in quote currency, or go on from `state`; `rules` in order of the weights.
+
+        Raises InvalidInput where a weight of the capital is too little for its instrument.
+        """
+        self._settings = settings
+        self._weights = tuple(settings.weights.values())
+        self._capital = capital
+        self._costs = costs
+        self._rules = tuple(rules)
+        self._least = EXACT.multiply(capital, _LEAST_MOVE)
+        self._check_minima()
+        if state is None:
+            empty = LedgerState(capital=_ZERO, cash=_ZERO)
+            state = BasketState(cash=capital, books=tuple(empty for _ in self._weights))
+        self._cash = state.cash
+        self._ledgers = [Ledger(books) for books in state.books]
+        self._due = list(state.due)
+        self._sequence = state.sequence
+        self._carried = state
+        self._orders: dict[int, tuple[int, Order]] = {}
+        self._fills: list[tuple[int, Fill]] = []
+        self._trades: list[tuple[int, ClosedTrade]] = []
+
+    @property
+    def state(self) -> BasketState:
+        return msgspec.structs.replace(
+            self._carried,
+            cash=self._cash,
+            books=tuple(ledger.state for ledger in self._ledgers),
+            sequence=self._sequence,
+            due=tuple(self._due),
+        )
+
+    @property
+    def ledgers(self) -> Sequence[Ledger]:
+        """The books of each symbol, for reading."""
+        return self._ledgers
+
+    @property
+    def cash(self) -> Decimal:
+        return self._cash
+
+    @property
+    def finished(self) -> str:
+        return self._carried.finished
+
+    def verify(self) -> None:
+        """Raise AssertionError unless the books of all symbols make up the cash."""
+        cash = self._capital
+        for ledger in self._ledgers:
+            ledger.verify()
+            cash = EXACT.add(cash, ledger.cash)
+        if cash != self._cash:
+            raise AssertionError(f"the account has {self._cash}, its books {cash}")
+
+    # Candles
+
+    def open_candles(self, opened_at_us: int, prices: Sequence[float]) -> BasketStep:
+        """The first prices of the next common candle: orders that are due are filled."""
+        carried = self._carried
+        last = carried.last_opened_at_us
+        if carried.opened_at_us is not None or (last is not None and opened_at_us <= last):
+            raise RejectedError(f"the candle of {opened_at_us} us does not follow the one before")
+        self._carried = msgspec.structs.replace(carried, opened_at_us=opened_at_us)
+        at = [exact_price(price) for price in prices]
+        due, self._due = self._due, []
+        for waiting in due:
+            if not waiting.notional:
+                self._sell(waiting, opened_at_us, at[waiting.part])
+        self._buy([waiting for waiting in due if waiting.notional], opened_at_us, at)
+        self._note_use(len(due))
+        if carried.finished:
+            self._note_gap()
+        return self._take_step()
+
+    def close_candles(self, closes_at_us: int, closes: Sequence[float]) -> BasketStep:
+        """All candles of one time have closed: the equity there, and whether the stop is reached."""
+        carried = self._carried
+        if carried.opened_at_us is None:
+            raise RejectedError(f"the candles that close at {closes_at_us} us were not opened")
+        marks = tuple(exact_price(close) for close in closes)
+        self._carried = msgspec.structs.replace(
+            carried,
+            opened_at_us=None,
+            last_opened_at_us=carried.opened_at_us,
+            last_closes_at_us=closes_at_us,
+            closes=marks,
+        )
+        stop = self._stop_value()
+        if stop is not None and not carried.finished and self._holds() and self._sold_value(marks) <= stop:
+            why = f"sold at these closes it is worth {stop} or less: the stop was reached"
+            self._carried = msgspec.structs.replace(self._carried, finished=why)
+            for part, ledger in enumerate(self._ledgers):
+                if ledger.quantity:
+                    self._order(part, Side.SELL, OrderReason.STOP_LOSS, quantity=ledger.quantity)
+        return self._take_step(self._equity(marks))
+
+    def is_due(self) -> bool:
+        """Whether the newest close asks for a rebalance: the first, a beginning interval, or the distance."""
+        carried, settings = self._carried, self._settings
+        if carried.finished or carried.last_closes_at_us is None:
+            return False
+        if carried.rebalanced_us is None:
+            return True
+        every, now_us = settings.every, carried.last_closes_at_us
+        if every is not None and floor_to(now_us, every) > floor_to(carried.rebalanced_us, every):
+            return True
+        if settings.threshold is None:
+            return False
+        equity = self._equity(carried.closes)
+        allowed = EXACT.multiply(settings.threshold, equity)
+        parts = zip(self._weights, self._values(), strict=True)
+        return any(
+            EXACT.subtract(value, EXACT.multiply(weight, equity)).copy_abs() >= allowed
+            for weight, value in parts
+        )
+
+    def proposal(self) -> Proposal | None:
+        """What `decide` would newly buy, for the gate to judge; None for nothing."""
+        amounts = [amount for amount in self._moves() if amount > 0] if self.is_due() else []
+        if not amounts:
+            return None
+        largest = max(amounts)
+        held = sum(self._values(), _ZERO)
+        return Proposal(
+            reason=OrderReason.ADD_ON if self._holds() else OrderReason.ENTRY,
+            side=PositionSide.LONG,
+            at_us=self._carried.last_closes_at_us or 0,
+            notional=largest,
+            held=EXACT.add(held, EXACT.subtract(sum(amounts, _ZERO), largest)),
+            waiting=len(amounts) - 1,
+        )
+
+    def decide(self, approved: Approved) -> BasketStep:
+        """At a common close: orders that bring each symbol back to its weight; buys only where they may."""
+        carried = self._carried
+        if carried.opened_at_us is not None or approved.decision.opened_at_us != carried.last_opened_at_us:
+            raise RejectedError(
+                f"a decision on the candle of {approved.decision.opened_at_us} us, not the one closed"
+            )
+        if self.is_due():
+            self._rebalance(may_buy=approved.may_enter)
+        return self._take_step()
+
+    def flatten(self, at_us: int, prices: Sequence[float], *, reason: OrderReason) -> BasketStep:
+        """Sell everything at once at `prices`, worsened by slippage; orders that wait are called off."""
+        marks = [exact_price(price) for price in prices]
+        for waiting in self._due:
+            cancelled = msgspec.structs.replace(
+                waiting.order, status=OrderStatus.CANCELLED, refusal="the basket was sold"
+            )
+            self._orders[cancelled.sequence] = (waiting.part, cancelled)
+        self._due = []
+        for part, ledger in enumerate(self._ledgers):
+            if ledger.quantity:
+                self._order(part, Side.SELL, reason, quantity=ledger.quantity, at_us=at_us)
+                self._sell(self._due.pop(), at_us, marks[part])
+        return self._take_step(self._equity(marks))
+
+    # Orders
+
+    def _rebalance(self, *, may_buy: bool) -> None:
+        moves = self._moves()
+        closes = self._carried.closes
+        for part, amount in enumerate(moves):
+            if amount < 0:
+                held = self._ledgers[part].quantity
+                quantity = min(held, quantity_for(amount.copy_abs(), closes[part], self._rules[part]))
+                self._order(part, Side.SELL, OrderReason.EXIT_SIGNAL, quantity=quantity)
+            elif amount > 0 and may_buy:
+                reason = OrderReason.ADD_ON if self._ledgers[part].quantity else OrderReason.ENTRY
+                self._order(part, Side.BUY, reason, notional=amount)
+        if may_buy or not any(amount > 0 for amount in moves):
+            # Where buys were kept back the weights are not restored: the next close tries again.
+            self._carried = msgspec.structs.replace(
+                self._carried,
+                rebalanced_us=self._carried.last_closes_at_us,
+                rebalances=self._carried.rebalances + any(moves),
+            )
+
+    def _moves(self) -> list[Decimal]:
+        """Quote currency to buy of each symbol, below 0 to sell; 0 where the venue would not take it."""
+        closes = self._carried.closes
+        equity = self._equity(closes)
+        moves = []
+        for weight, value, close, rules in zip(
+            self._weights, self._values(), closes, self._rules, strict=True
+        ):
+            amount = EXACT.subtract(EXACT.multiply(weight, equity), value)
+            quantity = quantity_for(amount.copy_abs(), close, rules)
+            too_little = amount.copy_abs() < self._least or bool(refusal_of(quantity, close, rules))
+            moves.append(_ZERO if too_little else amount)
+        return moves
+
+    def _order(
+        self,
+        part: int,
+        side: Side,
+        reason: OrderReason,
+        *,
+        quantity: Decimal | None = None,
+        notional: Decimal = _ZERO,
+        at_us: int | None = None,
+    ) -> None:
+        self._sequence += 1
+        order = Order(
+            sequence=self._sequence,
+            side=side,
+            position_side=PositionSide.LONG,
+            reason=reason,
+            status=OrderStatus.PENDING,
+            decided_at_us=(self._carried.last_closes_at_us or 0) if at_us is None else at_us,
+            quantity=quantity,
+        )
+        self._due.append(BasketDue(part=part, order=order, notional=notional))
+        self._orders[order.sequence] = (part, order)
+
+    def _sell(self, due: BasketDue, at_us: int, price: Decimal) -> None:
+        quantity = due.order.quantity
+        assert quantity is not None
+        got = worsened(price, buys=False, slippage_bps=self._costs.slippage_bps, rules=self._rules[due.part])
+        self._book(due, quantity, got, price, at_us)
+
+    def _buy(self, due: Sequence[BasketDue], at_us: int, prices: Sequence[Decimal]) -> None:
+        """Each gets what it may spend, or all the same share of it where the cash does not go round."""
+        asked = sum((waiting.notional for waiting in due), _ZERO)
+        free = self._cash
+        for waiting in due:
+            part = waiting.part
+            amount = waiting.notional
+            if free < asked:
+                amount = _SHARES.divide(_SHARES.multiply(amount, max(free, _ZERO)), asked)
+            paid = worsened(
+                prices[part], buys=True, slippage_bps=self._costs.slippage_bps, rules=self._rules[part]
+            )
+            with_fee = EXACT.multiply(paid, _ONE + self._costs.fee_bps.scaleb(-4))
+            quantity = quantity_for(amount, with_fee, self._rules[part])
+            refusal = refusal_of(quantity, paid, self._rules[part])
+            if not refusal and amount < self._least:
+                refusal = f"only {free} is free for {asked}"
+            if refusal:
+                refused = msgspec.structs.replace(waiting.order, status=OrderStatus.REFUSED, refusal=refusal)
+                self._orders[refused.sequence] = (part, refused)
+            else:
+                self._book(waiting, quantity, paid, prices[part], at_us)
+
+    def _book(
+        self, due: BasketDue, quantity: Decimal, price: Decimal, reference: Decimal, at_us: int
+    ) -> None:
+        order = msgspec.structs.replace(due.order, status=OrderStatus.FILLED, quantity=quantity)
+        fill = Fill(
+            order_sequence=order.sequence,
+            side=order.side,
+            position_side=order.position_side,
+            reason=order.reason,
+            price=price,
+            quantity=quantity,
+            fee=fee_of(price, quantity, self._costs, maker=False),
+            slippage=slippage_of(order.side, price, reference, quantity),
+            filled_at_us=at_us,
+        )
+        ledger = self._ledgers[due.part]
+        before = ledger.cash
+        closed = ledger.book(fill).closed
+        self._cash = EXACT.add(self._cash, EXACT.subtract(ledger.cash, before))
+        self._orders[order.sequence] = (due.part, order)
+        self._fills.append((due.part, fill))
+        if closed is not None:
+            self._trades.append((due.part, closed))
+
+    # Figures
+
+    def _holds(self) -> bool:
+        return any(ledger.quantity for ledger in self._ledgers)
+
+    def _values(self) -> list[Decimal]:
+        closes = self._carried.closes
+        return [
+            EXACT.multiply(ledger.quantity, close)
+            for ledger, close in zip(self._ledgers, closes, strict=True)
+        ]
+
+    def _equity(self, marks: Sequence[Decimal]) -> Decimal:
+        equity = self._cash
+        for ledger, mark in zip(self._ledgers, marks, strict=True):
+            equity = EXACT.add(equity, EXACT.multiply(ledger.quantity, mark))
+        return equity
+
+    def _stop_value(self) -> Decimal | None:
+        loss = self._settings.stop_loss
+        return None if loss is None else EXACT.multiply(self._capital, _ONE - loss)
+
+    def _sold_value(self, marks: Sequence[Decimal]) -> Decimal:
+        """Cash once everything is sold at these prices, slippage and fees paid."""
+        kept = (_ONE - self._costs.slippage_bps.scaleb(-4)) * (_ONE - self._costs.fee_bps.scaleb(-4))
+        value = EXACT.subtract(self._equity(marks), self._cash)
+        return EXACT.add(self._cash, EXACT.multiply(value, kept))
+
+    def _note_use(self, orders: int) -> None:
+        carried = self._carried
+        self._carried = msgspec.structs.replace(
+            carried,
+            most_paid_in=max(carried.most_paid_in, EXACT.subtract(self._capital, self._cash)),
+            most_orders=max(carried.most_orders, orders),
+        )
+
+    def _note_gap(self) -> None:
+        """What the sale at the stop brought less than its level."""
+        stop = self._stop_value()
+        if stop is not None and not self._holds() and self._cash < stop:
+            lost = EXACT.subtract(stop, self._cash)
+            self._carried = msgspec.structs.replace(self._carried, gap_loss=lost)
+
+    def _check_minima(self) -> None:
+        for symbol, weight, rules in zip(self._settings.weights, self._weights, self._rules, strict=True):
+            amount = weight * self._capital
+            if amount < rules.min_notional:
+                expected = f"is {amount} of the capital, below the minimum notional {rules.min_notional}"
+                raise InvalidInput(
+                    Problem(
+                        where="settings",
+                        field=f"settings.weights.{symbol}",
+                        value=str(weight),
+                        expected=expected,
+                    )
+                )
+
+    def _take_step(self, equity: Decimal | None = None) -> BasketStep:
+        step = BasketStep(
+            orders=tuple(self._orders.values()),
+            fills=tuple(self._fills),
+            trades=tuple(self._trades),
+            equity=equity,
+        )
+        self._orders, self._fills, self._trades = {}, [], []
+        return step
