@@ -210,7 +210,8 @@ class CandleCascade:
         high, low, close = seconds.high, seconds.low, seconds.close
         volume, count = seconds.volume, seconds.trades
         for trade in trades:
-            if opened_at_us <= trade.traded_at_us < ends_at_us:
+            at_us = trade.traded_at_us
+            if opened_at_us <= at_us < ends_at_us:
                 # The second in the making, kept in local names: nothing runs more often than this.
                 close = trade.price
                 if close > high:
@@ -222,16 +223,42 @@ class CandleCascade:
                 continue
             seconds.high, seconds.low, seconds.close = high, low, close
             seconds.volume, seconds.trades = volume, count
-            try:
-                closed += self.add(trade)
-            except LateTrade:
-                late.append(trade)
+            if opened_at_us < ends_at_us <= at_us and self._larger_opened_us <= at_us < self._larger_ends_us:
+                self._next_second(trade, closed)
+            else:
+                try:
+                    closed += self.add(trade)
+                except LateTrade:
+                    late.append(trade)
             opened_at_us, ends_at_us = seconds.opened_at_us, seconds.ends_at_us
             high, low, close = seconds.high, seconds.low, seconds.close
             volume, count = seconds.volume, seconds.trades
         seconds.high, seconds.low, seconds.close = high, low, close
         seconds.volume, seconds.trades = volume, count
         return closed or _NOTHING
+
+    def _next_second(self, trade: Trade, closed: list[Candle]) -> None:
+        """What `add` does where the second in the making ends and, by all that is known, nothing larger."""
+        seconds = self._seconds
+        candle = seconds.forming()
+        assert candle is not None
+        _, folded_into, is_wanted = self._steps[0]
+        for larger in folded_into:
+            if candle.opened_at_us < larger.ends_at_us:
+                larger.fold(candle)
+                continue
+            larger.fold(candle)  # and so opens
+            self._larger_ends_us = min(self._larger_ends_us, larger.ends_at_us)
+            self._larger_opened_us = max(self._larger_opened_us, larger.opened_at_us)
+        if is_wanted:
+            if self.covers(candle.opened_at_us):
+                closed.append(candle)
+            else:
+                self._uncovered.append((Timeframe.S1, candle.opened_at_us))
+        if trade.traded_at_us >= self._larger_ends_us:
+            seconds.opened_at_us = seconds.ends_at_us
+            closed += self.advance(trade.traded_at_us)
+        seconds.begin(trade)
 
     def advance(self, venue_time_us: int) -> Sequence[Candle]:
         """Close the candles whose interval has ended by the venue's clock, less the caller's grace."""

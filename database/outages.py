@@ -33,11 +33,12 @@ def stopped_minutes(
     traded = {market: _traded(reads, market, since_us) for market in markets}
     proven = {market: coverage_of(reads.runs(market)).complete for market in markets}
     anything = union_of(span for spans in traded.values() for span in spans)
+    unknown = union_of(hole for spans in proven.values() for hole in _holes(spans))
     away = [
         part
         for span in _away(reads, markets[0].exchange, since_us)
         if not any(_lacks(spans, span) for spans in proven.values())
-        for part in _quiet_parts(span, anything)
+        for part in _quiet_parts(span, anything, unknown)
     ]
     found = []
     for market in markets:
@@ -53,16 +54,25 @@ def stopped_minutes(
     return found
 
 
-def _quiet_parts(span: Span, traded: Sequence[Span]) -> list[Span]:
-    """When the venue had stopped while nobody reached it; `traded` is all of its markets'."""
+def _quiet_parts(span: Span, traded: Sequence[Span], unknown: Sequence[Span]) -> list[Span]:
+    """When the venue had stopped while nobody reached it.
+
+    `traded` are the minutes in which any of its markets had trades, `unknown` those that one has lost.
+    """
     quiet = without(span, traded)
     if quiet == [span]:
         return quiet
-    before = floor_to(span[0], Timeframe.M1) - _USUAL_US, floor_to(span[0], Timeframe.M1)
-    known = max(before[0], traded[0][0]), before[1]
-    if known[1] - known[0] < _LEAST_USUAL_US or without(known, traded):
+    before_us = floor_to(span[0], Timeframe.M1)
+    usual = without((max(before_us - _USUAL_US, traded[0][0]), before_us), unknown)
+    if sum(end_us - start_us for start_us, end_us in usual) < _LEAST_USUAL_US:
+        return []
+    if any(without(part, traded) for part in usual):
         return []  # minutes without any trade are nothing unusual there
     return quiet
+
+
+def _holes(proven: Sequence[Span]) -> list[Span]:
+    return without((proven[0][0], proven[-1][1]), proven) if proven else []
 
 
 def _lacks(proven: Sequence[Span], span: Span) -> bool:

@@ -216,6 +216,40 @@ async def test_an_outage_ends_with_the_first_trade_although_it_was_told_later(re
     ]
 
 
+async def test_minutes_that_were_lost_do_not_speak_for_a_venue_that_seldom_trades(
+    recording: Recording,
+) -> None:
+    await recording.record(1.5, 3.5)
+    await recording.record(4.2, 9.5)
+    lost, later = await recording.store.runs(MARKET)
+    await recording.running.post_faults(
+        {
+            "fault": "withhold",
+            "exchange": "binance",
+            "symbol": "BTC-USDT",
+            "from_id": lost.last_id + 1,
+            "to_id": later.first_id - 1,
+            "permanent": True,
+        },
+        {"fault": "halt", "symbol": "BTC-USDT", "exchange": "binance"},
+    )
+    recording.at_minute(12.5)
+    await recording.running.post_faults({"fault": "resume", "symbol": "BTC-USDT", "exchange": "binance"})
+    await recording.tell_health(9.5, 13.2, "unreachable")
+    await recording.record(12.5, 15.5)
+    await recording.backfill.repair(check_since_us=0)
+
+    await recording.store.note_outages("binance", LISTED_US)
+
+    assert recording.states(2, 15) == [
+        (1, MinuteState.COMPLETE, ""),
+        (2, MinuteState.MISSING, "absent_at_venue"),
+        (5, MinuteState.COMPLETE, ""),
+        (2, MinuteState.VENUE_DOWN, "unreachable"),
+        (3, MinuteState.COMPLETE, ""),
+    ]
+
+
 async def test_a_halt_that_the_venue_told_is_venue_down_where_nothing_was_traded(
     recording: Recording,
 ) -> None:
