@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -23,12 +25,14 @@ import psycopg
 
 from app.installation import RunningServices, running_in
 from app.supervisor import SupervisorReport, read_report
+from data.collectors.journal import Journal, journals_in
 from data.models import Market
 from embedded.service_files import free_port
 
 PROJECT = Path(__file__).resolve().parents[2]
 _FOREIGN = ("CANDLEWICK_", "DATABASE_URL", "REDIS_URL", "OKX_", "BINANCE_")
-_STARTED_S = 120.0
+_STARTED_S = 300.0  # all waiting ends by an event; these ends are for a machine with much else to do
+_COMMAND_S = 1_800.0
 _HISTORY_MS = 900_000  # the markets are made up from so long ago on: a longer past costs the venue time
 
 # A symbol that no venue trades stands beside the others all the time.
@@ -122,11 +126,48 @@ class Desk:
         with urlopen(request, timeout=10):
             pass
 
+    def clear_faults(self) -> None:
+        """End every fault, also what is planned."""
+        with urlopen(Request(f"{self.venue_url}/sim/faults", method="DELETE"), timeout=10):
+            pass
+
+    def second(self) -> float:
+        """The second of the venue's minute."""
+        return int(self.state()["clock_ms"]["okx"]) % 60_000 / 1_000
+
     def _venue(self, path: str) -> Any:
         with urlopen(self.venue_url + path, timeout=60) as reply:
             return json.load(reply)
 
     # The processes
+
+    def journalled_ends(self) -> dict[Market, int]:
+        """Of each market the last id in the collectors' journals."""
+        ends: dict[Market, int] = {}
+        for folder in journals_in(self.home / "journal"):
+            with tempfile.TemporaryDirectory(dir=self.home.parent) as copies:
+                try:
+                    journal = Journal(shutil.copytree(folder, Path(copies) / "journal"))
+                except shutil.Error:
+                    continue  # a part of it was let go meanwhile
+                journal.open()
+                page = journal.read(journal.begin, sys.maxsize)
+                journal.close()
+            for record in page.records:
+                for market, run in record.batch.runs:
+                    ends[market] = max(run.last_id, ends.get(market, 0))
+        return ends
+
+    def away_ms(self, exchange: str, since_ms: int) -> list[int]:
+        """When collectors said, as it is stored, that they could not reach the exchange; ascending."""
+        found = self.rows(
+            "SELECT (extract(epoch FROM sent_at) * 1000)::bigint FROM collector_figures WHERE exchange = %s "
+            "AND state = ANY(%s) AND sent_at > to_timestamp(%s) ORDER BY 1",
+            exchange,
+            ["unreachable", "reconnecting", "connecting"],
+            since_ms / 1_000,
+        )
+        return [row[0] for row in found]
 
     def pid_of(self, name: str) -> int:
         """The process of a service, of a part of `up`, or of a collector's shard."""
@@ -176,7 +217,7 @@ class Desk:
             env=_environment(self.home),
             capture_output=True,
             text=True,
-            timeout=600,
+            timeout=_COMMAND_S,
         )
         tell(f"candlewick {' '.join(arguments)}: {time.monotonic() - began_s:.1f} s")
         if done.returncode not in (0, 1) or not done.stdout:

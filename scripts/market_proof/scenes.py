@@ -74,9 +74,9 @@ REPEATED: Mapping[str, Trial] = {
 ONCE: Mapping[str, Trial] = {
     "history fetched, which the venue has lost in part": history,
     **REPEATED,
-    "OKX's notice 64008": faults([{"fault": "upgrade", "exchange": "okx", "close_after_s": 15}], 17),
+    "OKX's notice 64008": faults([{"fault": "upgrade", "exchange": "okx", "close_after_s": 30}], 32),
     "Binance's serverShutdown": faults(
-        [{"fault": "upgrade", "exchange": "binance", "close_after_s": 15}], 17
+        [{"fault": "upgrade", "exchange": "binance", "close_after_s": 30}], 32
     ),
     "a market of each exchange halted, all through what follows": halts,
     "a subscription that is acknowledged and silent": silent_subscription,
@@ -89,7 +89,7 @@ ONCE: Mapping[str, Trial] = {
     "half-open sockets": faults([{"fault": "half_open"}], 0.5),
     "trades that the venue tells to nobody": lost_for_good,
     "Binance unreachable for 75 s, trading on": outage_with_trades,
-    "OKX unreachable for 100 s, not trading": outage_without_trades,
+    "OKX unreachable, not trading": outage_without_trades,
 }
 # Announced ends of connections cost these shards no moment without one. USD-M futures announce nothing.
 SEAMLESS = {"OKX's notice 64008": "collector-okx", "Binance's serverShutdown": "collector-binance"}
