@@ -30,6 +30,7 @@ from strategies.loader import load_strategy
 _MOST_FINER = 1_000_000
 _MOST_SPANS_NAMED = 10
 LADDERS = frozenset({"grid", "dca", "pyramid"})  # types of bots with several orders
+BASKETS = frozenset({"rebalance"})  # and of those with several symbols
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -68,11 +69,20 @@ def _blamed(problem: Problem, parameters: Mapping[str, float | str]) -> Problem:
 
 def is_ladder_file(path: Path) -> bool:
     """Whether this is the file of a bot with several orders; what cannot be read is not."""
+    return _has_settings(path, LADDERS)
+
+
+def is_basket_file(path: Path) -> bool:
+    """Whether this is the file of a bot that holds several symbols at their weights."""
+    return _has_settings(path, BASKETS)
+
+
+def _has_settings(path: Path, types: frozenset[str]) -> bool:
     try:
         document = json.loads(path.read_bytes()) if path.suffix == ".json" else None
     except (OSError, ValueError):
         return False
-    return isinstance(document, dict) and "settings" in document and document.get("type") in LADDERS
+    return isinstance(document, dict) and "settings" in document and document.get("type") in types
 
 
 def strategy_path(name_or_path: str) -> Path:

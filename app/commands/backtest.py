@@ -13,7 +13,14 @@ from typing import Any
 import click
 import msgspec
 
-from app.backtest_inputs import is_ladder_file, load_asked_strategy, read_inputs, rules_for, span_texts
+from app.backtest_inputs import (
+    is_basket_file,
+    is_ladder_file,
+    load_asked_strategy,
+    read_inputs,
+    rules_for,
+    span_texts,
+)
 from app.commands.assignments import parameters_of
 from app.commands.backtest_compare import compare
 from app.commands.backtest_portfolio import (
@@ -192,6 +199,23 @@ def command(
         limits = limits_asked(asked.config)
         parameters = {name: repr(value) for name, value in asked.config.parameters.items()}
         capital, costs, chosen = asked.config.capital, asked.config.costs, asked.config.timeframe
+        if is_basket_file(Path(bot_file)):
+            if finer is not None:
+                raise click.UsageError("A basket trades at opens only: --finer tells it nothing.")
+            from app.basket_files import basket_requests, run_basket_asked
+
+            held, stamp_of_all, used = run_basket_asked(
+                basket_requests(
+                    bot_file, asked.config, candle_files, venue, symbols, span, allow_missing=allow_missing
+                ),
+                capital=capital,
+                costs=costs,
+                overrides=overrides,
+                rounding=not no_rounding,
+                close_at_end=close_at_end,
+            )
+            _hand_out(held, stamp_of_all, out, as_json=as_json, ladder=used)
+            return
         if not candle_files and venue is None and not symbols:
             venue, symbols = asked.config.venue, (asked.config.symbol,)
     if expected is None:
@@ -400,6 +424,8 @@ def _hand_out(
     if isinstance(result, PortfolioResult):
         assert isinstance(manifest, PortfolioManifest)
         document = portfolio_document(result, manifest) if as_json else {}
+        if as_json and ladder is not None:
+            document["basket"] = ladder
         lines = [f"{len(result.legs)} legs with one capital", "", *leg_lines(result), ""]
         files = {} if out is None else portfolio_files(result, manifest)
     else:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import click
 
-from app.backtest_inputs import load_asked_strategy, read_inputs, rules_for, span_texts
+from app.backtest_inputs import is_basket_file, load_asked_strategy, read_inputs, rules_for, span_texts
 from backtesting.document import metrics_document
 from backtesting.manifest import Source
 from backtesting.portfolio import Leg, PortfolioResult, run_portfolio
@@ -100,6 +100,18 @@ def run_legs_asked(
     load: LoadStrategy = load_asked_strategy,
 ) -> tuple[PortfolioResult, PortfolioManifest]:
     """Read, run and stamp; `load` finds the strategy that a leg's source names. Raises InvalidInput."""
+    if is_basket_file(Path(requests[0].source.strategy)):
+        from app.basket_files import run_basket_asked
+
+        result, manifest, _ = run_basket_asked(
+            requests,
+            capital=capital,
+            costs=costs,
+            overrides=overrides,
+            rounding=rounding,
+            close_at_end=close_at_end,
+        )
+        return result, manifest
     legs, missing = [], []
     for request in requests:
         strategy = load(request.source.strategy, request.parameters, request.timeframe)
