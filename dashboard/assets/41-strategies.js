@@ -25,6 +25,10 @@
     return loading;
   }
 
+  const DRAFTS = "candlewick-strategy-drafts";
+  const readDrafts = () => JSON.parse(sessionStorage.getItem(DRAFTS) || "{}");
+  const writeDrafts = (drafts) => sessionStorage.setItem(DRAFTS, JSON.stringify(drafts));
+
   function tell() {
     waiting = null;
     if (view) window.dash_clientside.set_props("strategy-text", { data: view.state.doc.toString() });
@@ -123,6 +127,26 @@
       return NONE();
     },
 
+    // What was typed and not saved outlives the page: it is there again when the strategy is opened next.
+    keep: (text, opened) => {
+      if (text === undefined || text === null || !opened) return NONE();
+      const drafts = readDrafts();
+      const told = window.dash_clientside.callback_context.triggered.map((one) => one.prop_id);
+      if (!told.includes("strategy-opened.data")) {
+        if (text === opened.content) delete drafts[opened.key];
+        else drafts[opened.key] = text;
+        writeDrafts(drafts);
+        return NONE();
+      }
+      for (const key of Object.keys(drafts)) if (drafts[key] === opened.content) delete drafts[key];
+      writeDrafts(drafts);
+      const draft = drafts[opened.key];
+      if (draft !== undefined && draft !== text) {
+        setTimeout(() => window.dash_clientside.set_props("strategy-text", { data: draft }), 0);
+      }
+      return NONE();
+    },
+
     mark: (found) => {
       marks = found || [];
       show();
@@ -136,6 +160,22 @@
       return "?" + params.toString();
     },
   };
+
+  // Discarding cannot be undone in the form: the button asks once more, by its words.
+  document.addEventListener("click", (event) => {
+    const discard = event.target.closest && event.target.closest("#strategy-discard");
+    if (!discard) return;
+    if (!discard.dataset.sure) {
+      discard.dataset.sure = "yes";
+      discard.classList.add("danger");
+      discard.textContent = "Discard for good?";
+      return;
+    }
+    const opened = window.candlewick.layoutOf("strategy-opened");
+    if (opened && opened.props.data) {
+      window.dash_clientside.set_props("strategy-text", { data: opened.props.data.content });
+    }
+  });
 
   // A problem in the list leads to its line.
   document.addEventListener("click", (event) => {

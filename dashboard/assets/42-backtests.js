@@ -39,6 +39,32 @@
       return text ? "?" + text : "";
     },
 
+    span: () => {
+      const told = window.dash_clientside.callback_context.triggered.filter((one) => one.value);
+      if (told.length !== 1) return [NONE(), NONE()];
+      const days = JSON.parse(told[0].prop_id.slice(0, told[0].prop_id.lastIndexOf("."))).days;
+      const from = new Date(window.candlewick.serverNow() - days * 86400000);
+      return [days ? from.toISOString().slice(0, 16) + "Z" : "", ""];
+    },
+
+    // A click on a trade in the table shows its candles, with as many again on each side.
+    showTrade: (cell) => {
+      const layout = (id) => (window.candlewick.layoutOf(id) || { props: {} }).props;
+      const trade = cell && (layout("run-trades").rowData || []).find((row) => row.id === cell.rowId);
+      const bars = ((layout("run-prices").series || [])[0] || { data: [] }).data;
+      const box = document.querySelector(".run-canvas");
+      if (!trade || !bars.length || (trade.symbol && box && box.dataset.symbol !== trade.symbol)) return NONE();
+      const place = (text) => {
+        const at = Date.parse(text.replace(" ", "T") + "Z") / 1000;
+        const after = bars.findIndex((bar) => bar.time > at);
+        return after < 0 ? bars.length - 1 : Math.max(0, after - 1);
+      };
+      const [from, to] = [place(trade.entry), place(trade.exit)];
+      const around = Math.max(30, to - from);
+      if (box) box.scrollIntoView({ block: "nearest" });
+      return { from: from - around, to: to + around };
+    },
+
     goto: (search) => search || NONE(),
 
     compare: (checked, ids) => {

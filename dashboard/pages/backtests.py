@@ -66,6 +66,7 @@ def backtests_layout() -> Component:
         [
             dcc.Store(id="backtests-changed", data=0),
             dcc.Store(id="backtests-goto"),
+            dcc.Store(id="backtests-listed"),
             html.Div(
                 [
                     html.H1("Backtests"),
@@ -101,7 +102,7 @@ def register_backtests(app: Dash, sources: BacktestSources) -> None:
     """The page's callbacks."""
     _register_body(app, sources)
     _register_jobs(app, sources)
-    register_start(app, sources.strategies, sources.shelf, sources.jobs)
+    register_start(app, sources.strategies, sources.shelf, sources.jobs, sources.market)
     register_bot(app, sources.research, sources.bots)
 
 
@@ -126,6 +127,14 @@ def body_of(wanted: Mapping[str, str], sources: BacktestSources, theme: Theme) -
         searches = sources.research.searches(limit=_MOST_LISTED)
         return html.Section(searches_table(searches), className="panel list-panel", **aria(label="Searches"))
     return runs_list(sources.research.runs(wanted.get("q", ""), limit=_MOST_LISTED), wanted.get("q", ""))
+
+
+def newest_of(wanted: Mapping[str, str], research: ResearchReader) -> str:
+    """What is another text once the list at an address has something new. Reads the store."""
+    if wanted.get("view") == "sweeps":
+        searches = research.searches(limit=_MOST_LISTED)
+        return " ".join(f"{one.id}:{one.finished_at_us}" for one in searches)
+    return " ".join(str(one.id) for one in research.runs(limit=1))
 
 
 def _number(text: str, field: str) -> int:
@@ -185,6 +194,12 @@ def _register_body(app: Dash, sources: BacktestSources) -> None:
         Input({"type": "run-pick", "run": ALL}, "checked"),
         State({"type": "run-pick", "run": ALL}, "id"),
     )
+    app.clientside_callback(  # type: ignore[no-untyped-call]
+        ClientsideFunction("backtests", "showTrade"),
+        Output("run-prices", "visibleLogicalRange"),
+        Input("run-trades", "cellClicked"),
+        prevent_initial_call=True,
+    )
 
 
 def _register_jobs(app: Dash, sources: BacktestSources) -> None:
@@ -201,39 +216,49 @@ def _register_jobs(app: Dash, sources: BacktestSources) -> None:
         Output("backtests-jobs", "children"),
         Output("backtests-body", "children", allow_duplicate=True),
         Output("backtests-goto", "data"),
+        Output("backtests-listed", "data"),
         Input("nudge-jobs", "data"),
         Input("live-epoch", "data"),
         Input("url", "search"),
         State("url", "pathname"),
+        State("backtests-listed", "data"),
         prevent_initial_call="initial_duplicate",
     )
     async def follow_jobs(
-        _nudge: int | None, _epoch: int | None, search: str | None, pathname: str | None
-    ) -> tuple[Any, Any, Any]:
+        _nudge: int | None,
+        _epoch: int | None,
+        search: str | None,
+        pathname: str | None,
+        listed: str | None,
+    ) -> tuple[Any, Any, Any, Any]:
         if pathname != PATH:
-            return (no_update,) * 3
+            return (no_update,) * 4
         wanted = asked(search)
         news = ctx.triggered_id in ("nudge-jobs", "live-epoch")
 
-        def read() -> tuple[Any, Any, Any]:
+        def read() -> tuple[Any, Any, Any, Any]:
             if "job" in wanted:
                 job = sources.jobs.job(_number(wanted["job"], "job"))
                 href = result_href(job)
                 # Who waits for a job on its page is led to what came of it.
                 if news and job.state is JobState.DONE and href:
-                    return None, no_update, href.partition(PATH)[2]
-                return None, job_panel(job, sources.now_us()) if news else no_update, no_update
+                    return None, no_update, href.partition(PATH)[2], no_update
+                panel = job_panel(job, sources.now_us()) if news else no_update
+                return None, panel, no_update, no_update
             if set(wanted) - {"view", "q"}:
-                return None, no_update, no_update
+                return (None, *(no_update,) * 3)
             kinds = (JobKind.BACKTEST, JobKind.SWEEP)
             jobs = [one for one in sources.jobs.jobs(_JOBS) if one.kind in kinds]
-            body = body_of(wanted, sources, theme_named(None)) if news else no_update
-            return jobs_strip(jobs), body, no_update
+            newest = newest_of(wanted, sources.research)
+            # The list stays as it is while nothing is new, with what is being typed and picked in it.
+            changed = news and newest != listed
+            body = body_of(wanted, sources, theme_named(None)) if changed else no_update
+            return jobs_strip(jobs), body, no_update, newest
 
         try:
             return await asyncio.to_thread(read)
         except TradingError as error:
-            return error_state("The jobs", error), no_update, no_update
+            return (error_state("The jobs", error), *(no_update,) * 3)
 
     @app.callback(
         Output("backtests-changed", "data"),

@@ -28,6 +28,7 @@ _SCHEMES = {
     Scheme.ANCHORED: "Walk forward, from the beginning each time",
     Scheme.ROLLING: "Walk forward, a moving window",
 }
+_SPANS = {1: "Last day", 7: "Last week", 30: "Last month", 365: "Last year", 0: "All"}
 _METHODS = {
     Method.GRID: "Grid: every combination",
     Method.RANDOM: "Random choice",
@@ -78,19 +79,26 @@ def run_form(
     known = [item["value"] for group in choices for item in group["items"]]
     strategy = given.get("strategy") or (known[0] if known else None)
     listed = [{"value": str(one), "label": f"{one.symbol} · {venue_name(one.exchange)}"} for one in markets]
-    wanted = f"{given.get('venue', '')}:{given.get('symbol', '')}"
+    wanted = [f"{given.get('venue', '')}:{symbol}" for symbol in given.get("symbol", "").split(",")]
     first = next(
         (str(one) for one in markets if one.symbol == "BTC-USDT"), str(markets[0]) if markets else None
     )
-    market = wanted if any(one["value"] == wanted for one in listed) else first
+    chosen = [one["value"] for one in listed if one["value"] in wanted] or ([first] if first else [])
     pick: Component = (
-        dmc.Select(id="run-market", label="Market", data=listed, value=market, searchable=True, size="xs")
+        dmc.Select(
+            id="run-market",
+            label="Market",
+            data=listed,
+            value=chosen[0] if chosen else None,
+            searchable=True,
+            size="xs",
+        )
         if sweep
         else dmc.MultiSelect(
             id="run-market",
             label="Markets of one venue; several share the capital",
             data=listed,
-            value=[market] if market else [],
+            value=chosen,
             searchable=True,
             size="xs",
         )
@@ -138,6 +146,21 @@ def run_form(
                         ],
                         className="run-row six",
                     ),
+                    html.Div(
+                        [
+                            html.Span(id="run-stored", className="muted"),
+                            *[
+                                html.Button(
+                                    words,
+                                    id={"type": "run-span", "days": days},
+                                    className="button small",
+                                    type="button",
+                                )
+                                for days, words in _SPANS.items()
+                            ],
+                        ],
+                        className="run-spans",
+                    ),
                     html.H3("Parameters"),
                     html.Div(id="run-parameters", className="run-parameters"),
                     _search_fields() if sweep else None,
@@ -147,13 +170,13 @@ def run_form(
                                 id="run-close",
                                 label="Close what is open at the end",
                                 size="xs",
-                                checked=False,
+                                checked="close" in given,
                             ),
                             dmc.Switch(
                                 id="run-missing",
                                 label="Run over minutes that are missing in the store",
                                 size="xs",
-                                checked=False,
+                                checked="missing" in given,
                             ),
                         ],
                         className="run-switches",
@@ -237,7 +260,8 @@ def _search_fields() -> Component:
                 ],
                 className="run-row six",
             ),
-        ]
+        ],
+        className="run-search",
     )
 
 

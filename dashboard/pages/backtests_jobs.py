@@ -54,7 +54,8 @@ def progress(job: JobView) -> Component:
                 **aria(label=f"Progress of job {job.id}"),
             ),
             html.Span(
-                progress_words(job.progress) or "Waiting for a worker",
+                progress_words(job.progress)
+                or ("Waiting for a worker" if job.state is JobState.QUEUED else "Starting"),
                 id=f"job-words-{job.id}",
                 className="num muted",
             ),

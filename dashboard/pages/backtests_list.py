@@ -54,6 +54,8 @@ def runs_list(runs: Sequence[RunSummary], words: str) -> Component:
                 id={"type": "run-pick", "run": one.id},
                 size="xs",
                 checked=False,
+                persistence=True,
+                persistence_type="memory",
                 **aria(label=f"Pick run {one.id}"),
             ),
             html.Span(

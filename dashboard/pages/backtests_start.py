@@ -6,14 +6,17 @@ import asyncio
 from collections.abc import Sequence
 from typing import Any
 
-from dash import ALL, Dash, Input, Output, State, ctx, html, no_update
+from dash import ALL, ClientsideFunction, Dash, Input, Output, State, ctx, html, no_update
 from dash.development.base_component import Component
 
+from dashboard.number_formats import day_and_time
 from dashboard.pages.backtests_form import PARAMETER, arguments_of, parameter_fields, runnable
 from dashboard.pages.strategies import asked
 from dashboard.panels import error_state, icon
-from dashboard.readers import JobDesk, StrategyDesk, StrategyShelf
+from dashboard.readers import JobDesk, MarketReader, StrategyDesk, StrategyShelf
 from data.errors import InvalidInput, Problem, TradingError
+from data.models import Market
+from data.timeframes import Timeframe
 from jobs.model import JobKind
 
 WHO = "web page"
@@ -30,8 +33,38 @@ _FIELDS = (
 )
 
 
-def register_start(app: Dash, strategies: StrategyDesk, shelf: StrategyShelf, jobs: JobDesk) -> None:
+def stored_words(market: str, reader: MarketReader) -> str:
+    """From when on a market's candles are stored, and until when. Reads the store."""
+    venue, _, symbol = market.partition(":")
+    one = Market(venue, symbol)
+    hours, minute = reader.candles(one, Timeframe.H1), reader.candles(one, Timeframe.M1, limit=1)
+    if not len(hours) or not len(minute):
+        return f"No full hour of {symbol} is stored yet"
+    first, last = day_and_time(int(hours.opened_at_us[0])), day_and_time(int(minute.opened_at_us[-1]))
+    return f"Stored of {symbol}: {first} to {last} UTC"
+
+
+def register_start(
+    app: Dash, strategies: StrategyDesk, shelf: StrategyShelf, jobs: JobDesk, market: MarketReader
+) -> None:
     """The callbacks of both forms."""
+    app.clientside_callback(  # type: ignore[no-untyped-call]  # Dash leaves it untyped
+        ClientsideFunction("backtests", "span"),
+        Output("run-from", "value"),
+        Output("run-to", "value"),
+        Input({"type": "run-span", "days": ALL}, "n_clicks"),
+        prevent_initial_call=True,
+    )
+
+    @app.callback(Output("run-stored", "children"), Input("run-market", "value"))
+    async def show_stored(chosen: str | list[str] | None) -> Any:
+        first = chosen[0] if isinstance(chosen, list) and chosen else chosen
+        if not isinstance(first, str):
+            return None
+        try:
+            return await asyncio.to_thread(stored_words, first, market)
+        except TradingError:
+            return None  # what the store says of the run itself is said when it is asked for
 
     @app.callback(
         Output("run-parameters", "children"),

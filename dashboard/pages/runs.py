@@ -24,7 +24,7 @@ from dashboard.pages.runs_panels import (
     run_head,
 )
 from dashboard.pages.runs_trades import trades_grid
-from dashboard.panels import aria, empty_state, icon
+from dashboard.panels import aria, data, empty_state, icon
 from dashboard.readers import MarketReader
 from dashboard.theme import Theme
 from data.models import Market, Ohlcv
@@ -161,11 +161,14 @@ def _prices(run: RunView, shown: RunMarket | None, theme: Theme) -> Component:
             ),
             className="run-canvas",
             role="img",
+            **data(symbol=market.symbol),
             **aria(
                 label=f"Candles of {market.symbol} with {len(trades):,} trades, which are in the table below"
             ),
         )
-    note = "blue: entry, green and red: exit with gain and loss"
+    note = (
+        "blue: entry, green and red: exit with gain and loss; a click on a trade in the table shows it here"
+    )
     return html.Section(
         [
             html.Div(

@@ -34,14 +34,6 @@ def run_head(run: RunView) -> Component:
     """What was run, and what can be done with it."""
     one = run.summary
     values = ", ".join(f"{name} {value:g}" for name, value in one.parameters.items())
-    again = {
-        "new": "backtest",
-        "strategy": one.strategy,
-        **dict(zip(("venue", "symbol"), one.markets[0].split(":", 1), strict=False)),
-        "from": one.starts_at,
-        "to": one.ends_at,
-        **{f"p.{name}": f"{value:g}" for name, value in one.parameters.items()},
-    }
     return html.Div(
         [
             html.Div(
@@ -63,7 +55,7 @@ def run_head(run: RunView) -> Component:
                     ),
                     dcc.Link(
                         [icon("repeat"), "Run again"],
-                        href="/backtests?" + urlencode(again),
+                        href="/backtests?" + urlencode(again(run)),
                         className="button",
                     ),
                     html.Button(
@@ -78,6 +70,28 @@ def run_head(run: RunView) -> Component:
         ],
         className="run-head",
     )
+
+
+def again(run: RunView) -> dict[str, str]:
+    """The query of the form, filled with all that this run was made of."""
+    one, manifest = run.summary, run.manifest
+    venue = one.markets[0].partition(":")[0]
+    timeframe = {"timeframe": one.timeframes[0]} if len(set(one.timeframes)) == 1 else {}
+    costs = manifest.get("costs") or {}
+    return {
+        "new": "backtest",
+        "strategy": one.strategy,
+        "venue": venue,
+        "symbol": ",".join(market.partition(":")[2] for market in one.markets),
+        **timeframe,
+        "from": one.starts_at,
+        "to": one.ends_at,
+        "capital": f"{float(run.metrics['initial_equity']):g}",
+        **{name: str(costs[name]) for name in ("fee_bps", "maker_fee_bps", "slippage_bps") if name in costs},
+        **({"close": "yes"} if manifest.get("close_at_end") else {}),
+        **({"missing": "yes"} if manifest.get("missing") else {}),
+        **{f"p.{name}": f"{value:g}" for name, value in one.parameters.items()},
+    }
 
 
 def _span(text: str) -> str:
@@ -171,8 +185,8 @@ def ambiguity_panel(ambiguity: Mapping[str, Any], metrics: Mapping[str, Any]) ->
     else:
         words = [
             tag(f"{exits} ambiguous", "warn", "alert-triangle"),
-            f" The stop was taken to come first, which ends at {money(ambiguity.get('worst_case_equity'))}; "
-            f"were it the target each time, at {money(ambiguity.get('best_case_equity'))}.",
+            f" The stop was taken to come first, which ends at {_reading(ambiguity, 'worst')}; "
+            f"were it the target each time, at {_reading(ambiguity, 'best')}.",
         ]
     return html.Section(
         [
@@ -182,6 +196,13 @@ def ambiguity_panel(ambiguity: Mapping[str, Any], metrics: Mapping[str, Any]) ->
         className="panel",
         **aria(label="Ambiguity"),
     )
+
+
+def _reading(ambiguity: Mapping[str, Any], reading: str) -> str:
+    """The final equity under one reading, and the return where the run was stored with it."""
+    rate = ambiguity.get(f"{reading}_case_return")
+    final = money(ambiguity.get(f"{reading}_case_equity"))
+    return final if rate is None else f"{final} ({percent(rate)})"
 
 
 def months_table(months: CalendarReturns) -> Component:

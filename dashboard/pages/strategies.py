@@ -206,6 +206,11 @@ def _register_checking(app: Dash, sources: StrategySources) -> None:
         ClientsideFunction("strategies", "mark"), Input("strategy-marks", "data")
     )
     app.clientside_callback(  # type: ignore[no-untyped-call]
+        ClientsideFunction("strategies", "keep"),
+        Input("strategy-text", "data"),
+        Input("strategy-opened", "data"),
+    )
+    app.clientside_callback(  # type: ignore[no-untyped-call]
         ClientsideFunction("strategies", "tab"),
         Output("url", "search", allow_duplicate=True),
         Input("strategy-tab", "value"),

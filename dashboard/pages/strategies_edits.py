@@ -89,12 +89,12 @@ def _register_form(app: Dash) -> None:
         return no_update, form_of(text, opened["kind"]) if kept else no_update
 
 
-def saved(strategies: StrategyDesk, text: str, opened: dict[str, Any]) -> StrategyVersion:
+def saved(strategies: StrategyDesk, text: str, opened: dict[str, Any], why: str) -> StrategyVersion:
     """Save what is open under the name that it has. Raises InvalidInput."""
     if opened["kind"] == StrategyKind.PYTHON:
-        return strategies.save(opened["name"], text, StrategyKind.PYTHON, who=WHO)
+        return strategies.save(opened["name"], text, StrategyKind.PYTHON, who=WHO, why=why)
     name = parse_strategy(parse_document(text, "strategy"), "strategy").name
-    return strategies.save(name, text, StrategyKind.JSON, who=WHO)
+    return strategies.save(name, text, StrategyKind.JSON, who=WHO, why=why)
 
 
 def _register_saving(app: Dash, strategies: StrategyDesk) -> None:
@@ -102,11 +102,13 @@ def _register_saving(app: Dash, strategies: StrategyDesk) -> None:
         Output("url", "search", allow_duplicate=True),
         Output("strategy-saved", "data"),
         Output("notifications", "sendNotifications", allow_duplicate=True),
+        Output("strategy-why", "value"),
         Input("strategy-save", "n_clicks"),
         State("strategy-text", "data"),
         State("strategy-opened", "data"),
         State("strategy-saved", "data"),
         State("strategy-tab", "value"),
+        State("strategy-why", "value"),
         running=[
             (Output("strategy-save", "disabled"), True, False),
             (Output("strategy-proving", "style"), {}, {"display": "none"}),
@@ -114,14 +116,19 @@ def _register_saving(app: Dash, strategies: StrategyDesk) -> None:
         prevent_initial_call=True,
     )
     async def save(
-        clicks: int | None, text: str | None, opened: dict[str, Any] | None, count: int | None, tab: str
+        clicks: int | None,
+        text: str | None,
+        opened: dict[str, Any] | None,
+        count: int | None,
+        tab: str,
+        why: str | None,
     ) -> tuple[Any, ...]:
         if not clicks or text is None or not opened:
-            return (no_update,) * 3
+            return (no_update,) * 4
         try:
-            version = await asyncio.to_thread(saved, strategies, text, opened)
+            version = await asyncio.to_thread(saved, strategies, text, opened, (why or "").strip())
         except TradingError as error:
-            return no_update, no_update, toast("Not saved", str(error), good=False)
+            return no_update, no_update, toast("Not saved", str(error), good=False), no_update
         good = version.badge.status is not ProofStatus.REFUTED
         words = f"{version.name} v{version.number}: {version.badge.words}"
         search = strategy_href(version.name, tab=tab).partition("?")[2]
@@ -129,6 +136,7 @@ def _register_saving(app: Dash, strategies: StrategyDesk) -> None:
             f"?{search}",
             (count or 0) + 1,
             toast("Saved" if good else "Saved, but it looks ahead", words, good=good),
+            "",
         )
 
 

@@ -75,7 +75,7 @@ def _editor_panel() -> Component:
             html.Button(
                 icon("copy"),
                 id="strategy-clone",
-                className="icon-button",
+                className="icon-button saved-only",
                 type="button",
                 title="Clone",
                 **aria(label="Clone this strategy"),
@@ -83,10 +83,18 @@ def _editor_panel() -> Component:
             html.Button(
                 icon("trash"),
                 id="strategy-archive",
-                className="icon-button",
+                className="icon-button saved-only",
                 type="button",
                 title="Archive",
                 **aria(label="Archive this strategy"),
+            ),
+            dmc.TextInput(
+                id="strategy-why",
+                value="",
+                placeholder="Why, for the history",
+                size="xs",
+                className="why",
+                **aria(label="Why this version is saved"),
             ),
             html.Button(
                 [icon("device-floppy"), "Save and prove"],

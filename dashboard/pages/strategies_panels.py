@@ -105,6 +105,16 @@ def head(opened: Mapping[str, Any], version: StrategyVersion | None, changed: bo
     parts.append(
         tag("Unsaved", "warn", "edit") if changed or version is None else tag("Saved", "flat", "check")
     )
+    if changed:
+        parts.append(
+            html.Button(
+                "Discard changes",
+                id="strategy-discard",
+                className="button small",
+                type="button",
+                title="Back to the text as it was opened",
+            )
+        )
     return parts
 
 
@@ -160,9 +170,9 @@ def versions_panel(
     rows: list[list[Any]] = [
         [
             dcc.Link(
-                html.Strong(f"v{one.number}"),
+                [html.Strong(f"v{one.number}"), " open" if one.version == shown.version else None],
                 href=strategy_href(one.name, version=str(one.number), tab="versions"),
-                className="up" if one.version == shown.version else "",
+                className="link" if one.version == shown.version else "",
             ),
             html.Span(one.version[:_HASH], className="mono", title=one.version),
             html.Span(day_and_time(one.saved_at_us), title=full_time(one.saved_at_us)),

@@ -65,7 +65,10 @@ def preview(strategy: Strategy, market: Market, reader: MarketReader, theme: The
 def _markers(
     signals: Signals, times: Any, start: int, theme: Theme
 ) -> tuple[dict[str, int], list[dict[str, Any]]]:
-    """An arrow on each candle that says something: up for a purchase, hollow words for what it means."""
+    """An arrow where a signal begins: up for a purchase, a letter for what it means.
+
+    A rule such as "RSI above 70" speaks on many candles in a row. Each is counted; the first has the arrow.
+    """
     kinds: tuple[tuple[str, BoolArray, bool, str], ...] = (
         ("long entry", signals.long_entry, True, "L"),
         ("long exit", signals.long_exit, False, "x"),
@@ -75,9 +78,10 @@ def _markers(
     counts: dict[str, int] = {}
     markers: list[dict[str, Any]] = []
     for name, said, buys, letter in kinds:
-        rows = np.flatnonzero(said[start:])
-        if len(rows):
-            counts[name] = len(rows)
+        shown = said[start:]
+        if count := int(np.count_nonzero(shown)):
+            counts[name] = count
+        rows = np.flatnonzero(shown & ~np.concatenate(([False], shown[:-1])))
         markers += [
             {
                 "time": int(times[row]),

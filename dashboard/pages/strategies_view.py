@@ -129,6 +129,10 @@ def _legend(made: Preview) -> list[Component]:
         for colour, label in made.legend
     ]
     said = [
-        tag(f"{name}: {count}", "up" if "entry" in name else "flat") for name, count in made.counts.items()
+        html.Span(
+            tag(f"{name}: {count}", "up" if "entry" in name else "flat"),
+            title="Candles that say so; the arrow stands at the first of each row of them",
+        )
+        for name, count in made.counts.items()
     ]
     return [*lines, *(said or [tag(f"No signal on {made.bars:,} candles", "warn")])]
