@@ -1,18 +1,22 @@
-"""The equity curve as JSON text, a million points in a third of a second."""
+"""The equity curve as JSON text: a million points in a fifth of a second."""
 
 from __future__ import annotations
 
+from typing import Any
+
 import msgspec
 import numpy as np
-from numpy.typing import NDArray
 
+from data.kernel_cache import compiled
 from data.models import FloatArray, IntArray
 
 _SECOND_US = 1_000_000
 _DAY_S = 86_400
-_POINT = b'},{"time":"0000-00-00T00:00:00Z","equity":'
-_DATE_AT = _POINT.index(b"0")
-_CLOCK_AT = _POINT.index(b"T") + 1
+_POINT = np.frombuffer(b'{"time":"0000-00-00T00:00:00Z","equity":', dtype=np.uint8).copy()
+_LENGTH = len(_POINT)
+_YEAR_AT = 9
+_ZERO, _COMMA = ord("0"), ord(",")
+_BEGIN, _CLOSE, _END = ord("["), ord("}"), ord("]")
 
 
 def equity_json(at_us: IntArray, equity: FloatArray) -> msgspec.Raw:
@@ -22,34 +26,56 @@ def equity_json(at_us: IntArray, equity: FloatArray) -> msgspec.Raw:
     """
     if len(at_us) == 0:
         return msgspec.Raw(b"[]")
-    heads = _heads(at_us)
-    values = msgspec.json.encode(equity.tolist())[1:-1].split(b",")
-    parts: list[bytes] = [b""] * (2 * len(heads))
-    parts[0::2], parts[1::2] = heads, values
-    # Every head but the first ends the point before.
-    return msgspec.Raw(b"[" + b"".join(parts)[2:] + b"}]")
+    values = np.frombuffer(msgspec.json.encode(equity.tolist()), dtype=np.uint8).copy()
+    # Each value takes its comma along; a point adds its own characters and a bracket.
+    text = np.empty(len(values) + len(at_us) * (_LENGTH + 1), dtype=np.uint8)
+    _write(np.require(at_us, dtype=np.int64, requirements=("C", "W")), values, text)
+    return msgspec.Raw(text.data)
 
 
-def _heads(at_us: IntArray) -> list[bytes]:
-    """What stands before each value: one row of characters a point, its digits written by column."""
-    days, seconds = np.divmod(at_us // _SECOND_US, _DAY_S)
-    rows = np.empty((len(at_us), len(_POINT)), dtype=np.uint8)
-    rows[:] = np.frombuffer(_POINT, dtype=np.uint8)
-    # A run has few days and a day few seconds: each is written once.
-    known, which = np.unique(days, return_inverse=True)
-    dates = known.astype("datetime64[D]").astype("S10").view(np.uint8).reshape(-1, 10)
-    rows[:, _DATE_AT : _DATE_AT + 10] = dates[which]
-    clocks = _clocks()
-    rows[:, _CLOCK_AT : _CLOCK_AT + 8] = clocks[seconds]
-    heads: list[bytes] = rows.view(f"S{len(_POINT)}").ravel().tolist()
-    return heads
+@compiled
+def _write(at_us: Any, values: Any, text: Any) -> None:
+    """Write the points to `text`; `values` is the JSON text of the list of them, and as long."""
+    text[0] = _BEGIN
+    to, read, shown = 1, 1, -(2**62)
+    year = month = day = 0
+    for i in range(len(at_us)):
+        for k in range(_LENGTH):
+            text[to + k] = _POINT[k]
+        days, second = divmod(at_us[i] // _SECOND_US, _DAY_S)
+        if days != shown:
+            shown = days
+            year, month, day = _date(days)
+        at = to + _YEAR_AT
+        _two_digits(text, at, year // 100)
+        _two_digits(text, at + 2, year % 100)
+        _two_digits(text, at + 5, month)
+        _two_digits(text, at + 8, day)
+        _two_digits(text, at + 11, second // 3600)
+        _two_digits(text, at + 14, second // 60 % 60)
+        _two_digits(text, at + 17, second % 60)
+        to += _LENGTH
+        while values[read] not in (_COMMA, _END):
+            text[to] = values[read]
+            to, read = to + 1, read + 1
+        text[to], text[to + 1] = _CLOSE, values[read]
+        to, read = to + 2, read + 1
 
 
-def _clocks() -> NDArray[np.uint8]:
-    """The characters of "23:59:59" for every second of a day, shape (86400, 8)."""
-    seconds = np.arange(_DAY_S)
-    shown = np.full((_DAY_S, 8), ord(":"), dtype=np.uint8)
-    for at, part in ((0, seconds // 3600), (3, seconds // 60 % 60), (6, seconds % 60)):
-        shown[:, at] = ord("0") + part // 10
-        shown[:, at + 1] = ord("0") + part % 10
-    return shown
+@compiled
+def _two_digits(text: Any, at: int, number: int) -> None:
+    text[at] = _ZERO + number // 10
+    text[at + 1] = _ZERO + number % 10
+
+
+@compiled
+def _date(days: int) -> tuple[int, int, int]:
+    """Year, month and day of a number of days since 1970. Source: Hinnant (2013), "chrono-Compatible
+    Low-Level Date Algorithms", civil_from_days."""
+    shifted = days + 719_468  # since 0000-03-01: leap days come last in a year that begins in March
+    era, of_era = divmod(shifted, 146_097)
+    year = (of_era - of_era // 1_460 + of_era // 36_524 - of_era // 146_096) // 365
+    of_year = of_era - (365 * year + year // 4 - year // 100)
+    part = (5 * of_year + 2) // 153
+    month = part + 3 if part < 10 else part - 9
+    return year + era * 400 + (1 if month <= 2 else 0), month, of_year - (153 * part + 2) // 5 + 1

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from backtesting.engine import simulate
+from backtesting.equity_json import equity_json
 from backtesting.portfolio import Leg, run_portfolio
 from backtesting.search.spans import Span
 from backtesting.search.trials import Evaluator, Work
@@ -91,6 +92,7 @@ def warm_up() -> None:
     )
     restored.close_candle(_candle(Timeframe.M1.us))
     restored.flatten(2 * Timeframe.M1.us, 1.0)
+    equity_json(ohlcv.opened_at_us, price)
     order_of(price, price)
     order_of(price, 1.0)
     strategy = parse_strategy(_CROSSOVER, "warm-up")

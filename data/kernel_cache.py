@@ -23,6 +23,7 @@ F = TypeVar("F", bound=Callable[..., Any])
 PROJECT: Final = Path(__file__).resolve().parent.parent
 # Every module that defines compiled functions or constants they read.
 KERNEL_SOURCES: Final = (
+    "backtesting/equity_json.py",
     "backtesting/search/bitmaps.py",
     "backtesting/search/kernel.py",
     "backtesting/search/samples.py",

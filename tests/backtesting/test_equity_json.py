@@ -5,6 +5,8 @@ from __future__ import annotations
 import msgspec
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis.strategies import floats, integers, lists, tuples
 
 from backtesting.equity_json import equity_json
 from backtesting.manifest import iso_time
@@ -19,6 +21,21 @@ def test_the_text_is_that_of_the_points(first_us: int) -> None:
         for at, value in zip(at_us.tolist(), equity.tolist(), strict=True)
     ]
     assert bytes(equity_json(at_us, equity)) == msgspec.json.encode(points)
+
+
+@settings(deadline=None)  # the first call may compile
+@given(
+    points=lists(
+        tuples(integers(0, 253_402_300_799), floats(allow_infinity=False)), min_size=1, max_size=20
+    ).map(sorted)
+)
+def test_each_second_until_the_year_9999_has_its_date_and_each_double_its_shortest_text(
+    points: list[tuple[int, float]],
+) -> None:
+    at_us = np.array([at * 1_000_000 for at, _ in points])
+    expected = [{"time": iso_time(at * 1_000_000), "equity": value} for at, value in points]
+    text = equity_json(at_us, np.array([value for _, value in points]))
+    assert bytes(text) == msgspec.json.encode(expected)
 
 
 def test_a_curve_without_points_is_an_empty_list() -> None:
