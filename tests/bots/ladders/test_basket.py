@@ -9,7 +9,6 @@ import pytest
 
 from bots.ladders.basket import BasketAccount, BasketState, BasketStep
 from bots.ladders.settings import RebalanceSettings
-from bots.ladders.worst_case import basket_worst_case
 from bots.ledger import EXACT
 from bots.orders import Costs, Fill, Order, OrderReason, OrderStatus, TradingRules
 from bots.risk.gate import pass_gate
@@ -18,14 +17,12 @@ from bots.risk.state import begin
 from data.errors import InvalidInput, RejectedError
 from data.models import Side
 from data.timeframes import Timeframe
+from tests.bots.ladders.adversary import CAPITAL, COSTS, Row, any_basket, basket_path
 from tests.bots.ladders.ladder_runs import FREE, MINUTE, RULES, candle, silence
 
 D = Decimal
 FREE_OF_COSTS = Costs(fee_bps=D(0), maker_fee_bps=D(0))
-COSTS = Costs(fee_bps=D(10), slippage_bps=D(5))
-CAPITAL = D(10_000)
 HALVES = RebalanceSettings(weights={"BTC-USDT": D("0.5"), "ETH-USDT": D("0.4")}, threshold=D("0.05"))
-Row = tuple[Sequence[float], Sequence[float]]  # opens, closes
 
 
 class Walk:
@@ -152,81 +149,10 @@ def test_candles_come_in_order_and_once() -> None:
         walk.feed([flat(100.0, 10.0)], first=1)
 
 
-def path(seed: int, parts: int, length: int = 30) -> list[Row]:
-    """Prices that try to hurt: quiet, with crashes inside candles and between them."""
-    chance = random.Random(seed)
-    prices = [100.0 / (1 + part) for part in range(parts)]
-    rows: list[Row] = []
-    for _ in range(length):
-        crash = chance.uniform(-0.3, 0.2) if chance.random() < 0.1 else 0.0
-        opens = [max(0.01, round(price * (1 + crash * chance.random()), 2)) for price in prices]
-        prices = [max(0.01, round(price * (1 + chance.gauss(0, 0.04) + crash / 2), 2)) for price in opens]
-        rows.append((opens, list(prices)))
-    return rows
-
-
-def any_settings(chance: random.Random) -> RebalanceSettings:
-    parts = chance.randint(1, 4)
-    whole = chance.choice((D(1), D("0.9"), D("0.5")))
-    weights = {f"S{part}-USDT": whole / parts for part in range(parts)}
-    return RebalanceSettings(
-        weights={symbol: weight.quantize(D("0.001"), "ROUND_DOWN") for symbol, weight in weights.items()},
-        threshold=chance.choice((None, D("0.02"), D("0.1"))),
-        every=chance.choice((Timeframe.M1, Timeframe.M5)),
-        stop_loss=chance.choice((None, D("0.05"), D("0.2"))),
-    )
-
-
-def sold_for(account: BasketAccount, prices: Sequence[float]) -> Decimal:
-    """What selling all at these prices leaves, told without the account's own arithmetic."""
-    kept = (1 - COSTS.slippage_bps.scaleb(-4)) * (1 - COSTS.fee_bps.scaleb(-4))
-    held = sum(
-        (ledger.quantity * D(str(price)) for ledger, price in zip(account.ledgers, prices, strict=True)), D(0)
-    )
-    return account.cash + held * kept
-
-
-def check_path(seed: int) -> str:
-    """Walk one path and hold every candle against the worst case; why the basket ended."""
-    chance = random.Random(seed)
-    settings = any_settings(chance)
-    rules = RULES if seed % 2 else FREE
-    rows = path(seed, len(settings.weights))
-    promised = basket_worst_case(settings, COSTS, CAPITAL)
-    walk = Walk(settings, costs=COSTS, rules=rules)
-    safe = CAPITAL  # what a sale would have left at the newest close above the stop
-    for number, row in enumerate(rows, 1):
-        walk.feed([row], first=number)
-        account = walk.account
-        state = account.state
-        account.verify()
-        assert state.most_paid_in <= promised.capital
-        assert state.most_orders <= promised.orders
-        assert account.cash >= 0
-        assert walk.equity >= 0
-        if promised.has_stop and state.finished and not any(walk.held()):
-            # Beyond the promise there is only what prices moved since the close before, and costs.
-            assert CAPITAL - account.cash <= promised.loss + state.gap_loss
-            assert state.gap_loss <= max(D(0), safe - account.cash)
-            break
-        if not state.finished:
-            if promised.has_stop and any(walk.held()):
-                assert sold_for(account, row[1]) > CAPITAL - promised.loss - D("0.001")
-            safe = sold_for(account, row[1])
-    return walk.account.finished
-
-
-@pytest.mark.parametrize("block", range(4))
-def test_no_path_takes_more_than_was_shown(block: int) -> None:
-    ended = [check_path(seed) for seed in range(block * 50, block * 50 + 50)]
-    assert any(ended)
-    assert not all(ended)
-
-
 def test_a_state_read_back_from_json_goes_on_as_if_nothing_had_happened() -> None:
     for seed in range(10):
-        settings = any_settings(random.Random(seed))
-        rows = path(seed, len(settings.weights))
+        settings = any_basket(random.Random(seed))
+        rows = basket_path(seed, len(settings.weights))
         whole = Walk(settings, costs=COSTS).feed(rows)
         broken = Walk(settings, costs=COSTS)
         for number, row in enumerate(rows, 1):
