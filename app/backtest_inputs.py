@@ -5,8 +5,9 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from decimal import Decimal
+from functools import partial
 from pathlib import Path
 
 import click
@@ -14,12 +15,15 @@ import msgspec
 import numpy as np
 
 from app.commands.moments import moment_us
+from app.finer_files import read_finer_file, trades_then
 from backtesting.manifest import Source, iso_time
 from bots.finer_candles import finer_candles
+from bots.finest_data import FinestReader, FinestRows, candles_within, finest, trade_rows
 from bots.orders import RulesFrom, TradingRules
 from data.coverage import Span, without
 from data.errors import InvalidInput, Problem
 from data.files.candle_files import read_candles
+from data.files.trade_columns import TradeColumns
 from data.models import InstrumentVersion, Market, Ohlcv
 from data.timeframes import Timeframe
 from strategies.base import Strategy
@@ -38,7 +42,8 @@ class Inputs:
     """One run's candles, of the strategy's time frame, with what belongs to them."""
 
     ohlcv: Ohlcv
-    finer: Ohlcv | None  # decides between stop and target
+    inside: FinestReader | None  # what tells, for any of the candles, which of stop and target came first
+    finer: Ohlcv | None  # smaller candles of the whole span, where they were asked for
     rules: TradingRules | None  # of the instrument at the first candle; None where no instrument is known
     later_rules: tuple[RulesFrom, ...] = ()
     missing: tuple[Span, ...] = ()  # minutes of which the store knows nothing, run all the same
@@ -47,9 +52,14 @@ class Inputs:
 def load_asked_strategy(
     name_or_path: str, parameters: Mapping[str, float | str], timeframe: Timeframe | None
 ) -> Strategy:
-    """The strategy of a file or template. A parameter that does not fit is blamed on the option."""
-    path = strategy_path(name_or_path)
+    """The strategy of a file or template, or a saved version ("trend@4be1c0", as manifests name it).
+
+    A parameter that does not fit is blamed on the option.
+    """
     try:
+        if "@" in name_or_path and not Path(name_or_path).is_file():
+            return _saved_version(name_or_path, parameters, timeframe)
+        path = strategy_path(name_or_path)
         if path.suffix == ".py":
             # What checks Python brings the database's libraries along; rules need neither.
             from app.strategy_desk import load_any
@@ -58,6 +68,16 @@ def load_asked_strategy(
         return load_strategy(path, parameters, timeframe)
     except InvalidInput as invalid:
         raise InvalidInput(*(_blamed(problem, parameters) for problem in invalid.problems)) from None
+
+
+def _saved_version(
+    reference: str, parameters: Mapping[str, float | str], timeframe: Timeframe | None
+) -> Strategy:
+    from app.strategy_desk import open_strategies
+    from config.settings import load_settings
+
+    with open_strategies(load_settings()) as strategies:
+        return strategies.load(reference, parameters, timeframe)
 
 
 def _blamed(problem: Problem, parameters: Mapping[str, float | str]) -> Problem:
@@ -97,23 +117,39 @@ def strategy_path(name_or_path: str) -> Path:
     return find_strategy_file(name_or_path, load_settings().candlewick_strategies)
 
 
-def read_inputs(source: Source, strategy: Strategy, *, allow_missing: bool = False) -> Inputs:
-    """What a run of `strategy` over `source` needs. Raises InvalidInput, also where minutes are missing."""
+def read_inputs(
+    source: Source, strategy: Strategy, *, allow_missing: bool = False, whole_finer: bool = False
+) -> Inputs:
+    """What a run of `strategy` over `source` needs. Raises InvalidInput, also where minutes are missing.
+
+    `whole_finer` asks for all smaller candles at once, for runs that cannot say which they need.
+    """
+    given = None if source.finer is None else read_finer_file(Path(source.finer), _note)
     if source.candles is None:
-        inputs = _read_store(source, strategy, allow_missing=allow_missing)
+        inputs = _read_store(source, strategy, allow_missing=allow_missing, whole_finer=whole_finer)
     else:
         read = _between(_read_file(Path(source.candles), strategy), source)
-        ohlcv, finer = _of_timeframe(read, strategy, source.candles)
-        inputs = Inputs(ohlcv=ohlcv, finer=finer, rules=None)
-    if source.finer is None:
+        ohlcv, parts = _of_timeframe(read, strategy, source.candles)
+        inside = None if parts is None else partial(candles_within, parts)
+        inputs = Inputs(ohlcv=ohlcv, inside=inside, finer=parts, rules=None)
+    if given is None:
         return inputs
-    return Inputs(
-        ohlcv=inputs.ohlcv,
-        finer=read_candles(Path(source.finer), tell=_note),
-        rules=inputs.rules,
-        later_rules=inputs.later_rules,
-        missing=inputs.missing,
-    )
+    if isinstance(given, TradeColumns):
+        return replace(
+            inputs,
+            inside=trades_then(given, inputs.inside),
+            finer=trade_rows(given, inputs.ohlcv)[0] if whole_finer else None,
+        )
+    _check_smaller(given, strategy, source.finer or "")
+    return replace(inputs, inside=partial(candles_within, given), finer=given)
+
+
+def _check_smaller(finer: Ohlcv, strategy: Strategy, where: str) -> None:
+    if finer.timeframe.us >= strategy.timeframe.us:
+        expected = f"give trades, or candles of a smaller time frame than {strategy.timeframe}"
+        raise InvalidInput(
+            Problem(where=where, field="timeframe", value=str(finer.timeframe), expected=expected)
+        )
 
 
 def _note(sentence: str) -> None:
@@ -131,7 +167,7 @@ def _read_file(path: Path, strategy: Strategy) -> Ohlcv:
             raise first from None
 
 
-def _read_store(source: Source, strategy: Strategy, *, allow_missing: bool) -> Inputs:
+def _read_store(source: Source, strategy: Strategy, *, allow_missing: bool, whole_finer: bool) -> Inputs:
     """Candles of the strategy's time frame or the next smaller one, with the instrument as it was then."""
     # The database's libraries take longer to import than a run over a file lasts.
     from app.composition import open_store
@@ -171,7 +207,7 @@ def _read_store(source: Source, strategy: Strategy, *, allow_missing: bool) -> I
             raise _missing_minutes(market, missing)
         for span in missing[:_MOST_SPANS_NAMED]:
             _note(f"runs over missing minutes: {_span_text(span)}")
-        finer = finer_candles(repository, market, ohlcv, most=_MOST_FINER)
+        finer = finer_candles(repository, market, ohlcv, most=_MOST_FINER) if whole_finer else None
         versions = facts.instrument_versions(market)
         instrument = repository.instrument(market)
     rules = None if instrument is None else rules_of(instrument)
@@ -180,11 +216,21 @@ def _read_store(source: Source, strategy: Strategy, *, allow_missing: bool) -> I
         rules, later = _rules_over(versions, int(ohlcv.opened_at_us[0]), ends_us)
     return Inputs(
         ohlcv=ohlcv,
+        inside=partial(_inside_the_store, market),
         finer=parts if finer is None else finer,
         rules=rules,
         later_rules=later,
         missing=missing,
     )
+
+
+def _inside_the_store(market: Market, ohlcv: Ohlcv) -> FinestRows | None:
+    """What the store holds of the inside of these candles: most runs never ask."""
+    from app.composition import open_store
+    from config.settings import load_settings
+
+    with open_store(load_settings()) as store:
+        return finest(store.candle_repository, market, ohlcv)
 
 
 def _spans_of(ohlcv: Ohlcv) -> list[Span]:

@@ -41,7 +41,7 @@ def asked_search(
     fixed = {axis.name: axis.values[0] for axis in given if len(axis.values) == 1}
     varied = [axis for axis in given if len(axis.values) > 1]
     axes = varied or declared_axes(document, where, without=tuple(fixed))
-    inputs = read_inputs(source, loaded, allow_missing=allow_missing)
+    inputs = read_inputs(source, loaded, allow_missing=allow_missing, whole_finer=True)
     rules, later_rules = rules_for(inputs, None, overrides, rounding=rounding)
     spec = msgspec.structs.replace(
         options,

@@ -247,7 +247,7 @@ _MEANINGS = (
     ("data_hash", "the candles are others"),
     ("starts_at", "the runs begin at different times"),
     ("ends_at", "the runs end at different times"),
-    ("finer_hash", "the finer candles, which decide between stop and target, are others"),
+    ("finer_hash", "the trades or smaller candles that decide between stop and target are others"),
     ("capital", "the capital differs"),
     ("costs", "the costs differ"),
     ("rules", "ticks, lots or minima differ"),
@@ -259,7 +259,18 @@ _MEANINGS = (
     ("seed", "the seeds differ"),
 )
 # A hash of results is no cause, a path is none either, and counts follow from hashes.
-_NO_CAUSE = frozenset({"result_hash", "source", "strategy", "candles", "finer_timeframe", "symbol"})
+_NO_CAUSE = frozenset(
+    {
+        "result_hash",
+        "source",
+        "strategy",
+        "candles",
+        "symbol",
+        "finer_timeframe",
+        "finer_trades",
+        "finer_candles",
+    }
+)
 
 
 def _causes(making: Sequence[FieldDifference], *, same: bool) -> list[str]:

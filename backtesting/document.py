@@ -17,9 +17,10 @@ from backtesting.engine import BacktestResult
 from backtesting.equity_json import equity_json
 from backtesting.manifest import Manifest, iso_time
 from backtesting.metrics import Metrics
+from backtesting.portfolio import PortfolioResult
 from bots.ledger import EXACT, exact_price
 from bots.orders import ClosedTrade, LimitOrder, Order, PositionSide
-from data.models import IntArray
+from data.models import FloatArray, IntArray
 
 TRADE_FIELDS = (
     "side",
@@ -48,8 +49,9 @@ def document_of(result: BacktestResult, manifest: Manifest) -> dict[str, Any]:
     """`metrics`, `trades`, `open_trade`, orders, `ambiguity`, `equity` and `manifest`.
 
     `equity` is the JSON text of a list of `{"time", "equity"}`, one at each candle's close. Undefined metrics
-    are null.
+    are null. Where nothing decided which came first in some candle, `equity_best_case` is there too.
     """
+    closes_at_us = result.ohlcv.opened_at_us + result.ohlcv.timeframe.us
     return {
         "metrics": metrics_document(result.metrics),
         "trades": trade_documents(result.trades),
@@ -57,9 +59,15 @@ def document_of(result: BacktestResult, manifest: Manifest) -> dict[str, Any]:
         "pending_orders": [order_document(order) for order in result.pending],
         "refused_orders": [order_document(order) for order in result.refused],
         "ambiguity": ambiguity_document(result),
-        "equity": equity_json(result.ohlcv.opened_at_us + result.ohlcv.timeframe.us, result.equity),
+        "equity": equity_json(closes_at_us, result.equity),
+        **best_case_document(closes_at_us, result.best_case_equity),
         "manifest": manifest,
     }
+
+
+def best_case_document(at_us: IntArray, best_case: FloatArray | None) -> dict[str, Any]:
+    """`equity_best_case`, of the same form as `equity`; empty where there is but one reading."""
+    return {} if best_case is None else {"equity_best_case": equity_json(at_us, best_case)}
 
 
 def encoded(document: Any) -> bytes:
@@ -96,14 +104,17 @@ def trade_documents(trades: Sequence[ClosedTrade]) -> list[dict[str, Any]]:
     ]
 
 
-def ambiguity_document(result: BacktestResult) -> dict[str, float | int | None]:
-    """How many exits nothing decided, and the final equity were each of them the stop or the target."""
+def ambiguity_document(result: BacktestResult | PortfolioResult) -> dict[str, float | int]:
+    """How many exits nothing decided, and the run's end were each of them the stop or the target."""
     worst = float(result.equity[-1])
     best = worst if result.best_case_equity is None else float(result.best_case_equity[-1])
+    capital = float(result.capital)
     return {
         "exits": result.metrics.ambiguous_exits,
         "worst_case_equity": worst,
         "best_case_equity": best,
+        "worst_case_return": worst / capital - 1.0,
+        "best_case_return": best / capital - 1.0,
     }
 
 

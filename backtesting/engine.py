@@ -30,7 +30,7 @@ from data.models import FloatArray, IntArray, Ohlcv, Side
 from strategies.base import Signals, Strategy
 
 # Raised whenever the same input may give other fills or figures than before.
-ENGINE_VERSION = "2"
+ENGINE_VERSION = "3"
 
 _FIRST_CAPACITY = 4_096
 

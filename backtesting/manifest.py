@@ -8,6 +8,7 @@ from decimal import Decimal
 import msgspec
 
 from backtesting.engine import ENGINE_VERSION, BacktestResult
+from bots.finest_data import counts_of
 from bots.orders import Costs, RulesFrom, TradingRules
 from bots.risk.limits import NO_LIMITS, Limits
 from data.models import FloatArray, IntArray, Ohlcv
@@ -38,14 +39,16 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True):
     candles: int
     starts_at: str  # ISO 8601: open of the first candle, close of the last
     ends_at: str
-    finer_timeframe: Timeframe | None
-    finer_hash: str | None
+    finer_timeframe: Timeframe | None  # the smallest one of candles that were read of candles' insides
+    finer_hash: str | None  # of all that was read of them; None where nothing was or nothing needed it
     capital: Decimal
     costs: Costs
     rules: TradingRules
     rounding: bool  # whether prices and quantities were put on a tick and a lot
     close_at_end: bool
     seed: int | None  # None: nothing in a run is random
+    finer_trades: int = 0  # that were read to tell what came first inside candles
+    finer_candles: int = 0
     later_rules: tuple[RulesFrom, ...] = ()  # that replaced `rules` within the run
     missing: tuple[tuple[str, str], ...] = ()  # stretches the store did not know, run all the same
     limits: Limits = NO_LIMITS  # that entries were held to
@@ -61,6 +64,7 @@ def manifest_of(
 ) -> Manifest:
     """The manifest of a finished run; `missing` are the stretches without data that it was allowed."""
     ohlcv, finer = result.ohlcv, result.finer
+    trades, candles = counts_of(finer)
     return Manifest(
         engine_version=ENGINE_VERSION,
         strategy=result.strategy.name,
@@ -71,8 +75,10 @@ def manifest_of(
         candles=len(ohlcv),
         starts_at=iso_time(int(ohlcv.opened_at_us[0])),
         ends_at=iso_time(int(ohlcv.opened_at_us[-1]) + ohlcv.timeframe.us),
-        finer_timeframe=None if finer is None else finer.timeframe,
+        finer_timeframe=finer.timeframe if finer is not None and candles else None,
         finer_hash=None if finer is None else data_hash(finer),
+        finer_trades=trades,
+        finer_candles=candles,
         capital=result.capital,
         costs=result.costs,
         rules=result.rules,
@@ -110,7 +116,7 @@ def differences(expected: Manifest, found: Manifest) -> list[str]:
         ("engine_version", "the engine's version"),
         ("strategy_hash", "the strategy's hash"),
         ("data_hash", "the candles' hash"),
-        ("finer_hash", "the finer candles' hash"),
+        ("finer_hash", "the hash of what lies inside candles"),
         ("result_hash", "the result's hash"),
     ):
         was, now = getattr(expected, field), getattr(found, field)

@@ -14,6 +14,8 @@ import msgspec
 from backtesting.document import (
     TRADE_FIELDS,
     EquityAt,
+    ambiguity_document,
+    best_case_document,
     iso_times,
     metrics_document,
     order_document,
@@ -22,6 +24,7 @@ from backtesting.document import (
 from backtesting.engine import ENGINE_VERSION
 from backtesting.manifest import Source, data_hash, feed, iso_time
 from backtesting.portfolio import Leg, PortfolioResult
+from bots.finest_data import counts_of
 from bots.orders import Costs, RulesFrom, TradingRules
 from data.timeframes import Timeframe
 
@@ -44,6 +47,8 @@ class LegManifest(msgspec.Struct, frozen=True, kw_only=True):
     later_rules: tuple[RulesFrom, ...]
     missing: tuple[tuple[str, str], ...]
     source: Source
+    finer_trades: int = 0
+    finer_candles: int = 0
 
 
 class PortfolioManifest(msgspec.Struct, frozen=True, kw_only=True):
@@ -82,6 +87,7 @@ def portfolio_manifest(
 
 def _leg_manifest(leg: Leg, source: Source, missing: tuple[tuple[str, str], ...]) -> LegManifest:
     ohlcv = leg.ohlcv
+    trades, candles = counts_of(leg.finer)
     return LegManifest(
         symbol=leg.symbol,
         strategy=leg.strategy.name,
@@ -92,8 +98,10 @@ def _leg_manifest(leg: Leg, source: Source, missing: tuple[tuple[str, str], ...]
         candles=len(ohlcv),
         starts_at=iso_time(int(ohlcv.opened_at_us[0])),
         ends_at=iso_time(int(ohlcv.opened_at_us[-1]) + ohlcv.timeframe.us),
-        finer_timeframe=None if leg.finer is None else leg.finer.timeframe,
+        finer_timeframe=leg.finer.timeframe if leg.finer is not None and candles else None,
         finer_hash=None if leg.finer is None else data_hash(leg.finer),
+        finer_trades=trades,
+        finer_candles=candles,
         rules=leg.rules,
         later_rules=leg.later_rules,
         missing=missing,
@@ -124,7 +132,10 @@ def portfolio_differences(expected: PortfolioManifest, found: PortfolioManifest)
 
 
 def portfolio_document(result: PortfolioResult, manifest: PortfolioManifest) -> dict[str, Any]:
-    """`metrics`, `trades` (with their `symbol` and `strategy`), `legs`, `equity` and `manifest`."""
+    """`metrics`, `trades` (with their `symbol` and `strategy`), `legs`, `ambiguity`, `equity` and `manifest`.
+
+    Where nothing decided which came first in some candle, `equity_best_case` is there too.
+    """
     times = iso_times(result.at_us)
     return {
         "metrics": metrics_document(result.metrics),
@@ -140,9 +151,11 @@ def portfolio_document(result: PortfolioResult, manifest: PortfolioManifest) -> 
             }
             for part in result.legs
         ],
+        "ambiguity": ambiguity_document(result),
         "equity": [
             EquityAt(time, equity) for time, equity in zip(times, result.equity.tolist(), strict=True)
         ],
+        **best_case_document(result.at_us, result.best_case_equity),
         "manifest": manifest,
     }
 

@@ -6,11 +6,13 @@ from collections.abc import Sequence
 
 from backtesting.analysis import Analysis, analysis_of
 from backtesting.course import Course, leg_course, portfolio_course
+from backtesting.document import ambiguity_document
 from backtesting.portfolio import LegResult, PortfolioResult
 from backtesting.portfolio_document import PortfolioManifest
 from backtesting.report_figures import gains_figure, price_figure
 from backtesting.report_page import Page
 from backtesting.report_sections import (
+    add_ambiguity,
     add_cards,
     add_equity,
     add_single_trades,
@@ -60,7 +62,8 @@ def portfolio_report_html(
         ],
     )
     add_cards(page, course, analysis)
-    add_equity(page, course, None)
+    add_ambiguity(page, ambiguity_document(result))
+    add_equity(page, course, result.best_case_equity)
     page.section(
         "Legs",
         _legs_table(names, result.legs),

@@ -6,11 +6,13 @@ import msgspec
 
 from backtesting.analysis import Analysis, analysis_of
 from backtesting.course import Course, course_of
+from backtesting.document import ambiguity_document
 from backtesting.engine import BacktestResult
 from backtesting.manifest import Manifest
 from backtesting.report_figures import price_figure
 from backtesting.report_page import Page
 from backtesting.report_sections import (
+    add_ambiguity,
     add_cards,
     add_equity,
     add_single_trades,
@@ -19,7 +21,7 @@ from backtesting.report_sections import (
     coverage_stamp,
     price_remark,
 )
-from backtesting.report_tables import amount, facts_table, manifest_details, moment
+from backtesting.report_tables import facts_table, manifest_details, moment
 from data.models import Ohlcv
 
 
@@ -33,7 +35,6 @@ def report_html(
     symbol = manifest.source.symbol or ""
     course = course or course_of(result, symbol)
     analysis = analysis or analysis_of(course)
-    metrics = result.metrics
     page = Page(
         " · ".join(part for part in (manifest.strategy, symbol, str(manifest.timeframe)) if part),
         f"{moment(manifest.starts_at)} to {moment(manifest.ends_at)} UTC, {manifest.candles:,} candles",
@@ -45,14 +46,7 @@ def report_html(
         ],
     )
     add_cards(page, course, analysis)
-    if metrics.ambiguous_exits:
-        worst = float(result.equity[-1])
-        best = worst if result.best_case_equity is None else float(result.best_case_equity[-1])
-        page.notice(
-            f"In {metrics.ambiguous_exits:,} exits stop and target lay inside one candle and nothing finer "
-            f"decided. The run takes the stop first and ends with {amount(worst)}; with each target first it "
-            f"would end with {amount(best)}."
-        )
+    add_ambiguity(page, ambiguity_document(result))
     add_equity(page, course, result.best_case_equity)
     overlays = list(result.strategy.overlays(result.ohlcv))
     page.section(
@@ -79,15 +73,18 @@ def _facts(manifest: Manifest, ohlcv: Ohlcv) -> list[tuple[str, str]]:
         f"{rules.tick_size}, {rules.lot_size}, {rules.min_notional}" if manifest.rounding else "not rounded"
     )
     missing = ", ".join(f"{start} to {end}" for start, end in manifest.missing)
-    finer = "none; the stop comes first where a candle holds both"
-    if manifest.finer_timeframe is not None:
-        finer = f"{manifest.finer_timeframe}, {manifest.finer_hash}"
+    finer = "nothing; the stop comes first where a candle holds both"
+    if manifest.finer_hash is not None:
+        read = [f"{manifest.finer_trades:,} trades"] if manifest.finer_trades else []
+        if manifest.finer_candles:
+            read.append(f"{manifest.finer_candles:,} candles, the smallest of {manifest.finer_timeframe}")
+        finer = f"{' and '.join(read)}, {manifest.finer_hash}"
     return [
         ("Candles", source.candles or f"{source.venue} {source.symbol}, from the store"),
         ("Candles' hash", manifest.data_hash),
         ("Coverage", coverage_stamp(ohlcv, manifest.missing)[0]),
         *([("Missing", missing)] if missing else []),
-        ("Finer candles", finer),
+        ("Read of what lies inside candles", finer),
         ("Strategy", f"{manifest.strategy} ({source.strategy})"),
         ("Strategy hash", manifest.strategy_hash),
         ("Parameters", msgspec.json.encode(manifest.parameters).decode()),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
@@ -99,6 +99,21 @@ def add_cards(page: Page, course: Course, analysis: Analysis) -> None:
                 None,
             ),
         ]
+    )
+
+
+def add_ambiguity(page: Page, ambiguity: Mapping[str, float | int]) -> None:
+    """What the run would have come to, had every doubtful exit been the target; nothing where none was."""
+    if not ambiguity["exits"]:
+        return
+    worst, best = (
+        f"{amount(ambiguity[f'{reading}_case_equity'])} ({percent(ambiguity[f'{reading}_case_return'])})"
+        for reading in ("worst", "best")
+    )
+    page.notice(
+        f"In {ambiguity['exits']:,} exits stop and target lay inside one candle and nothing finer decided. "
+        f"The run takes the stop first and ends with {worst}; with each target first it would end with "
+        f"{best}."
     )
 
 

@@ -24,6 +24,7 @@ from strategies.base import Signals
 ACTIONS = ("long_entry", "long_exit", "short_entry", "short_exit")
 # Gates that only say why a signal changes nothing: a replay comes to the same end by itself.
 _WITHOUT_EFFECT = frozenset({Gate.NONE, Gate.POSITION_OPEN, Gate.NO_POSITION, Gate.CONTRADICTION})
+_PROTECTIVE = frozenset({OrderReason.STOP_LOSS, OrderReason.TAKE_PROFIT, OrderReason.TRAILING_STOP})
 # Doubles of the kernel beside decimals of the books.
 _EQUITY_TOLERANCE = 1e-9
 
@@ -39,7 +40,7 @@ class Cause(StrEnum):
     STRATEGY = "changed strategy"
     FEE = "another fee"
     SLIPPAGE = "another slippage"
-    FINER_CANDLES = "finer candles"  # what came first inside a candle was decided by other data
+    FINER_CANDLES = "finer candles"  # what came first inside a candle was decided by other data, or by none
     UNKNOWN = "unknown"
 
 
@@ -228,11 +229,12 @@ def _of_another_order(
     alone: Sequence[tuple[Fill | FillView, bool]],
     timeframe_us: int,
 ) -> tuple[Cause, str] | None:
-    """Both left inside one candle, and one of them without knowing what came first."""
+    """Both left inside one candle, told by other data which level came first and when, or by none."""
     candle = fill.filled_at_us // timeframe_us
     for other, is_others in alone:
         is_pair = is_others is not is_bots and other.filled_at_us // timeframe_us == candle
-        if is_pair and (fill.ambiguous or other.ambiguous):
+        is_told = fill.reason in _PROTECTIVE and other.reason in _PROTECTIVE
+        if is_pair and (is_told or fill.ambiguous or other.ambiguous):
             return _FINER
     return None
 

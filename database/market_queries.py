@@ -138,6 +138,12 @@ class MarketReads:
         where = [self.of(market), *within("traded_at", start_us, end_us)]
         return self._trade_columns(f"WHERE {' AND '.join(where)}")
 
+    def trades_within(self, market: Market, spans: Sequence[tuple[int, int]]) -> TradeColumns:
+        """Stored trades of any of these times `[start, end)`, in id order."""
+        times = (" AND ".join(within("traded_at", start_us, end_us)) for start_us, end_us in spans)
+        any_of = " OR ".join(f"({condition})" for condition in times) or "false"
+        return self._trade_columns(f"WHERE {self.of(market)} AND ({any_of})")
+
     def trades_of_ids(self, market: Market, first_id: int, last_id: int) -> TradeColumns:
         """Stored trades from `first_id` to `last_id`, both included, in id order."""
         return self._trade_columns(

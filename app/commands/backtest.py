@@ -14,6 +14,7 @@ import click
 import msgspec
 
 from app.backtest_inputs import (
+    Inputs,
     is_basket_file,
     is_ladder_file,
     load_asked_strategy,
@@ -33,15 +34,19 @@ from app.commands.moments import Moment
 from app.run_files import portfolio_files, run_files, write_folder
 from backtesting.document import document_of, encoded, metrics_document
 from backtesting.engine import BacktestResult, run_backtest
+from backtesting.insides import run_with_insides
 from backtesting.manifest import Manifest, Source, differences, iso_time, manifest_of
 from backtesting.portfolio import PortfolioResult
 from backtesting.portfolio_document import PortfolioManifest, portfolio_differences, portfolio_document
+from backtesting.prepared import Prepared
+from bots.finest_data import FinestRows
 from bots.orders import Costs, RulesFrom, TradingRules
 from bots.risk.limits import NO_LIMITS, Limits
 from data.coverage import Span
 from data.errors import InvalidInput, Problem
 from data.models import Market
 from data.timeframes import Timeframe
+from strategies.base import Strategy
 
 
 class DecimalNumber(click.ParamType[Any]):
@@ -131,7 +136,9 @@ class Request:
 @click.option("--allow-missing", is_flag=True, help="Run over minutes that the store does not know.")
 @click.option("--close-at-end", is_flag=True, help="Close an open position at the last close.")
 @click.option(
-    "--finer", metavar="FILE", help="Candles of a smaller time frame that decide between stop and target."
+    "--finer",
+    metavar="FILE",
+    help="Trades, or candles of a smaller time frame, that decide between stop and target.",
 )
 @click.option(
     "--out",
@@ -176,7 +183,8 @@ def command(
     """Run a strategy over the candles of a file or of the store.
 
     Orders are filled at the open of the candle after their signal. Candles of a smaller time frame than the
-    strategy's are folded up, and then decide between stop and target inside one candle.
+    strategy's are folded up, and then decide between stop and target inside one candle. Over the store, its
+    trades decide, or else its smaller candles.
     """
     if ctx.invoked_subcommand is not None:
         return
@@ -361,7 +369,8 @@ def _run(request: Request) -> tuple[BacktestResult, tuple[Span, ...], msgspec.St
         from app.ladder_files import ladder_of, run_ladder_file
 
         ladder, config = ladder_of(Path(request.source.strategy))
-        inputs = read_inputs(request.source, ladder, allow_missing=request.allow_missing)
+        # A ladder's orders may be filled in any candle.
+        inputs = read_inputs(request.source, ladder, allow_missing=request.allow_missing, whole_finer=True)
         given = None if request.rules is None else (request.rules, request.later_rules)
         rules, _ = rules_for(inputs, given, request.overrides, rounding=request.rounding)
         done, figures = run_ladder_file(
@@ -379,10 +388,34 @@ def _run(request: Request) -> tuple[BacktestResult, tuple[Span, ...], msgspec.St
     inputs = read_inputs(request.source, strategy, allow_missing=request.allow_missing)
     given = None if request.rules is None else (request.rules, request.later_rules)
     rules, later = rules_for(inputs, given, request.overrides, rounding=request.rounding)
+    prepared = Prepared(strategy, strategy.signals(inputs.ohlcv))
     if not request.limits.is_empty:
-        # Candle by candle, as a bot: only asked for where there is something to be kept back.
-        from backtesting.limited import run_limited_backtest
+        return _run_limited(request, prepared, inputs, rules, later), inputs.missing, None
 
+    def run(finer: FinestRows | None) -> BacktestResult:
+        return run_backtest(
+            prepared,
+            inputs.ohlcv,
+            capital=request.capital,
+            costs=request.costs,
+            rules=rules,
+            later_rules=later,
+            close_at_end=request.close_at_end,
+            finer=finer,
+        )
+
+    return run_with_insides(run, inputs.ohlcv, inputs.inside), inputs.missing, None
+
+
+def _run_limited(
+    request: Request, strategy: Strategy, inputs: Inputs, rules: TradingRules, later: tuple[RulesFrom, ...]
+) -> BacktestResult:
+    """Candle by candle, as a bot: only asked for where there is something to be kept back."""
+    from backtesting.limited import run_limited_backtest
+
+    kept_back: Counter[str] = Counter()
+
+    def run(finer: FinestRows | None) -> BacktestResult:
         limited, violations = run_limited_backtest(
             strategy,
             inputs.ohlcv,
@@ -392,24 +425,17 @@ def _run(request: Request) -> tuple[BacktestResult, tuple[Span, ...], msgspec.St
             rules=rules,
             limits=request.limits,
             close_at_end=request.close_at_end,
-            finer=inputs.finer,
+            finer=finer,
             later_rules=later,
         )
-        counts = Counter(violation.limit for violation in violations)
-        for limit, count in sorted(counts.items()):
-            click.echo(f"{limit} kept back {count} entries", err=True)
-        return limited, inputs.missing, None
-    result = run_backtest(
-        strategy,
-        inputs.ohlcv,
-        capital=request.capital,
-        costs=request.costs,
-        rules=rules,
-        later_rules=later,
-        close_at_end=request.close_at_end,
-        finer=inputs.finer,
-    )
-    return result, inputs.missing, None
+        kept_back.clear()
+        kept_back.update(violation.limit for violation in violations)
+        return limited
+
+    result = run_with_insides(run, inputs.ohlcv, inputs.inside)
+    for limit, count in sorted(kept_back.items()):
+        click.echo(f"{limit} kept back {count} entries", err=True)
+    return result
 
 
 def _hand_out(

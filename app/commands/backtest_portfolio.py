@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from decimal import Decimal
 from pathlib import Path
 
@@ -11,9 +11,11 @@ import click
 
 from app.backtest_inputs import is_basket_file, load_asked_strategy, read_inputs, rules_for, span_texts
 from backtesting.document import metrics_document
+from backtesting.insides import run_legs_with_insides
 from backtesting.manifest import Source
 from backtesting.portfolio import Leg, PortfolioResult, run_portfolio
 from backtesting.portfolio_document import PortfolioManifest, portfolio_manifest
+from bots.finest_data import FinestRows
 from bots.orders import Costs, RulesFrom, TradingRules
 from data.timeframes import Timeframe
 from strategies.base import Strategy
@@ -112,7 +114,7 @@ def run_legs_asked(
             close_at_end=close_at_end,
         )
         return result, manifest
-    legs, missing = [], []
+    legs, insides, missing = [], [], []
     for request in requests:
         strategy = load(request.source.strategy, request.parameters, request.timeframe)
         inputs = read_inputs(request.source, strategy, allow_missing=request.allow_missing)
@@ -125,11 +127,17 @@ def run_legs_asked(
                 ohlcv=inputs.ohlcv,
                 rules=rules,
                 later_rules=later,
-                finer=inputs.finer,
             )
         )
+        insides.append(inputs.inside)
         missing.append(span_texts(inputs.missing))
-    result = run_portfolio(legs, capital=capital, costs=costs, close_at_end=close_at_end)
+
+    def run(finer: Sequence[FinestRows | None]) -> PortfolioResult:
+        decided = [replace(leg, finer=own) for leg, own in zip(legs, finer, strict=True)]
+        return run_portfolio(decided, capital=capital, costs=costs, close_at_end=close_at_end)
+
+    series = [(leg.ohlcv, inside) for leg, inside in zip(legs, insides, strict=True)]
+    result = run_legs_with_insides(run, series)
     sources = [request.source for request in requests]
     return result, portfolio_manifest(result, sources, missing, rounding=rounding)
 

@@ -96,7 +96,7 @@ _TELL_EVERY_S = 1.0
 @click.option("--min-notional", type=DecimalNumber(), help="Smallest order, instead of the instrument's.")
 @click.option("--close-at-end", is_flag=True, help="Close an open position at the last close.")
 @click.option("--allow-missing", is_flag=True, help="Run over minutes that are missing from the store.")
-@click.option("--finer", metavar="FILE", help="Candles that decide between stop and target.")
+@click.option("--finer", metavar="FILE", help="Trades or candles that decide between stop and target.")
 @click.option("--out", metavar="DIR", help="Keep every trial here; the same search goes on where it stopped.")
 @click.option("--save", is_flag=True, help="Keep every trial in the database.")
 @click.option("--resume", metavar="DIR or ID", help="Go on with a search that was stopped, as it was asked.")
@@ -247,7 +247,7 @@ def _data(stored: StoredSearch) -> SearchData:
     """The candles of a search that goes on. Raises InvalidInput where they are others now."""
     strategy = parse_strategy(stored.spec.document, stored.spec.where, None, stored.spec.timeframe)
     # That minutes are missing was allowed or not when it began; others than then give another search.
-    inputs = read_inputs(stored.source, strategy, allow_missing=True)
+    inputs = read_inputs(stored.source, strategy, allow_missing=True, whole_finer=True)
     data = SearchData(ohlcv=inputs.ohlcv, finer=inputs.finer)
     if search_id(stored.spec, data) != stored.search:
         expected = "its candles or the engine have changed since; begin a new search"

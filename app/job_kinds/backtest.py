@@ -23,10 +23,13 @@ from backtesting.document import (
     order_document,
     trade_documents,
 )
-from backtesting.engine import run_backtest
+from backtesting.engine import BacktestResult, run_backtest
+from backtesting.insides import run_with_insides
 from backtesting.manifest import Manifest, Source, manifest_of
 from backtesting.metrics import Metrics
 from backtesting.portfolio_document import PortfolioManifest, portfolio_document
+from backtesting.prepared import Prepared
+from bots.finest_data import FinestRows
 from bots.orders import Costs
 from database.repositories.research_repository import ResearchRepository
 from jobs.arguments import BacktestArguments
@@ -78,16 +81,21 @@ def _single(arguments: BacktestArguments, strategies: NamedStrategies, named: Na
     source = _source(arguments, named, arguments.symbols[0])
     inputs = read_inputs(source, strategy, allow_missing=arguments.allow_missing)
     rules, later_rules = rules_for(inputs, None, arguments.overrides, rounding=arguments.rounding)
-    result = run_backtest(
-        strategy,
-        inputs.ohlcv,
-        capital=arguments.capital,
-        costs=_costs(arguments),
-        rules=rules,
-        later_rules=later_rules,
-        close_at_end=arguments.close_at_end,
-        finer=inputs.finer,
-    )
+    prepared = Prepared(strategy, strategy.signals(inputs.ohlcv))
+
+    def run_with(finer: FinestRows | None) -> BacktestResult:
+        return run_backtest(
+            prepared,
+            inputs.ohlcv,
+            capital=arguments.capital,
+            costs=_costs(arguments),
+            rules=rules,
+            later_rules=later_rules,
+            close_at_end=arguments.close_at_end,
+            finer=finer,
+        )
+
+    result = run_with_insides(run_with, inputs.ohlcv, inputs.inside)
     manifest = manifest_of(result, source, span_texts(inputs.missing))
     document = {
         "trades": trade_documents(result.trades),
@@ -128,7 +136,8 @@ def _portfolio(arguments: BacktestArguments, strategies: NamedStrategies, named:
         load=lambda _, parameters, timeframe: strategies.load(named, parameters, timeframe),
     )
     whole = portfolio_document(result, manifest)
-    document = {name: part for name, part in whole.items() if name not in ("metrics", "equity", "manifest")}
+    apart = ("metrics", "equity", "equity_best_case", "manifest")
+    document = {name: part for name, part in whole.items() if name not in apart}
     for leg in document.get("legs", []):
         # The single legs' curves are in the files.
         leg.pop("equity", None)

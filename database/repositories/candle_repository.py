@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 
 from data.candles import BuiltCandles
 from data.coverage import TradeRepair, VenueOutage
@@ -54,6 +54,10 @@ class CandleRepository:
     ) -> TradeColumns:
         """Stored trades of `[start_us, end_us)`, in id order."""
         return self._reads.trades(market, start_us, end_us)
+
+    def trades_within(self, market: Market, spans: Sequence[tuple[int, int]]) -> TradeColumns:
+        """Stored trades of any of these times `[start, end)`, in id order (`bots.finest_data`)."""
+        return self._reads.trades_within(market, spans)
 
     def trades_of_ids(self, market: Market, first_id: int, last_id: int) -> TradeColumns:
         """Stored trades from `first_id` to `last_id`, both included, in id order."""

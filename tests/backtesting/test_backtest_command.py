@@ -11,6 +11,13 @@ from click.testing import CliRunner, Result
 
 from app.commands.backtest import command
 from data.errors import InvalidInput
+from data.files.candle_files import write_candles
+from data.files.trade_files import write_trades
+from data.timeframes import Timeframe
+from tests.bots.bot_fakes import T0
+from tests.bots.trade_fakes import candles_from, walking_trades
+
+HOUR_US = Timeframe.H1.us
 
 STRATEGY = {
     "name": "cross",
@@ -99,16 +106,94 @@ def test_options_reach_the_run(strategy: Path, hours: Path) -> None:
         assert round(trade["quantity"] * 1e5) == pytest.approx(trade["quantity"] * 1e5)
 
 
+@pytest.fixture
+def near(tmp_path: Path) -> Path:
+    """A strategy whose stop and target are so near that hours often hold both."""
+    path = tmp_path / "near.json"
+    path.write_text(json.dumps({**STRATEGY, "protection": {"stop_loss": 0.003, "take_profit": 0.003}}))
+    return path
+
+
 def test_candles_of_a_smaller_time_frame_are_folded_up_and_decide_inside(
-    strategy: Path, hours: Path, shared_data: Path
+    near: Path, hours: Path, shared_data: Path
 ) -> None:
     minutes = shared_data / "candles" / "binance_spot" / "BTCUSDT_5m_2024.csv.gz"
-    whole = document("--strategy", strategy, "--candles", hours)
-    folded = document("--strategy", strategy, "--candles", minutes)
-    given = document("--strategy", strategy, "--candles", hours, "--finer", minutes)
+    whole = document("--strategy", near, "--candles", hours)
+    folded = document("--strategy", near, "--candles", minutes)
+    given = document("--strategy", near, "--candles", hours, "--finer", minutes)
     assert folded["manifest"]["finer_timeframe"] == "5m"
+    assert folded["manifest"]["finer_candles"] > 0
     assert given["trades"] == folded["trades"]
-    assert folded["metrics"]["ambiguous_exits"] <= whole["metrics"]["ambiguous_exits"]
+    assert folded["metrics"]["ambiguous_exits"] < whole["metrics"]["ambiguous_exits"]
+
+
+def test_json_has_both_readings_where_something_stayed_ambiguous(near: Path, hours: Path) -> None:
+    parsed = document("--strategy", near, "--candles", hours)
+    ambiguity = parsed["ambiguity"]
+    assert ambiguity["exits"] == parsed["metrics"]["ambiguous_exits"] > 0
+    assert ambiguity["worst_case_equity"] == parsed["metrics"]["final_equity"]
+    assert ambiguity["worst_case_return"] == pytest.approx(parsed["metrics"]["total_return"])
+    assert ambiguity["best_case_return"] == pytest.approx(ambiguity["best_case_equity"] / 10_000 - 1)
+    assert ambiguity["best_case_equity"] > ambiguity["worst_case_equity"]
+    best = parsed["equity_best_case"]
+    assert [point["time"] for point in best] == [point["time"] for point in parsed["equity"]]
+    assert best[-1]["equity"] == ambiguity["best_case_equity"]
+
+
+@pytest.mark.parametrize("ending", ["csv", "parquet"])
+def test_a_file_of_trades_decides_what_it_covers_and_smaller_candles_the_rest(
+    tmp_path: Path, ending: str
+) -> None:
+    trades = walking_trades(5, T0 // HOUR_US * HOUR_US, Timeframe.M1, 600, step=0.1)
+    last_third = int(len(trades) * 0.7)
+    files = {name: tmp_path / f"{name}.{ending}" for name in ("all", "early", "candles", "minutes")}
+    write_trades(files["all"], trades)
+    write_trades(files["early"], trades.rows(0, last_third))
+    write_candles(files["candles"], candles_from(trades, Timeframe.M5))
+    write_candles(files["minutes"], candles_from(trades, Timeframe.M1))
+    path = tmp_path / "always.json"
+    rules = {"long": {"entry": {"gt": ["close", 0]}, "exit": {"lt": ["close", 0]}}}
+    path.write_text(
+        json.dumps(
+            {
+                "name": "always",
+                "timeframe": "5m",
+                "indicators": {},
+                **rules,
+                "protection": {"stop_loss": 0.003, "take_profit": 0.003},
+                "sizing": {"type": "fraction_of_equity", "value": 1.0},
+            }
+        )
+    )
+    asked = ("--strategy", path, "--no-rounding")
+    blind = document(*asked, "--candles", files["candles"])
+    by_trades = document(*asked, "--candles", files["candles"], "--finer", files["all"])
+    early = document(*asked, "--candles", files["candles"], "--finer", files["early"])
+    rest = document(*asked, "--candles", files["minutes"], "--finer", files["early"])
+    exits = [one["metrics"]["ambiguous_exits"] for one in (blind, early, by_trades)]
+    assert exits[0] > exits[1] > exits[2] == 0
+    assert by_trades["manifest"]["finer_trades"] > 100
+    assert (by_trades["manifest"]["finer_candles"], by_trades["manifest"]["finer_timeframe"]) == (0, None)
+    assert early["manifest"]["finer_candles"] == 0
+    assert rest["manifest"]["finer_trades"] > 0
+    assert rest["manifest"]["finer_candles"] > 0
+    out = tmp_path / "out"
+    document(*asked, "--candles", files["candles"], "--finer", files["all"], "--out", out)
+    assert run("--manifest", out / "manifest.json").exit_code == 0
+
+
+def test_a_finer_file_that_holds_neither_trades_nor_candles_is_refused(
+    strategy: Path, hours: Path, tmp_path: Path
+) -> None:
+    path = tmp_path / "neither.csv"
+    path.write_text("when,what\n1,2\n")
+    result = run("--strategy", strategy, "--candles", hours, "--finer", path)
+    assert isinstance(result.exception, InvalidInput)
+    assert "columns of candles" in str(result.exception)
+    assert "or of trades" in str(result.exception)
+    larger = run("--strategy", strategy, "--candles", hours, "--finer", hours)
+    assert isinstance(larger.exception, InvalidInput)
+    assert "a smaller time frame than 1h" in str(larger.exception)
 
 
 def test_candles_of_a_larger_time_frame_are_refused(strategy: Path, shared_data: Path) -> None:

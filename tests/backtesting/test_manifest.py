@@ -53,7 +53,7 @@ def test_differences_are_told_one_by_one() -> None:
     manifest = manifest_of(run(), SOURCE)
     other = msgspec.structs.replace(manifest, engine_version="0", result_hash="abc")
     told = differences(other, manifest)
-    assert told[0] == "the engine's version was 0 and is 2"
+    assert told[0] == "the engine's version was 0 and is 3"
     assert told[1].startswith("the result's hash was abc and is ")
 
 

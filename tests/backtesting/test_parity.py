@@ -31,6 +31,7 @@ from strategies.higher_timeframe import fold
 from strategies.loader import load_strategy, parse_strategy
 from tests.backtesting.bot_life import BotLife
 from tests.bots.bot_fakes import BTC, MemoryCandles
+from tests.bots.trade_fakes import MemoryTrades, candles_from, walking_trades
 from tests.strategies.series import MONDAY_US, candle_series, random_walk, recorded_candles
 from tests.strategies.test_rules import CONDITIONS, document
 
@@ -294,6 +295,25 @@ def test_finer_candles_decide_in_both(series: dict[str, Ohlcv]) -> None:
     assert report.differences == ()
     without = check_parity(life.store, MemoryCandles((BTC, ohlcv)), "trend", load_strategy=no_python, **span)
     assert without.differences[0].cause is Cause.FINER_CANDLES
+
+
+def test_trades_decide_in_both_and_when_they_are_gone_smaller_candles_are_named_as_the_cause() -> None:
+    start_us = MONDAY_US
+    trades = walking_trades(5, start_us, Timeframe.M1, 2 * 1440, step=0.2)
+    minutes, ohlcv = candles_from(trades, Timeframe.M1), candles_from(trades, Timeframe.M5)
+    first = int(ohlcv.opened_at_us.searchsorted(start_us + DAY_US))
+    strategy = parse_strategy({**BUSY, "protection": {"stop_loss": 0.003, "take_profit": 0.003}}, "test")
+    stored = MemoryTrades(trades, (BTC, ohlcv), (BTC, minutes))
+    life = BotLife(strategy, ohlcv.rows(0, first))
+    life.live(ohlcv.rows(first, len(ohlcv)), finer=stored)
+    span: dict[str, Any] = {"start_us": start_us + DAY_US, "end_us": start_us + 2 * DAY_US}
+    report = check_parity(life.store, stored, "trend", load_strategy=no_python, **span)
+    assert report.differences == ()
+    assert len(stored.asked) > 4, "the day must hold candles that trades decide"
+    aged = MemoryCandles((BTC, ohlcv), (BTC, minutes))
+    without = check_parity(life.store, aged, "trend", load_strategy=no_python, **span)
+    assert without.differences[0].cause is Cause.FINER_CANDLES
+    assert {one.cause for one in without.differences} == {Cause.FINER_CANDLES}
 
 
 def test_a_day_without_decisions_is_refused(series: dict[str, Ohlcv]) -> None:

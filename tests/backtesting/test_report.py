@@ -117,7 +117,8 @@ def test_doubtful_exits_are_said_with_both_readings() -> None:
         rules=TradingRules(),
     )
     page = text_of(report_html(result, manifest_of(result, Source(strategy="x"))))
-    assert "ends with 900.00; with each target first it would end with 1,100.00" in page
+    assert "ends with 900.00 (\N{MINUS SIGN}10.00%); with each target first" in page
+    assert "it would end with 1,100.00 (+10.00%)" in page
 
 
 def test_the_stamp_says_what_is_not_there(result: BacktestResult) -> None:
