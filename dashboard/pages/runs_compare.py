@@ -10,7 +10,7 @@ from dash import dcc, html
 from dash.development.base_component import Component
 
 from dashboard.figures.backtest import axis, base_layout
-from dashboard.number_formats import plain
+from dashboard.number_formats import MISSING, percent, plain, signed
 from dashboard.pages.runs import graph
 from dashboard.panels import Column, icon, table, tag
 from dashboard.theme import Theme
@@ -30,6 +30,8 @@ _FIGURES = (
     "slippage_paid",
     "ambiguous_exits",
 )
+_RATES = frozenset({"total_return", "max_drawdown", "win_rate", "exposure"})
+_COUNTS = frozenset({"trades", "ambiguous_exits"})
 _MADE_OF = (
     ("engine_version", "engine"),
     ("strategy_hash", "strategy"),
@@ -136,6 +138,16 @@ def _curves(first: RunView, second: RunView, research: ResearchReader, theme: Th
     return figure
 
 
+def figure_words(name: str, value: float | None, *, gap: bool = False) -> str:
+    """A figure as the reports write it; `gap` is the difference of two, which has a sign."""
+    if value is None:
+        return MISSING
+    if name in _RATES:
+        return percent(value) if gap or name == "total_return" else f"{plain(value * 100, 2)}%"
+    decimals = 0 if name in _COUNTS else 2
+    return signed(value, decimals) if gap else plain(value, decimals)
+
+
 def _figures(first: RunView, second: RunView) -> Component:
     rows: list[list[Any]] = []
     for name in _FIGURES:
@@ -144,9 +156,9 @@ def _figures(first: RunView, second: RunView) -> Component:
         rows.append(
             [
                 name.replace("_", " ").capitalize(),
-                plain(one, 4),
-                plain(other, 4),
-                html.Span(plain(gap, 4), className="muted" if not gap else ""),
+                figure_words(name, one),
+                figure_words(name, other),
+                html.Span(figure_words(name, gap, gap=True), className="muted" if not gap else ""),
             ]
         )
     columns = (

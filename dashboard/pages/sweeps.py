@@ -11,7 +11,7 @@ import numpy as np
 from dash import dcc, html
 from dash.development.base_component import Component
 
-from backtesting.search.result import OutOfSample, SearchResult, Segment, TopTrial
+from backtesting.search.result import OutOfSample, SearchResult, Segment
 from dashboard.figures.backtest import backtest_figure, time_us
 from dashboard.figures.sweep import heat_map_figure, parallel_figure, picked_cell
 from dashboard.number_formats import MISSING, day_and_time, percent, plain, share
@@ -94,7 +94,7 @@ def search_report(view: SearchView, theme: Theme, *, median: bool = False) -> Co
                 [_map(result, theme, median=median), _parallel(result, theme)], className="sweep-pictures"
             ),
             _walk(result.out_of_sample, view, theme) if result.out_of_sample else None,
-            _top(result.top, view),
+            _top(result, view),
             html.Div([_checks(result), _statistics(result)], className="sweep-pictures"),
         ],
         className="run-report",
@@ -193,8 +193,9 @@ def _values(parameters: Mapping[str, float]) -> str:
     return ", ".join(f"{name} {value:g}" for name, value in parameters.items())
 
 
-def _top(top: Sequence[TopTrial], view: SearchView) -> Component:
+def _top(result: SearchResult, view: SearchView) -> Component:
     venue, _, symbol = view.summary.market.partition(":")
+    costs = view.spec.costs
 
     def again(parameters: Mapping[str, float]) -> str:
         query = {
@@ -202,6 +203,13 @@ def _top(top: Sequence[TopTrial], view: SearchView) -> Component:
             "strategy": view.source.get("strategy") or view.summary.strategy,
             "venue": venue,
             "symbol": symbol,
+            "timeframe": result.timeframe,
+            "from": result.starts_at,
+            "to": result.ends_at,
+            "capital": str(view.spec.capital),
+            "fee_bps": str(costs.fee_bps),
+            "maker_fee_bps": str(costs.maker_fee_bps),
+            "slippage_bps": str(costs.slippage_bps),
         }
         query |= {f"p.{name}": f"{value:g}" for name, value in parameters.items()}
         return "/backtests?" + urlencode(query)
@@ -217,7 +225,7 @@ def _top(top: Sequence[TopTrial], view: SearchView) -> Component:
             share(one.figures.get("win_rate")),
             dcc.Link("Backtest", href=again(one.parameters), className="link"),
         ]
-        for one in top[:_TOP]
+        for one in result.top[:_TOP]
     ]
     columns = (
         Column("#", numeric=True),
