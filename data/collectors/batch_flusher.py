@@ -60,6 +60,7 @@ class BatchFlusher:
         self._synced_s = 0.0
         # Loop time when a batch was stored, and where it ends in the journal.
         self._settling: deque[tuple[float, Position]] = deque()
+        self._stored_s = 0.0  # loop time when the last batch was stored
         self._failure = ""  # of the last attempt to store
         self.stored = 0  # trades
 
@@ -124,6 +125,8 @@ class BatchFlusher:
                 retry_in_s = self._backoff.next_s()
                 self._again_s = asyncio.get_running_loop().time() + retry_in_s
                 self._failure = str(error)
+                # The server may have crashed: what it committed last is settled no more.
+                self._settle_anew()
                 log.warning(
                     "store_failed", error=str(error), waiting=self._unsaved.trades, retry_in_s=retry_in_s
                 )
@@ -131,8 +134,9 @@ class BatchFlusher:
             finally:
                 self._saving_since_s = None
             end = self._unsaved.saved()
+            self._stored_s = asyncio.get_running_loop().time()
             if end is not None:
-                self._settling.append((asyncio.get_running_loop().time(), end))
+                self._settling.append((self._stored_s, end))
             self._backoff.reset()
             self._failure = ""
             self.stored += len(batch.trades)
@@ -143,20 +147,26 @@ class BatchFlusher:
             await self._tell_stored(batch)
 
     async def _save(self, batch: MarketBatch) -> None:
+        begin = self._unsaved.first_begins
+        if self._failure and self._journal is not None and begin is not None:
+            # It may have lost trades of markets that are quiet now; their next batch would notice too late.
+            await self._store_journal(self._journal, begin)
         try:
             await self._writer.save(batch)
         except StoreFellBehind as error:
-            begin = self._unsaved.first_begins
             if self._journal is None or begin is None:
                 raise LostByStore(str(error)) from error
             log.warning("store_fell_behind", error=str(error))
-            timeframes = {frame for recorder in self._recorders.values() for frame in recorder.timeframes}
-            await store_again(self._writer, self._journal, timeframes, begin)
+            await self._store_journal(self._journal, begin)
             try:
                 await self._writer.save(batch)
             except StoreFellBehind as again:
                 # It lost more than the journal still has. A start from what is stored fetches the rest.
                 raise LostByStore(str(again)) from again
+
+    async def _store_journal(self, journal: Journal, end: Position) -> None:
+        timeframes = {frame for recorder in self._recorders.values() for frame in recorder.timeframes}
+        await store_again(self._writer, journal, timeframes, end)
 
     async def _tell_stored(self, batch: MarketBatch) -> None:
         # A batch holds its markets in turns, a message one market's trades.
@@ -216,14 +226,15 @@ class BatchFlusher:
         await self._tell_closed(candles)
 
     def _settle_anew(self) -> None:
-        """Mended candles can be undone by a crash like any others; the journal knows what they were of."""
+        """A crash can undo what was stored up to now, mended candles too; the journal can give it again."""
         now_s = asyncio.get_running_loop().time()
         self._settling = deque((now_s, end) for _, end in self._settling)
 
     def _release_settled(self) -> None:
         if self._journal is None or any(recorder.late_us for recorder in self._recorders.values()):
             return
-        settled_s = asyncio.get_running_loop().time() - self._tuning.settle_s
+        # A batch that was stored so much later goes on from what is settled, so the server still has it.
+        settled_s = self._stored_s - self._tuning.settle_s
         end = None
         while self._settling and self._settling[0][0] <= settled_s:
             _, end = self._settling.popleft()

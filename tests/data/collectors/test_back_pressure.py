@@ -203,6 +203,45 @@ async def test_what_a_crash_of_the_store_undid_is_stored_again(tmp_path: Path) -
     desk.journal.close()
 
 
+async def test_what_a_crash_undid_is_in_the_journal_however_long_the_store_is_away(tmp_path: Path) -> None:
+    tuning = CollectorTuning(flush_s=0.01, backoff_first_s=0.0, backoff_longest_s=0.0, settle_s=0.05)
+    desk = Desk(tmp_path, Store(), tuning=tuning)
+    desk.recorder.accept([at(1.0, 1), at(2.0, 2)])
+    await desk.flusher.flush()
+    desk.store.lose_all()
+    desk.store.fails = True
+    desk.recorder.accept([at(3.0, 3)])
+    for _ in range(3):
+        await asyncio.sleep(tuning.settle_s)
+        await desk.flusher.flush()
+    desk.store.fails = False
+
+    await desk.flusher.flush()
+
+    assert desk.ids() == [1, 2, 3]
+    for number in (4, 5):
+        await asyncio.sleep(tuning.settle_s)
+        desk.recorder.accept([at(number, number)])
+        await desk.flusher.flush()
+    assert desk.unsaved.trades == 0
+    assert desk.journal.trades_from(desk.journal.begin) <= 2, "what is settled is let go"
+    desk.journal.close()
+
+
+async def test_what_no_later_batch_has_confirmed_stays_in_the_journal(tmp_path: Path) -> None:
+    tuning = CollectorTuning(flush_s=0.01, backoff_first_s=0.0, backoff_longest_s=0.0, settle_s=0.05)
+    desk = Desk(tmp_path, Store(), tuning=tuning)
+    desk.recorder.accept([at(1.0, 1), at(2.0, 2)])
+    await desk.flusher.flush()
+    desk.store.lose_all()
+    await asyncio.sleep(2 * tuning.settle_s)
+    await desk.flusher.flush()
+    desk.recorder.accept([at(3.0, 3)])
+    await desk.flusher.flush()
+    assert desk.ids() == [1, 2, 3]
+    desk.journal.close()
+
+
 async def test_a_start_claims_nothing_that_neither_the_store_nor_the_journal_has(desk: Desk) -> None:
     for number in range(1, 4):
         desk.recorder.accept([at(number, number)])
