@@ -13,6 +13,7 @@ import structlog
 from fastapi import FastAPI, WebSocket, WebSocketDisconnect
 from fastapi.responses import JSONResponse, Response
 
+from bots.bot_loading import StrategyLoader
 from dashboard.chart_data import ChartData
 from dashboard.dash_app import ShellSources, build_dash
 from dashboard.gate import LOOPBACK_HOSTS, Gate, content_security_policy
@@ -20,7 +21,8 @@ from dashboard.live_hub import HEARTBEAT_S, TAB_INTERVAL_S, LiveHub, Tab
 from dashboard.market_day import MarketDays
 from dashboard.page import Page
 from dashboard.pages.backtests import BacktestSources, backtests_page
-from dashboard.pages.bots import BotSources, bots_page
+from dashboard.pages.bots import bots_page
+from dashboard.pages.bots_sources import BotSources
 from dashboard.pages.market import MarketSources, market_page
 from dashboard.pages.strategies import StrategySources, strategies_page
 from dashboard.readers import (
@@ -45,6 +47,7 @@ def build_web(
     bots: BotDesk,
     safety: SafetyDesk,
     strategies: StrategyShelf,
+    load_strategy: StrategyLoader,
     health: HealthReader,
     bus: LiveBus,
     now_us: Callable[[], int],
@@ -102,7 +105,18 @@ def build_web(
     research_pages = [] if lab is None else _research_pages(lab, market, strategies, bots, now_us)
     pages = (
         market_page(MarketSources(market=market, chart=chart, days=days, bots=bots, hub=hub, now_us=now_us)),
-        bots_page(BotSources(bots=bots, days=days, now_us=now_us, seconds=time.monotonic)),
+        bots_page(
+            BotSources(
+                bots=bots,
+                market=market,
+                days=days,
+                risk=safety.risk,
+                shelf=strategies,
+                load_strategy=load_strategy,
+                now_us=now_us,
+                seconds=time.monotonic,
+            )
+        ),
         *research_pages,
     )
     header = ShellSources(market=market, bots=bots, stop=safety.stop, hub=hub, now_us=now_us)

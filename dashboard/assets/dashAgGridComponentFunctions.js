@@ -14,6 +14,25 @@
     );
   };
 
+  cells.BotLink = (props) => {
+    const [name, second] = props.data.bot;
+    const search = "?" + new URLSearchParams({ bot: name }).toString();
+    return make(
+      "a",
+      {
+        className: "cell-two",
+        href: "/bots" + search,
+        onClick: (event) => {
+          if (event.ctrlKey || event.metaKey || event.shiftKey || event.button) return;
+          event.preventDefault();
+          window.dash_clientside.set_props("bots-goto", { data: { bot: name } });
+        },
+      },
+      make("b", null, name),
+      second ? make("small", null, second) : null
+    );
+  };
+
   cells.State = (props) =>
     make(
       "span",
@@ -48,7 +67,8 @@
             "aria-label": `${WORDS[action][0]} ${props.data.id}`,
             onClick: (event) => {
               event.stopPropagation();
-              props.setData({ action, bot: props.data.id, at: Date.now() });
+              // Not setData: the grid would take what it writes for an option of its own, and warn.
+              window.dash_clientside.set_props("bots-ask", { data: { action, bot: props.data.id, at: Date.now() } });
             },
           },
           make("span", { className: `i i-${WORDS[action][1]}`, "aria-hidden": "true" })

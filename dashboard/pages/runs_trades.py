@@ -11,7 +11,7 @@ from dash import html
 from dash.development.base_component import Component
 
 from dashboard.number_formats import arrow, signed
-from dashboard.pages.bots import GRID_THEME
+from dashboard.pages.bots_grid import GRID_THEME
 from dashboard.panels import amount, aria, change, empty_state, icon
 
 _ROW_HEIGHT = 34

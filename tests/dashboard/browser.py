@@ -20,7 +20,8 @@ FLAGS = (
     "--disable-sync",
 )
 PHONE = {"viewport": {"width": 390, "height": 844}, "is_mobile": True, "has_touch": True}
-expect.set_options(timeout=30_000)  # the machine may be busy
+_PATIENCE_MS = 90_000  # the machine may be busy with other things
+expect.set_options(timeout=_PATIENCE_MS)
 
 
 @contextmanager
@@ -42,6 +43,7 @@ def opened(browser: Browser, url: str, *, phone: bool = False) -> Iterator[tuple
     context = browser.new_context(
         base_url=url, reduced_motion="reduce", timezone_id="UTC", locale="en-US", **shape
     )
+    context.set_default_timeout(_PATIENCE_MS)
     bad: list[str] = []
     page = context.new_page()
     page.on("pageerror", lambda error: bad.append(str(error)))

@@ -17,6 +17,7 @@ import uvicorn
 from fastapi import FastAPI
 
 from app.strategy_shelf import StrategyShelf
+from bots.bot_manager import strategies_in
 from bots.lifecycle import BotState
 from bots.orders import OrderReason, PositionSide
 from bots.views import AuditView, DecisionView, EquityCurve, FillView, SignalView, TradeView
@@ -96,6 +97,7 @@ def build_desk(*, now_us: int = NOW_US, empty: bool = False) -> Desk:
         bots=bots,
         safety=safety,
         strategies=StrategyShelf(STRATEGIES),
+        load_strategy=strategies_in(STRATEGIES),
         health=known,
         bus=bus,
         lab=lab,

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import fnmatch
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from decimal import Decimal
+from typing import Any
 
 import msgspec
 import numpy as np
 
-from bots.config import BotConfig
+from bots.config import BotConfig, as_document, parse_bot
 from bots.lifecycle import WISHES, BotCommand, BotState, allows
 from bots.orders import OrderReason, PositionSide
 from bots.views import (
@@ -19,9 +20,11 @@ from bots.views import (
     DecisionView,
     EquityCurve,
     FillView,
+    OrderView,
     PositionView,
     SignalView,
     TradeView,
+    VersionView,
 )
 from data.errors import InvalidInput, Problem
 from data.messages import CandleUpdate, CollectorHealth, TradeBatch
@@ -316,6 +319,8 @@ class FakeBots:
         self.bots = {bot.name: bot for bot in bots}
         self.asked: list[tuple[str, str, bool]] = []  # what, bot, flatten
         self.created: list[BotConfig] = []
+        self.documents: dict[str, list[dict[str, Any]]] = {}  # settings, the first version first
+        self.orders_of_bot: dict[str, list[OrderView]] = {}
         self.fills_of: dict[str, list[FillView]] = {}
         self.trades_of: dict[str, list[TradeView]] = {}
         self.curves: dict[str, EquityCurve] = {}
@@ -339,9 +344,80 @@ class FakeBots:
     def create(
         self, config: BotConfig, *, who: str, why: str = "", start: bool = False, source: str = ""
     ) -> BotView:
+        if config.name in self.bots:
+            raise InvalidInput(
+                Problem(where="bot", field="name", value=config.name, expected="is taken by another bot")
+            )
         self.created.append(config)
         self.bots[config.name] = bot_view(config.name, state=BotState.CREATED, market=config.market)
+        self.documents[config.name] = [as_document(config)]
         return self.bots[config.name]
+
+    def clone(
+        self,
+        name: str,
+        to: str,
+        *,
+        changes: Mapping[str, Any] | None = None,
+        who: str,
+        why: str = "",
+        start: bool = False,
+    ) -> BotView:
+        document = {**self.settings(name)[1], **(changes or {}), "name": to}
+        return self.create(parse_bot(document, where=f"clone of {name}"), who=who, start=start)
+
+    def settings(self, name: str) -> tuple[str, dict[str, Any]]:
+        bot = self.bot(name)
+        if name not in self.documents:
+            assert bot.market is not None
+            document: dict[str, Any] = {
+                "name": name,
+                "venue": bot.market.exchange,
+                "symbol": bot.market.symbol,
+            }
+            document |= {
+                "name": name,
+                "strategy": "ema_crossover",
+                "capital": "10000",
+                "parameters": {"fast": 12.0},
+            }
+            self.documents[name] = [as_document(parse_bot(document, where=name))]
+        return "", self.documents[name][-1]
+
+    def edit(self, name: str, config: BotConfig, *, who: str, why: str = "") -> BotView:
+        self.settings(name)
+        self.documents[name].append(as_document(config))
+        return self.bot(name)
+
+    def revert(self, name: str, *, to: int | None = None, who: str, why: str = "") -> BotView:
+        self.settings(name)
+        known = self.documents[name]
+        known.append(known[(to or len(known) - 1) - 1])
+        return self.bot(name)
+
+    def versions(self, name: str) -> list[VersionView]:
+        self.settings(name)
+        return [
+            VersionView(
+                bot=name,
+                version=number,
+                at_us=NOW_US,
+                who="anna",
+                why="",
+                from_file=number == 1,
+                reverts_to=None,
+                applied_at_us=NOW_US,
+                config=document,
+            )
+            for number, document in reversed(list(enumerate(self.documents[name], start=1)))
+        ]
+
+    def delete(self, name: str, *, who: str, why: str = "") -> None:
+        self.asked.append(("delete", name, False))
+        del self.bots[name]
+
+    def orders(self, name: str | None = None, limit: int = 100) -> list[OrderView]:
+        return self.orders_of_bot.get(name or "", [])[:limit]
 
     def start(self, name: str, *, who: str, why: str = "") -> BotView:
         return self._ask(BotCommand.START, name, who)
@@ -353,7 +429,9 @@ class FakeBots:
         return self._ask(BotCommand.STOP, name, who, flatten)
 
     def fills(self, name: str | None = None, limit: int = 100) -> list[FillView]:
-        return self.fills_of.get(name or "", [])[:limit]
+        if name is None:
+            return [fill for fills in self.fills_of.values() for fill in fills][:limit]
+        return self.fills_of.get(name, [])[:limit]
 
     def trades(self, name: str | None = None, limit: int = 100) -> list[TradeView]:
         return self.trades_of.get(name or "", [])[:limit]
@@ -362,7 +440,9 @@ class FakeBots:
         return [event for event in self.events if name in (None, event.bot)][:limit]
 
     def decisions(self, name: str, limit: int = 100, *, saying_something: bool = False) -> list[DecisionView]:
-        return self.decisions_of.get(name, [])[:limit]
+        found = self.decisions_of.get(name, [])
+        said = [one for one in found if one.long_entry or one.long_exit or one.short_entry or one.short_exit]
+        return (said if saying_something else found)[:limit]
 
     def equity(
         self, name: str, *, start_us: int | None = None, end_us: int | None = None, max_points: int = 2_000

@@ -320,20 +320,25 @@ def test_an_unknown_page_offers_the_way_back(page: Page) -> None:
 
 
 def test_the_bots_page_shows_every_bot_and_its_detail(page: Page) -> None:
-    page.goto("/bots?bot=trend_btc")
+    page.goto("/bots")
     expect(page.locator(".bots-grid .ag-center-cols-container .ag-row")).to_have_count(5)
     expect(page.locator("#kpis")).to_contain_text("53,908.04")
-    expect(page.locator("#detail-head")).to_contain_text("trend_btc")
-    expect(page.locator("#equity-graph .main-svg").first).to_be_visible()
-    page.get_by_role("tab", name="Decisions").click()
-    expect(page.locator("#detail-body")).to_contain_text("crosses above slow")
-    page.get_by_role("tab", name="Fills").click()
-    expect(page.locator("#detail-body tbody tr")).to_have_count(10)
-    page.locator(".bots-grid .ag-row", has_text="revert_sol").click()
-    expect(page.locator("#detail-head")).to_contain_text("revert_sol")
-    assert "bot=revert_sol" in page.url
+    expect(page.locator("#bots-fills tbody tr")).to_have_count(10)
     page.locator("#bots-filter").get_by_text(re.compile("Failed")).click()
     expect(page.locator(".bots-grid .ag-center-cols-container .ag-row")).to_have_count(1)
+    page.locator("#bots-filter").get_by_text(re.compile("All")).click()
+    page.locator(".bots-grid .ag-row", has_text="trend_btc").get_by_text("Long 0.1482").click()
+    expect(page.locator("#bot-head")).to_contain_text("trend_btc")
+    assert "bot=trend_btc" in page.url
+    expect(page.locator("#equity-graph .main-svg").first).to_be_visible()
+    expect(page.locator("#bot-chart canvas").first).to_be_visible()
+    page.get_by_role("tab", name="Decisions").click()
+    expect(page.locator("#bot-body")).to_contain_text("crosses above slow")
+    page.get_by_role("tab", name="Fills").click()
+    expect(page.locator("#bot-body tbody tr")).to_have_count(10)
+    assert "tab=fills" in page.url
+    page.get_by_role("link", name="All bots").click()
+    expect(page.locator(".bots-grid .ag-center-cols-container .ag-row")).to_have_count(5)
 
 
 def test_start_and_pause_reach_the_service(browser: Browser, own: tuple[Desk, str], bad: list[str]) -> None:
@@ -358,7 +363,7 @@ def test_stopping_a_bot_that_holds_a_position_is_confirmed_by_its_name(
     context = _context(browser, url, bad)
     page = context.new_page()
     page.goto("/bots?bot=trend_btc")
-    page.locator("#detail-actions").get_by_role("button", name="Stop trend_btc").click()
+    page.locator("#bot-actions").get_by_role("button", name="Stop trend_btc").click()
     dialog = page.get_by_role("dialog")
     expect(dialog).to_contain_text("Stop trend_btc?")
     expect(dialog).to_contain_text("BTC-USDT long (0.1482)")
@@ -367,10 +372,10 @@ def test_stopping_a_bot_that_holds_a_position_is_confirmed_by_its_name(
     expect(dialog).to_be_hidden()
     assert desk.bots.asked == []
 
-    page.locator("#detail-actions").get_by_role("button", name="Stop trend_btc").click()
+    page.locator("#bot-actions").get_by_role("button", name="Stop trend_btc").click()
     close = page.get_by_role("button", name="Stop and close position")
     expect(close).to_be_disabled()
-    page.get_by_label("The bot's name").fill("trend_btc")
+    page.get_by_label("To close the position, type trend_btc").fill("trend_btc")
     expect(close).to_be_enabled()
     close.click()
     expect(page.get_by_text("Bot closes its position and stops")).to_be_visible()
@@ -386,10 +391,9 @@ def test_news_of_a_bot_change_the_page_without_a_reload(
     desk, url = own
     context = _context(browser, url, bad)
     page = context.new_page()
-    page.goto("/bots?bot=lab_clone")
+    page.goto("/bots")
     row = page.locator(".bots-grid .ag-row", has_text="lab_clone")
     expect(row).to_contain_text("Created")
-    expect(page.locator("#detail-head")).to_contain_text("lab_clone")
     desk.bots.start("lab_clone", who="command line")
     desk.bus.say("bots.lab_clone", b"{}")
     expect(row).to_contain_text("Running")

@@ -1,0 +1,187 @@
+"""The settings of a bot as a form: fields and document are two ways to say the same."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+from typing import Any
+
+import pytest
+
+from app.strategy_shelf import StrategyShelf
+from bots.config import as_document, parse_bot
+from bots.ladders.worst_case import worst_case
+from bots.risk.limits import Limits
+from bots.risk.profiles import RiskBook
+from dashboard.pages.bot_check import limit_notes
+from dashboard.pages.bot_form import (
+    BOT_LIMITS,
+    KINDS,
+    Choices,
+    check_shelf,
+    document_of,
+    limit_fields,
+    parameter_fields,
+    parameters_of,
+    told,
+    values_of,
+)
+from dashboard.pages.bot_settings import difference, versions_list
+from dashboard.pages.bots import view_key
+from dashboard.pages.bots_actions import stop_words
+from dashboard.pages.bots_clone import free_name
+from data.errors import InvalidInput, Problem
+from tests.dashboard.desk import STRATEGIES
+from tests.dashboard.fakes import BTC, FakeBots, bot_view, position
+
+FOLLOWER = {
+    "name": "trend",
+    "venue": "okx",
+    "symbol": "BTC-USDT",
+    "strategy": "ema_crossover",
+    "parameters": {"fast": 9},
+    "capital": "10000.50",
+    "timeframe": "5m",
+    "limits": {"profile": "careful", "max_order_notional": "2000"},
+}
+DCA = {
+    "name": "dca",
+    "venue": "binance",
+    "symbol": "ETH-USDT",
+    "type": "dca",
+    "capital": 10_000,
+    "settings": {
+        "base_notional": 500,
+        "safety_notional": 500,
+        "safety_orders": 3,
+        "step": 0.01,
+        "take_profit": 0.012,
+    },
+}
+GRID = {
+    "name": "grid",
+    "venue": "binance",
+    "symbol": "ETH-USDT",
+    "type": "grid",
+    "capital": 10_000,
+    "settings": {"lower": 90, "upper": 110, "levels": 11, "order_notional": 100, "buy_at_start": True},
+}
+
+
+@pytest.mark.parametrize("document", [FOLLOWER, DCA, GRID], ids=["strategy", "dca", "grid"])
+def test_a_bot_that_is_read_into_the_form_comes_out_of_it_unchanged(document: dict[str, Any]) -> None:
+    config = parse_bot(document, where="bot")
+    kind = str(document.get("type", "strategy"))
+    again = document_of(kind, values_of(as_document(config)))
+    assert parse_bot(again, where="bot") == config
+
+
+def test_empty_fields_are_left_out() -> None:
+    values = {"name": "x", "limits/max_drawdown": "", "account": "none", "limits/profile": "none"}
+    assert document_of("strategy", {**values, "timeframe": "own", "parameters/fast": None}) == {"name": "x"}
+
+
+def test_what_is_no_number_is_refused_at_its_field() -> None:
+    values = values_of(as_document(parse_bot(DCA, where="bot")))
+    values |= {"settings/step": "one percent", "capital": "-5"}
+    with pytest.raises(InvalidInput) as refused:
+        parse_bot(document_of("dca", values), where="bot")
+    keys = list(values)
+    at, elsewhere = told(refused.value.problems, keys)
+    shown = dict(zip(keys, at, strict=True))
+    assert shown["settings/step"] is not None
+    assert shown["settings/step"].startswith('"one percent": must be a number')
+    assert shown["capital"] is not None
+    assert elsewhere == []
+
+
+def test_a_problem_of_the_venue_stands_at_the_market_and_others_are_not_lost() -> None:
+    problems = [
+        Problem(where="bot", field="venue", value="missing", expected="give one"),
+        Problem(where="bot", field="strategy.rules", value="1", expected="is odd"),
+    ]
+    at, elsewhere = told(problems, ["market", "name"])
+    assert at == ["give one", None]
+    assert [one.field for one in elsewhere] == ["strategy.rules"]
+
+
+def test_a_name_from_a_browser_is_no_path() -> None:
+    check_shelf(["ema_crossover", "breakout.py"], "ema_crossover.json", "strategy")
+    for name in ("../secret", "/etc/passwd", ""):
+        with pytest.raises(InvalidInput):
+            check_shelf(["ema_crossover"], name, "strategy")
+
+
+def test_parameters_of_a_strategy_show_their_default_and_bounds() -> None:
+    fields = parameter_fields(
+        parameters_of("ema_crossover", StrategyShelf(STRATEGIES)), {"parameters/fast": "7"}
+    )
+    by_key = {one.key: one for one in fields}
+    assert by_key["parameters/fast"].value == "7"
+    assert by_key["parameters/slow"].placeholder == "26"
+    assert "to" in by_key["parameters/slow"].help
+
+
+def test_limits_of_the_profile_are_seen_in_the_empty_fields() -> None:
+    book = RiskBook(profiles={"careful": Limits(max_order_notional=Decimal(2_000))})
+    choices = Choices(strategies=[], markets=[BTC], book=book)
+    fields = {one.key: one for one in limit_fields({"limits/profile": "careful"}, choices)}
+    assert fields["limits/max_order_notional"].placeholder == "2000 by the profile"
+    assert set(fields) == {"limits/profile", *(f"limits/{name}" for name in BOT_LIMITS)}
+
+
+def test_an_order_that_a_limit_would_keep_back_is_told_before_the_start() -> None:
+    limits = Limits(max_order_notional=Decimal(2_000))
+    assert limit_notes(limits, Decimal(1_999), "an entry") == []
+    assert "it would be kept back" in str(limit_notes(limits, Decimal(10_000), "an entry"))
+
+
+def test_only_kinds_that_bots_accept_are_offered() -> None:
+    assert KINDS == ("strategy", "grid", "dca", "pyramid")
+
+
+def test_the_worst_case_of_the_form_is_that_of_the_service() -> None:
+    config = parse_bot(document_of("dca", values_of(as_document(parse_bot(DCA, where="bot")))), where="bot")
+    original = parse_bot(DCA, where="bot")
+    assert config.ladder == original.ladder
+    assert worst_case(config.ladder, config.costs) == worst_case(original.ladder, original.costs)  # type: ignore[arg-type]
+
+
+def test_the_difference_of_two_versions_names_each_setting_with_both_values() -> None:
+    before = {"fee_bps": "10", "parameters": {"fast": 12.0}, "limits": {}}
+    now = {"fee_bps": "5", "parameters": {"fast": 9.0}, "limits": {"max_drawdown": "0.2"}}
+    assert difference(before, now) == [
+        ("fee_bps", "10", "5"),
+        ("limits.max_drawdown", "-", "0.2"),
+        ("parameters.fast", "12.0", "9.0"),
+    ]
+
+
+def test_every_version_but_the_newest_has_a_way_back() -> None:
+    bots = FakeBots(bot_view("trend"))
+    bots.edit("trend", parse_bot({**FOLLOWER, "fee_bps": 5}, where="bot"), who="anna")
+    shown = [str(one) for one in versions_list("trend", bots.versions("trend"))]
+    assert len(shown) == 2
+    assert "Go back to it" not in shown[0]
+    assert "fee_bps" in shown[0]
+    assert "Go back to it" in shown[1]
+
+
+def test_another_tab_of_the_same_bot_is_the_same_view() -> None:
+    assert view_key({"bot": "a", "tab": "fills"}) == view_key({"bot": "a"}) == "bot:a"
+    assert view_key({"bot": "b"}) != view_key({"bot": "a"})
+    assert view_key({"new": "grid"}) == "new:grid"
+    assert view_key({}) == view_key({"bot": ""}) == "all"
+
+
+def test_a_copy_gets_a_name_that_is_free() -> None:
+    assert free_name("trend", {"trend"}) == "trend-2"
+    assert free_name("trend", {"trend", "trend-2"}) == "trend-3"
+    assert free_name("trend-2", {"trend-2", "trend-3"}) == "trend-4"
+
+
+def test_stopping_several_bots_names_them_and_adds_their_money_up() -> None:
+    bots = [bot_view("one", position=position(pnl="10")), bot_view("two", position=position(pnl="-2.5"))]
+    shown = str(stop_words(bots, {"one": 1, "two": 1}))
+    assert "2 of them hold positions" in shown
+    assert "at +7.50 USDT now" in shown
+    assert "without stop and target" in shown
