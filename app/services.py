@@ -8,6 +8,7 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 
 from app.installation import Installation, Mode, RunningServices, this_process
+from app.retention import kept_days
 from app.supervisor import Service
 from config.settings import Settings
 from data.errors import InstallationError
@@ -77,7 +78,7 @@ def own_services(
 def prepare_database(url: str, mode: Mode) -> None:
     """Migrate, turn on what the server can, and make sure that real and simulated trades do not mix."""
     migrate(url)
-    apply_timescale_features(url)
+    apply_timescale_features(url, kept_days(url))
     found = InstallationRepository(url).claim_venue_source(mode.value)
     if found != mode.value:
         advice = (

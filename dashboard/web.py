@@ -16,6 +16,7 @@ from fastapi.responses import JSONResponse, Response
 from bots.bot_loading import StrategyLoader
 from dashboard.chart_data import ChartData
 from dashboard.dash_app import ShellSources, build_dash
+from dashboard.desk_pages import DeskRooms, add_downloads, desk_pages
 from dashboard.gate import LOOPBACK_HOSTS, Gate, content_security_policy
 from dashboard.live_hub import HEARTBEAT_S, TAB_INTERVAL_S, LiveHub, Tab
 from dashboard.market_day import MarketDays
@@ -52,6 +53,7 @@ def build_web(
     bus: LiveBus,
     now_us: Callable[[], int],
     lab: ResearchDesk | None = None,
+    rooms: DeskRooms | None = None,
     allowed_hosts: Collection[str] = LOOPBACK_HOSTS,
     simulated: bool = False,
 ) -> FastAPI:
@@ -102,6 +104,8 @@ def build_web(
     async def no_such_api(rest: str) -> Response:
         return JSONResponse({"detail": f"there is no /api/{rest}"}, 404)
 
+    if rooms is not None:
+        add_downloads(server, rooms)
     research_pages = [] if lab is None else _research_pages(lab, market, strategies, bots, now_us)
     pages = (
         market_page(MarketSources(market=market, chart=chart, days=days, bots=bots, hub=hub, now_us=now_us)),
@@ -118,6 +122,7 @@ def build_web(
             )
         ),
         *research_pages,
+        *([] if rooms is None else desk_pages(rooms, market, health, now_us)),
     )
     header = ShellSources(market=market, bots=bots, stop=safety.stop, hub=hub, now_us=now_us)
     dash_app = build_dash(server, pages, header, simulated=simulated)

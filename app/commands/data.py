@@ -27,6 +27,7 @@ from app.commands.data_options import (
 from app.commands.data_verify import verify
 from app.composition import now_us, open_store
 from app.history_loading import closing_writer, import_trades
+from app.retention import kept_days
 from config.settings import load_settings
 from data.coverage import MinuteState, minute_counts, minute_states
 from data.errors import InvalidInput, Problem
@@ -94,6 +95,7 @@ def import_(
         found = trades_of_file(trade_file, market, contract_size)
         with open_store(load_settings()) as store:
             built = asyncio.run(closing_writer(store, import_trades(store, market, found.columns)))
+            kept = kept_days(store.url)
         summary = {
             "market": str(market),
             "trades": len(found.columns),
@@ -102,7 +104,7 @@ def import_(
             "refused": found.refused,
             **built,
         }
-        _warn_of_retention(found.columns)
+        _warn_of_retention(found.columns, kept)
     if as_json:
         click.echo(json.dumps(summary, indent=2))
         return
@@ -217,8 +219,8 @@ for _part in (instruments, verify, backfill, repair, maintain_command):
     command.add_command(_part)
 
 
-def _warn_of_retention(columns: TradeColumns) -> None:
-    days = Retention().trades_days
+def _warn_of_retention(columns: TradeColumns, kept: Retention) -> None:
+    days = kept.trades_days
     if days is not None and int(columns.traded_at_us.min()) < now_us() - days * _DAY_US:
         click.echo(
             f"note: trades older than {days} days are deleted by retention; their candles stay", err=True

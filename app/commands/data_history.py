@@ -31,6 +31,7 @@ from app.processes.maintenance import (
     maintain,
     repair_markets,
 )
+from app.retention import kept_days
 from app.stop_signals import run_until_signalled
 from config.logging import configure_logging
 from config.settings import Settings, load_settings
@@ -39,7 +40,6 @@ from data.errors import InvalidInput, Problem
 from data.exchanges.registry import EXCHANGES
 from data.models import Market
 from data.timeframes import Timeframe
-from database.features import Retention
 from database.repositories.history_repository import HistoryRepository
 
 _DAY_US = Timeframe.D1.us
@@ -128,7 +128,7 @@ def backfill(
                 watch=told_progress,
             )
         )
-    days = Retention().trades_days
+        days = kept_days(store.url).trades_days
     if trades and days is not None and start_us < now_us() - days * _DAY_US:
         click.echo(
             f"note: trades older than {days} days are deleted by retention; their candles stay", err=True

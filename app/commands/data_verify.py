@@ -24,6 +24,7 @@ from app.commands.data_options import (
 )
 from app.composition import now_us, open_store
 from app.processes.maintenance import venue_history
+from app.retention import kept_days
 from config.settings import Settings, load_settings
 from data.collectors.venue_check import VenueCheck, check_against_venue
 from data.errors import InvalidInput, Problem
@@ -31,7 +32,6 @@ from data.exchanges.registry import product_of
 from data.files.candle_files import opened_at_text
 from data.models import Market
 from data.timeframes import Timeframe
-from database.features import Retention
 from database.proving import MarketProof, prove
 from database.rebuilding import CandleDifference, likely_causes
 from database.repositories.candle_repository import CandleRepository
@@ -76,8 +76,9 @@ def verify(
     with open_store(settings) as store:
         reader = store.candle_repository
         rows = []
+        expires_us = _expires_us(store.url)
         for market in chosen_markets(reader, exchange, symbol):
-            row = _verified(reader, market, timeframes or tuple(Timeframe), start_us, end_us)
+            row = _verified(reader, market, timeframes or tuple(Timeframe), start_us, end_us, expires_us)
             if against_venue:
                 row["venue"] = _venue_row(
                     asyncio.run(_checked(settings, store.url, reader, market, start_us, end_us))
@@ -156,8 +157,9 @@ def _verified(
     timeframes: Sequence[Timeframe],
     start_us: int | None,
     end_us: int | None,
+    expires_us: int,
 ) -> dict[str, Any]:
-    proof = prove(reader, market, timeframes, start_us=start_us, end_us=end_us, expires_us=_expires_us())
+    proof = prove(reader, market, timeframes, start_us=start_us, end_us=end_us, expires_us=expires_us)
     runs = proof.runs
     causes = likely_causes(proof.differences, timeframes, proof.absent)
     return {
@@ -211,8 +213,8 @@ def _verified(
     }
 
 
-def _expires_us() -> int:
-    days = Retention().trades_days
+def _expires_us(database_url: str) -> int:
+    days = kept_days(database_url).trades_days
     return 0 if days is None else now_us() - days * _DAY_US
 
 

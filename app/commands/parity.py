@@ -17,6 +17,7 @@ from app.commands.assignments import parameters_of
 from app.composition import now_us, open_store
 from app.parity_evidence import trade_evidence
 from app.processes.strategy_check import python_strategies
+from app.retention import kept_days
 from backtesting.parity_day import OtherTerms, ParityReport, check_parity
 from bots.bot_manager import strategies_in
 from bots.config import BotConfig
@@ -24,7 +25,6 @@ from bots.parity import iso
 from config.settings import load_settings
 from data.errors import InvalidInput, Problem
 from data.timeframes import Timeframe, floor_to, to_us
-from database.features import Retention
 from database.repositories.bot_repository import BotRepository
 from strategies.base import Strategy
 
@@ -84,7 +84,7 @@ def command(
         report = check()
         if report.differences and view.market is not None:
             known = trade_evidence(
-                candles, view.market, start_us=start_us, end_us=end_us, expires_us=_expires_us()
+                candles, view.market, start_us=start_us, end_us=end_us, expires_us=_expires_us(store.url)
             )
             report = check(evidence=known)
     if as_json:
@@ -109,8 +109,8 @@ def _exact(value: float | None) -> Decimal | None:
     return None if value is None else Decimal(repr(value))
 
 
-def _expires_us() -> int:
-    days = Retention().trades_days
+def _expires_us(database_url: str) -> int:
+    days = kept_days(database_url).trades_days
     return 0 if days is None else now_us() - days * _DAY_US
 
 

@@ -14,6 +14,7 @@ import structlog
 from app.composition import bus_at, now_us
 from app.installation import running_in
 from app.processes.collector import venue_at
+from app.retention import kept_days
 from app.venue_addresses import at_own_venue
 from config.settings import Settings
 from data.collectors.backfill import Announce, Backfill, BackfillTuning, Fetched, OnProgress
@@ -189,20 +190,22 @@ async def repair_markets(
 async def maintain(settings: Settings, database_url: str, plan: MaintenancePlan | None = None) -> NoReturn:
     """Repair at once and then hourly, delete once a day what is past its time; until cancelled.
 
-    Where the database has jobs of its own for retention, they do that part.
+    How long data is kept is followed as it is set. Where the database has jobs of its own for retention, they
+    do that part, by what was set when the installation started.
     """
     plan = plan or MaintenancePlan()
-    store = HistoryRepository(
-        database_url,
-        clock_us=now_us,
-        retention=plan.retention,
-        application_name="candlewick maintenance",
-    )
+    kept = await _kept(database_url, plan.retention)
+    store = _history(database_url, kept)
     clock = time.monotonic
     repair_at_s = search_at_s = retention_at_s = clock()
     backoff = Backoff(plan.retry_s, plan.repair_every_s)
     try:
         while True:
+            before, kept = kept, await _kept(database_url, kept)
+            if kept != before:
+                # Repair must not fetch again what is deleted on purpose.
+                await store.close()
+                store, retention_at_s = _history(database_url, kept), clock()
             if clock() >= repair_at_s:
                 search = clock() >= search_at_s
                 if await _repair_all(settings, store, search=search):
@@ -213,7 +216,7 @@ async def maintain(settings: Settings, database_url: str, plan: MaintenancePlan 
                 if search:
                     search_at_s = clock() + plan.search_every_s
             if clock() >= retention_at_s:
-                await _retain(database_url, plan.retention)
+                await _retain(database_url, kept)
                 retention_at_s = clock() + plan.retention_every_s
             await asyncio.sleep(plan.look_s)
     finally:
@@ -233,6 +236,20 @@ async def _repair_all(settings: Settings, store: HistoryRepository, *, search: b
         log.warning("repair_failed", error=str(error))
         return False
     return not any(repair.failure for repair in repairs)
+
+
+def _history(database_url: str, kept: Retention) -> HistoryRepository:
+    return HistoryRepository(
+        database_url, clock_us=now_us, retention=kept, application_name="candlewick maintenance"
+    )
+
+
+async def _kept(database_url: str, before: Retention) -> Retention:
+    """How long data is kept now; while the database is away, what was in force before."""
+    try:
+        return await asyncio.to_thread(kept_days, database_url)
+    except TransientError:
+        return before
 
 
 async def _retain(database_url: str, retention: Retention) -> None:

@@ -8,6 +8,7 @@ from contextlib import ExitStack, contextmanager
 from fastapi import FastAPI
 
 from app.composition import now_us
+from app.desk_rooms import open_rooms
 from app.installation import Mode, RunningServices
 from app.job_desk import open_jobs
 from app.processes.strategy_check import python_strategies
@@ -65,6 +66,7 @@ def web_page(settings: Settings, services: RunningServices, *, host: str) -> Ite
             health=HealthBoard(bus),
             bus=bus,
             lab=lab,
+            rooms=stack.enter_context(open_rooms(settings, services, lab.jobs)),
             now_us=now_us,
             simulated=services.mode is Mode.SIMULATED,
             allowed_hosts=(*LOOPBACK_HOSTS, host, *settings.allowed_hosts),

@@ -21,6 +21,7 @@ from bots.bot_manager import strategies_in
 from bots.lifecycle import BotState
 from bots.orders import OrderReason, PositionSide
 from bots.views import AuditView, DecisionView, EquityCurve, FillView, SignalView, TradeView
+from dashboard.desk_pages import DeskRooms
 from dashboard.readers import ResearchDesk, SafetyDesk
 from dashboard.web import build_web
 from data.models import Candle, Market, Ohlcv, Side
@@ -41,6 +42,7 @@ from tests.dashboard.fakes import (
     walk,
 )
 from tests.dashboard.fakes_research import research_desk
+from tests.dashboard.fakes_rooms import desk_rooms
 from tests.dashboard.fakes_safety import safety_desk
 
 STRATEGIES = Path(__file__).resolve().parents[2] / "config" / "strategies"
@@ -75,6 +77,7 @@ class Desk:
     bus: FakeBus
     health: FakeHealth
     lab: ResearchDesk
+    rooms: DeskRooms
     safety: SafetyDesk
     app: FastAPI
 
@@ -92,6 +95,7 @@ def build_desk(*, now_us: int = NOW_US, empty: bool = False) -> Desk:
             msgspec.structs.replace(health(name), sent_at_us=now_us) for name in ("binance", "okx")
         ]
     safety = safety_desk(bots, empty=empty)
+    rooms = desk_rooms(lab.jobs, now_us, empty=empty)
     app = build_web(
         market=market,
         bots=bots,
@@ -101,9 +105,10 @@ def build_desk(*, now_us: int = NOW_US, empty: bool = False) -> Desk:
         health=known,
         bus=bus,
         lab=lab,
+        rooms=rooms,
         now_us=lambda: int(time.time() * SECOND_US),
     )
-    return Desk(market=market, bots=bots, bus=bus, health=known, lab=lab, safety=safety, app=app)
+    return Desk(market=market, bots=bots, bus=bus, health=known, lab=lab, rooms=rooms, safety=safety, app=app)
 
 
 def _fill_markets(market: FakeMarket, now_us: int) -> None:
