@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Collection, Sequence
 from decimal import Decimal
 from typing import Any
 
@@ -11,12 +11,13 @@ import numpy as np
 
 from backtesting.engine import BacktestResult, check_inputs
 from backtesting.metrics import Run, metrics_of
+from bots.gates import PASSED, Gate, GateVerdict
 from bots.ladders.account import Inside, LadderAccount
 from bots.ladders.grid import Grid
 from bots.ladders.inside import TradeReader, covers, inside_of
 from bots.ladders.plans import ladder_account
 from bots.ladders.settings import GridSettings
-from bots.ladders.state import GridState
+from bots.ladders.state import GridState, LadderState
 from bots.ladders.strategy import LadderStrategy
 from bots.ladders.worst_case import WorstCase, worst_case
 from bots.ledger import exact_price
@@ -27,6 +28,9 @@ from bots.risk.gate import pass_gate
 from bots.risk.limits import NO_LIMITS, Limits
 from bots.risk.state import begin, observe
 from data.models import Candle, Market, Ohlcv
+
+InsideOf = Callable[[Candle], Inside | None]
+_HELD_BACK = GateVerdict(gate=Gate.LIMIT, detail="held back, as it was for the bot")
 
 
 class LadderFigures(msgspec.Struct, frozen=True, kw_only=True):
@@ -68,32 +72,49 @@ def run_ladder(
     close_at_end: bool = False,
     finer: Ohlcv | None = None,
     trades: TradeReader | None = None,
+    inside: InsideOf | None = None,
+    initial: LadderState | None = None,
+    history: Ohlcv | None = None,
+    held_back: Collection[int] = (),
 ) -> tuple[BacktestResult, LadderFigures]:
     """Run a ladder over candles of its time frame.
 
     Stored `trades` of `market` say what filled limit orders where they cover a candle wholly, else `finer`
-    candles, else the candle alone. Raises InvalidInput for what cannot be run.
+    candles, else the candle alone; `inside` tells instead of both. The account goes on from `initial`, the
+    strategy from `history`. On candles that opened at `held_back` no order is made that would enlarge the
+    position. Raises InvalidInput for what cannot be run.
     """
     check_inputs(strategy, ohlcv, capital, rules, finer)
     settings = strategy.settings
-    account = ladder_account(settings, capital=capital, costs=costs, rules=rules)
+    account = ladder_account(settings, capital=capital, costs=costs, rules=rules, state=initial)
     stream = strategy.stream()
+    for candle in () if history is None else candles_of(history, market):
+        stream.update(candle)
     risk = begin(capital)
     told = _Told()
     equity = np.empty(len(ohlcv))
     parts = _Parts(finer)
+
+    def stored_inside(candle: Candle) -> Inside | None:
+        return inside_of(candle, trades, parts.of(candle))
+
     for row, candle in enumerate(candles_of(ohlcv, market)):
         told.add(account.open_candle(candle.opened_at_us, candle.open))
-        inside: Inside | None = None
-        if account.may_act_inside(candle.low, candle.high):
-            inside = inside_of(candle, trades, parts.of(candle))
-        step = account.close_candle(candle, inside)
+        may_act = account.may_act_inside(candle.low, candle.high)
+        step = account.close_candle(candle, (inside or stored_inside)(candle) if may_act else None)
         told.add(step)
         assert step.equity is not None
         risk = observe(risk, candle.closes_at_us, step.equity.equity, limits)
         equity[row] = float(step.equity.equity)
         decision = stream.update(candle)
-        passage = pass_gate(decision, account.proposal(decision), limits=limits, state=risk, rules=rules)
+        passage = pass_gate(
+            decision,
+            account.proposal(decision),
+            limits=limits,
+            state=risk,
+            rules=rules,
+            own=_HELD_BACK if candle.opened_at_us in held_back else PASSED,
+        )
         risk = passage.state
         told.add(account.decide(passage.approved))
     last_close_us = int(ohlcv.opened_at_us[-1]) + ohlcv.timeframe.us

@@ -9,19 +9,25 @@ import numpy as np
 
 from backtesting.engine import BacktestResult, run_backtest
 from backtesting.insides import run_with_insides
+from backtesting.ladders import run_ladder
 from backtesting.prepared import Prepared
 from bots.config import BotConfig
 from bots.finest_data import FinestReader
+from bots.ladders.account import Inside
+from bots.ladders.inside import TradeReader, inside_of
+from bots.ladders.ladder_bot import SavedLadder
+from bots.ladders.strategy import LadderStrategy
 from bots.paper_bot import SavedAccount
 from bots.parity import Replayed
 from bots.stores import Checkpoint
-from data.models import Ohlcv
+from data.models import Candle, Ohlcv
 from strategies.base import Signals, Strategy
 
 
 def saved_account(checkpoint: Checkpoint) -> SavedAccount:
     """The account as it stood before the checkpoint's candle."""
-    return msgspec.json.decode(checkpoint.account, type=SavedAccount)
+    kind = SavedLadder if "type" in checkpoint.config else SavedAccount
+    return msgspec.json.decode(checkpoint.account, type=kind)
 
 
 def replay(
@@ -31,11 +37,13 @@ def replay(
     ohlcv: Ohlcv,
     *,
     inside: FinestReader | None = None,
+    trades: TradeReader | None = None,
     held_back: Collection[int] = (),
 ) -> Replayed:
     """Run the candles of `ohlcv` from the checkpoint's on; those before it only warm the strategy up.
 
-    `inside` is asked for candles that hold stop and target, as the bot asked. `held_back` are opens of
+    `inside` is asked for candles that hold stop and target, as the bot asked, and of a ladder for those that
+    fill its orders, after `trades`. `held_back` are opens of
     candles whose entries and add-ons never became orders. Raises InvalidInput where there is no candle to
     run.
     """
@@ -43,6 +51,25 @@ def replay(
     first = int(ohlcv.opened_at_us.searchsorted(checkpoint.opened_at_us))
     said = _rows(strategy.signals(ohlcv), first)
     traded = ohlcv.rows(first, len(ohlcv))
+    if isinstance(saved, SavedLadder) and isinstance(strategy, LadderStrategy):
+
+        def of_candle(candle: Candle) -> Inside | None:
+            row = traded.rows(*traded.opened_at_us.searchsorted([candle.opened_at_us, candle.closes_at_us]))
+            return inside_of(candle, trades, None if inside is None else inside(row))
+
+        ladder, _ = run_ladder(
+            strategy,
+            traded,
+            capital=config.capital,
+            costs=config.costs,
+            rules=saved.rules,
+            market=config.market,
+            inside=of_candle,
+            initial=saved.state,
+            history=ohlcv.rows(0, first),
+            held_back=held_back,
+        )
+        return _replayed(strategy, traded, said, ladder)
     kept = np.isin(traded.opened_at_us, np.array(sorted(held_back), dtype=np.int64))
     prepared = Prepared(strategy, _without_entries(said, kept))
 
@@ -58,10 +85,14 @@ def replay(
         )
 
     result = run_with_insides(run, traded, inside)
+    return _replayed(strategy, traded, said, result)
+
+
+def _replayed(strategy: Strategy, ohlcv: Ohlcv, said: Signals, result: BacktestResult) -> Replayed:
     return Replayed(
         version=strategy.version,
         parameters=strategy.parameters,
-        ohlcv=traded,
+        ohlcv=ohlcv,
         signals=said,
         fills=result.fills,
         equity=result.equity,

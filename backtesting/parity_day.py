@@ -13,6 +13,7 @@ from backtesting.parity import replay, saved_account
 from bots.config import BotConfig, parse_bot
 from bots.definitions import strategy_of
 from bots.finest_data import finest
+from bots.ladders.inside import TradeReader
 from bots.orders import OrderReason
 from bots.paper_bot import MOST_HISTORY
 from bots.parity import (
@@ -100,11 +101,6 @@ def check_parity(
     decisions = store.decisions_between(name, start_us=start_us, end_us=end_us)
     if not decisions or not kept:
         raise _nothing(name, start_us, end_us)
-    if "type" in kept[0].config:
-        expected = "only bots that follow a strategy can be replayed"
-        raise InvalidInput(
-            Problem(where=f"bot {name}", field="type", value=str(kept[0].config["type"]), expected=expected)
-        )
     fills = store.fills_between(name, start_us=start_us, end_us=end_us)
     differences: list[Difference] = []
     replayed = not_replayed = 0
@@ -185,6 +181,7 @@ def _of_stretch(
         strategy,
         ohlcv,
         inside=partial(finest, candles, config.market),
+        trades=candles if isinstance(candles, TradeReader) else None,
         held_back=held_back(made),
     )
     start_us = checkpoint.opened_at_us

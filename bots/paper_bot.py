@@ -6,6 +6,7 @@ after an outage, or with a `kill -9` between any two steps.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from decimal import Decimal
@@ -549,7 +550,9 @@ class PaperBot:
             self._promised = proposal.notional
         if verdict.passes and not decision.says_nothing:
             verdict = self._account_verdict(done)
-        told = [_told(order) for order in done.orders]
+        # A ladder withdraws or places many at once.
+        counts = Counter(_told(order) for order in done.orders)
+        told = [words if count == 1 else f"{words} ({count} times)" for words, count in counts.items()]
         if not verdict.passes and verdict.gate is not Gate.CONTRADICTION:
             told.append(verdict.detail)
         violations = passage.verdict.violations
