@@ -110,8 +110,9 @@ def add_ambiguity(page: Page, ambiguity: Mapping[str, float | int]) -> None:
         f"{amount(ambiguity[f'{reading}_case_equity'])} ({percent(ambiguity[f'{reading}_case_return'])})"
         for reading in ("worst", "best")
     )
+    exits = "1 exit" if ambiguity["exits"] == 1 else f"{ambiguity['exits']:,} exits"
     page.notice(
-        f"In {ambiguity['exits']:,} exits stop and target lay inside one candle and nothing finer decided. "
+        f"In {exits} stop and target lay inside one candle and nothing finer decided. "
         f"The run takes the stop first and ends with {worst}; with each target first it would end with "
         f"{best}."
     )

@@ -14,7 +14,10 @@ from hypothesis import strategies as st
 from backtesting.engine import BacktestResult, run_backtest
 from backtesting.insides import run_legs_with_insides, run_with_insides
 from backtesting.limited import run_limited_backtest
+from backtesting.manifest import Source
 from backtesting.portfolio import Leg, PortfolioResult, run_portfolio
+from backtesting.portfolio_document import portfolio_document, portfolio_manifest
+from backtesting.portfolio_report import portfolio_report_html
 from bots.finest_data import FinestReader, FinestRows, finest
 from bots.orders import Costs
 from bots.risk.limits import NO_LIMITS
@@ -192,6 +195,11 @@ def test_legs_of_a_portfolio_are_decided_each_by_its_own_trades() -> None:
     assert halves.metrics.ambiguous_exits == 1  # the first leg's entry leaves no cash to the other
     assert halves.best_case_equity is not None
     assert halves.best_case_equity[-1] > halves.equity[-1]
+    manifest = portfolio_manifest(halves, [Source(strategy="x")] * 2, [(), ()], rounding=True)
+    told = portfolio_document(halves, manifest)["ambiguity"]
+    assert told["worst_case_return"] == float(halves.equity[-1]) / 10_000 - 1
+    assert told["best_case_return"] > 0 > told["worst_case_return"]
+    assert "In 1 exit stop and target lay inside one candle" in portfolio_report_html(halves, manifest)
     seen = run_legs_with_insides(
         lambda finer: run(list(finer)), [(case.traded, case.inside) for case in cases.values()]
     )
