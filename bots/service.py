@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from bots.config import BotConfig, as_document, parse_bot
+from bots.ladders.standing import LadderStanding, standing_of
 from bots.lifecycle import WISHES, BotCommand, BotState, allows
 from bots.settings_change import check_fits
 from bots.stores import BotEvent, BotRecord, BotStore, Wish
@@ -58,6 +59,10 @@ class BotService:
         if view is None:
             raise self._unknown(name)
         return view
+
+    def ladder(self, name: str) -> LadderStanding | None:
+        """How a bot with several orders stands; None for others, and before it has begun."""
+        return standing_of(self._record(name))
 
     def create(
         self, config: BotConfig, *, who: str, why: str = "", start: bool = False, source: str = ""

@@ -18,7 +18,7 @@ import click
 import msgspec
 import uvloop
 
-from app.commands.bots_preview import preview
+from app.commands.bots_preview import ladder_lines, preview
 from app.composition import open_store
 from app.installation import Installation, RunningServices
 from app.parent_watch import watch_parent
@@ -366,6 +366,7 @@ def show(name: str, limit: int, as_json: bool) -> None:
     with open_store(load_settings()) as store:
         bots = store.bots
         view = bots.bot(name)
+        ladder = bots.ladder(name)
         parts: dict[str, Sequence[msgspec.Struct]] = {
             "orders": bots.orders(name, limit),
             "fills": bots.fills(name, limit),
@@ -375,9 +376,12 @@ def show(name: str, limit: int, as_json: bool) -> None:
         }
     if as_json:
         documents = {part: [_document(item) for item in items] for part, items in parts.items()}
-        _print_json({"bot": bot_document(view), **documents})
+        of_ladder = {} if ladder is None else {"ladder": ladder}
+        _print_json({"bot": bot_document(view), **of_ladder, **documents})
         return
     click.echo(_line(view))
+    for line in ladder_lines(ladder):
+        click.echo(line)
     for part, items in parts.items():
         click.echo(f"{part}:" if items else f"{part}: none")
         for item in items:

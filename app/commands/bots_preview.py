@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ import msgspec
 from app.commands.backtest import DecimalNumber
 from bots.config import BotConfig, load_bot
 from bots.ladders.settings import RebalanceSettings, type_of
+from bots.ladders.standing import LadderStanding
 from bots.ladders.worst_case import WorstCase, basket_worst_case, worst_case
 from data.errors import InvalidInput, Problem
 
@@ -74,3 +76,21 @@ def _lines(config: BotConfig, worst: WorstCase) -> list[str]:
         change = float(worst.break_even_from_entry) - 1
         lines.append(f"  breaks even at       {change:+.4%} from the entry with every order filled")
     return lines
+
+
+def ladder_lines(standing: LadderStanding | None) -> Iterator[str]:
+    """How a ladder stands, for a person: its orders, and what it used of its worst case."""
+    if standing is None:
+        return
+    worst = standing.worst_case
+    yield f"{standing.type}: bound {standing.most_committed:.8g} of {worst.capital} at most so far"
+    yield f"  waiting orders: {len(standing.resting)} of {worst.orders}"
+    for order in standing.resting:
+        yield f"  {order.side} {order.quantity} at {order.price}, order {order.sequence}"
+    if standing.realised is not None:
+        parts = f"{standing.realised:.8g} realised, {standing.inventory:.8g} in the inventory"
+        yield f"  gain: {parts}, less {standing.fees:.8g} of fees"
+    if standing.gap_loss:
+        yield f"  gaps beyond stops cost {standing.gap_loss:.8g}"
+    if standing.finished:
+        yield f"  it has ended: {standing.finished}"
