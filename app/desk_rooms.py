@@ -8,6 +8,7 @@ from contextlib import ExitStack, contextmanager
 from app.installation import RunningServices
 from app.settings_desk import open_settings_desk
 from app.store_desk import open_store_desk
+from app.system_desk import open_system_desk
 from config.settings import Settings
 from dashboard.desk_pages import DeskRooms
 from dashboard.readers import JobDesk
@@ -21,4 +22,5 @@ def open_rooms(settings: Settings, services: RunningServices, jobs: JobDesk) -> 
         yield DeskRooms(
             store=stack.enter_context(open_store_desk(url, settings.candlewick_home, jobs)),
             settings=stack.enter_context(open_settings_desk(settings, url)),
+            system=stack.enter_context(open_system_desk(settings, url, services.redis_url)),
         )

@@ -13,9 +13,11 @@ from fastapi.responses import FileResponse, JSONResponse, PlainTextResponse, Res
 from dashboard.page import Page
 from dashboard.pages.data import DataSources, data_page
 from dashboard.pages.settings import SettingsSources, settings_page
+from dashboard.pages.system import SystemSources, system_page
 from dashboard.readers import HealthReader, MarketReader
 from dashboard.settings_readers import SettingsDesk
 from dashboard.store_readers import StoreDesk
+from dashboard.system_readers import SystemDesk
 from data.errors import TradingError
 
 
@@ -25,6 +27,7 @@ class DeskRooms:
 
     store: StoreDesk
     settings: SettingsDesk
+    system: SystemDesk
 
 
 def desk_pages(
@@ -32,7 +35,14 @@ def desk_pages(
 ) -> list[Page]:
     """In the order of the navigation."""
     data = DataSources(store=rooms.store, market=market, health=health, now_us=now_us, seconds=time.monotonic)
-    return [data_page(data), settings_page(SettingsSources(desk=rooms.settings))]
+    system = SystemSources(
+        system=rooms.system,
+        settings=rooms.settings,
+        jobs=rooms.store.jobs,
+        health=health,
+        now_us=now_us,
+    )
+    return [data_page(data), system_page(system), settings_page(SettingsSources(desk=rooms.settings))]
 
 
 def add_downloads(server: FastAPI, rooms: DeskRooms) -> None:
