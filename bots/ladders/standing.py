@@ -8,10 +8,10 @@ import msgspec
 
 from bots.config import parse_bot
 from bots.ladders.grid import Grid
-from bots.ladders.ladder_bot import SavedLadder
 from bots.ladders.settings import GridSettings, LadderType, RebalanceSettings, type_of
-from bots.ladders.state import GridState
+from bots.ladders.state import GridState, LadderState
 from bots.ladders.worst_case import WorstCase, worst_case
+from bots.orders import TradingRules
 from bots.stores import BotRecord
 from data.models import Side
 
@@ -40,6 +40,13 @@ class LadderStanding(msgspec.Struct, frozen=True, kw_only=True):
     fees: Decimal | None = None
 
 
+class _Saved(msgspec.Struct, frozen=True, kw_only=True):
+    """What is told of a saved ladder bot. The bot's own module brings kernels along, which lists do not need."""
+
+    rules: TradingRules
+    state: LadderState
+
+
 def standing_of(record: BotRecord) -> LadderStanding | None:
     """None for a bot that follows a strategy, and for one that has not begun."""
     if record.account is None or "type" not in record.config:
@@ -48,7 +55,7 @@ def standing_of(record: BotRecord) -> LadderStanding | None:
     settings = config.ladder
     if settings is None or isinstance(settings, RebalanceSettings):
         return None
-    saved = msgspec.json.decode(record.account, type=SavedLadder)
+    saved = msgspec.json.decode(record.account, type=_Saved)
     state = saved.state
     standing = LadderStanding(
         type=type_of(settings),
