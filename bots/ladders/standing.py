@@ -41,7 +41,7 @@ class LadderStanding(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class _Saved(msgspec.Struct, frozen=True, kw_only=True):
-    """What is told of a saved ladder bot. The bot's own module brings kernels along, which lists do not need."""
+    """What is told of a saved ladder bot. Its own module brings kernels along, which lists do not need."""
 
     rules: TradingRules
     state: LadderState
