@@ -93,6 +93,7 @@ def examine(settings: Settings) -> list[Finding]:
     venues = {
         "okx": (settings.okx_rest_url, settings.okx_ws_url),
         "binance": (settings.binance_rest_url, settings.binance_ws_url),
+        "binance futures": (settings.binance_futures_rest_url, settings.binance_futures_ws_url),
     }
     running = running_in(settings.candlewick_home)
     mode = mode_of(settings.candlewick_home) if running is None else running.mode
@@ -354,6 +355,7 @@ def check_processes(home: Path) -> Iterator[Finding]:
 def check_venue(name: str, urls: Sequence[str]) -> Finding:
     """Whether a venue's hosts take connections, TLS included where they speak it."""
     reached = []
+    setting = name.upper().replace(" ", "_")
     for url in urls:
         parts = urlsplit(url)
         try:
@@ -364,7 +366,7 @@ def check_venue(name: str, urls: Sequence[str]) -> Finding:
                 name=f"venue {name}",
                 verdict=Verdict.PROBLEM,
                 what=f"{url} is no address of a host",
-                mend=f"correct {name.upper()}_REST_URL and {name.upper()}_WS_URL",
+                mend=f"correct {setting}_REST_URL and {setting}_WS_URL",
             )
         except ssl.SSLCertVerificationError as error:
             return Finding(

@@ -231,6 +231,7 @@ def test_a_venue_that_cannot_be_reached_is_a_warning_that_names_the_demo(closed_
     assert finding.verdict is Verdict.WARNING
     assert "--demo" in finding.mend
     assert check_venue("okx", ["www.okx.com"]).verdict is Verdict.PROBLEM
+    assert "BINANCE_FUTURES_WS_URL" in check_venue("binance futures", ["fstream.binance.com"]).mend
 
 
 def test_a_venue_that_takes_connections_is_well(taken_port: int) -> None:
@@ -280,7 +281,8 @@ def test_the_text_puts_the_mending_below_what_is_to_be_mended() -> None:
 def run_doctor(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, **environment: str) -> Result:
     """`candlewick doctor --json` in a folder of its own, with venues that refuse at once."""
     monkeypatch.chdir(tmp_path)
-    venues = ("OKX_REST_URL", "OKX_WS_URL", "BINANCE_REST_URL", "BINANCE_WS_URL")
+    products = ("OKX", "BINANCE", "BINANCE_FUTURES")
+    venues = [f"{product}_{kind}_URL" for product in products for kind in ("REST", "WS")]
     for name in ("DATABASE_URL", "REDIS_URL", "CANDLEWICK_PORT"):
         monkeypatch.delenv(name, raising=False)
     for name, value in {**dict.fromkeys(venues, "http://127.0.0.1:9"), **environment}.items():
@@ -306,6 +308,7 @@ def test_warnings_alone_are_no_failure_and_nothing_is_made(
     assert result.exit_code == 0, document
     assert document["ok"] is True
     assert found["venue okx"] == "warning"
+    assert found["venue binance futures"] == "warning"
     assert not (tmp_path / "home").exists()
 
 
