@@ -6,6 +6,7 @@ Run as `python benchmarks/bench_backtest.py`. Candles are seeded and synthetic. 
 from __future__ import annotations
 
 import json
+import math
 import os
 import resource
 import subprocess
@@ -36,7 +37,32 @@ from strategies.loader import parse_strategy  # noqa: E402
 CANDLES = 1_000_000
 STARTS_AT_MS = 1_577_836_800_000
 RULES = TradingRules(tick_size=Decimal("0.01"), lot_size=Decimal("0.00001"))
-COSTS = Costs(fee_bps=Decimal(1), maker_fee_bps=Decimal(1))
+COSTS = Costs(fee_bps=Decimal(10), maker_fee_bps=Decimal(10))
+
+
+def trending(count: int) -> Ohlcv:
+    """Minute candles whose trends last long enough for the crossover to survive a fee of 0.1 % a side."""
+    random = np.random.default_rng(7)
+    typical = 0.0009
+    volatility = typical * np.exp(np.clip(np.cumsum(random.normal(0, 0.01, count)), -1, 1))
+    drift, kept = np.empty(count), 0.98
+    trend = 0.0
+    for row, shock in enumerate(random.normal(0, 1, count).tolist()):
+        trend = kept * trend + shock
+        drift[row] = trend
+    returns = random.standard_t(5, count) * volatility * 0.7 + drift * math.sqrt(1 - kept**2) * 1.6e-4
+    closes = np.round(30_000 * np.exp(np.cumsum(returns - returns.mean())), 2)
+    opens = np.concatenate(([closes[0]], closes[:-1]))
+    reach = 1 + np.abs(random.normal(0, 0.6 * typical, (2, count)))
+    return Ohlcv(
+        timeframe=Timeframe.M1,
+        opened_at_us=(STARTS_AT_MS + np.arange(count) * 60_000) * 1_000,
+        open=opens,
+        high=np.round(np.maximum(opens, closes) * reach[0], 2),
+        low=np.round(np.minimum(opens, closes) / reach[1], 2),
+        close=closes,
+        volume=np.round(random.random(count) * 10, 4),
+    )
 
 
 def synthetic(count: int) -> Ohlcv:
@@ -134,8 +160,8 @@ def tell(what: str, seconds: float) -> None:
 
 def main() -> None:
     """Measure and print."""
-    ohlcv = synthetic(CANDLES)
-    tell("a plain numba loop, for comparison", best(lambda: plain_loop(ohlcv.open, ohlcv.close, 0.0001)))
+    ohlcv = trending(CANDLES)
+    tell("a plain numba loop, for comparison", best(lambda: plain_loop(ohlcv.open, ohlcv.close, 0.001)))
     for name, protection in (
         ("plain", {}),
         (
@@ -174,7 +200,7 @@ def main() -> None:
         columns = {"opened_at": ohlcv.opened_at_us // 1_000}
         columns |= {name: getattr(ohlcv, name) for name in ("open", "high", "low", "close", "volume")}
         pq.write_table(pa.table(columns), candle_file)
-        arguments = ["--strategy", str(strategy_file), "--candles", str(candle_file), "--fee-bps", "1"]
+        arguments = ["--strategy", str(strategy_file), "--candles", str(candle_file)]
         tell("whole command from a Parquet file", command_seconds(arguments))
         tell("the same with --json", command_seconds([*arguments, "--json"]))
 
