@@ -5,20 +5,29 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from dashboard.figures.drawings import (
+    DEFAULT_DRAWING,
+    NO_DRAWING,
+    IndicatorDrawing,
+    drawing_items,
+    known_drawings,
+    parse_indicator,
+)
 from dashboard.figures.moving_averages import DEFAULT_PERIODS, default_overlays
 from dashboard.figures.price_chart import PRICE, VOLUME, candle_rows, overlay_ticks, volume_rows
-from dashboard.live_views import DEFAULT_OVERLAY, Body, ChartView
+from dashboard.live_views import Body, ChartView
 from dashboard.readers import MarketReader, StrategyShelf
 from dashboard.theme import theme_named
 from data.models import Market, Ohlcv
 from data.timeframes import Timeframe
-from strategies.base import Overlay
+from strategies.base import Overlay, Strategy
 
 FIRST_BARS = 1_500
 HISTORY_BARS = 3_000
 RECENT_BARS = 60  # a minute of the shortest time frame to read a chart and begin to watch it
 # An exponential average that began this many periods earlier differs by less than a millionth of the price.
 _SETTLED_PERIODS = 8
+_MOST_WARMUP = 6_000  # candles read before the first one that is drawn
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -41,9 +50,17 @@ class ChartData:
         """Names of strategies whose lines can be drawn."""
         return list(self._shelf.names())
 
-    def knows_overlay(self, name: str) -> bool:
-        """Whether a name, which may come from a browser, is one of ours."""
-        return name == DEFAULT_OVERLAY or name in self._shelf.names()
+    def knows_overlay(self, text: str) -> bool:
+        """Whether a list of drawings, which may come from a browser, is one of ours in its canonical form."""
+        return known_drawings(text, self._shelf.names()) == text
+
+    def strategy(self, name: str, timeframe: Timeframe) -> Strategy:
+        """A strategy that can be drawn. Raises InvalidInput."""
+        return self._shelf.strategy(name, timeframe)
+
+    def candles(self, market: Market, timeframe: Timeframe, *, bars: int, end_us: int | None = None) -> Ohlcv:
+        """The newest `bars` candles that open before `end_us`."""
+        return self._reader.candles(market, timeframe, end_us=end_us, limit=bars)
 
     def rows(
         self, market: Market, timeframe: Timeframe, overlay: str, *, bars: int, end_us: int | None = None
@@ -87,11 +104,33 @@ class ChartData:
         return overlay_ticks(rows.ohlcv, rows.overlays, bars)
 
     def _warmup(self, overlay: str, timeframe: Timeframe) -> int:
-        if overlay == DEFAULT_OVERLAY:
-            return _SETTLED_PERIODS * max(DEFAULT_PERIODS)
-        return _SETTLED_PERIODS * max(1, self._shelf.strategy(overlay, timeframe).warmup)
+        wanted = (self._warmup_of(item, timeframe) for item in drawing_items(overlay))
+        return min(_MOST_WARMUP, max(wanted, default=0))
 
-    def _overlays(self, overlay: str, ohlcv: Ohlcv) -> Sequence[Overlay]:
-        if overlay == DEFAULT_OVERLAY:
+    def _warmup_of(self, item: str, timeframe: Timeframe) -> int:
+        if item == NO_DRAWING:
+            return 0
+        if item == DEFAULT_DRAWING:
+            return _SETTLED_PERIODS * max(DEFAULT_PERIODS)
+        if (indicator := parse_indicator(item)) is not None:
+            return max(indicator.spec.warmup(indicator.params), indicator.spec.settling(indicator.params))
+        return _SETTLED_PERIODS * max(1, self._shelf.strategy(item, timeframe).warmup)
+
+    def _overlays(self, overlay: str, ohlcv: Ohlcv) -> list[Overlay]:
+        items = [item for item in drawing_items(overlay) if item != NO_DRAWING]
+        return [line for item in items for line in self._lines(item, ohlcv, alone=len(items) == 1)]
+
+    def _lines(self, item: str, ohlcv: Ohlcv, *, alone: bool) -> list[Overlay]:
+        if item == DEFAULT_DRAWING:
             return default_overlays(ohlcv)
-        return self._shelf.strategy(overlay, ohlcv.timeframe).overlays(ohlcv)
+        indicator: IndicatorDrawing | None = parse_indicator(item)
+        if indicator is not None:
+            return indicator.overlays(ohlcv)
+        lines = self._shelf.strategy(item, ohlcv.timeframe).overlays(ohlcv)
+        if alone:
+            return list(lines)
+        # Two strategies may name a line alike.
+        return [
+            Overlay(name=f"{item}.{line.name}", label=line.label, pane=line.pane, values=line.values)
+            for line in lines
+        ]

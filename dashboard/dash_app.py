@@ -16,6 +16,7 @@ from dash.development.base_component import Component
 from fastapi import FastAPI
 
 from dashboard.emergency_stop import register_stop, stop_button, stop_dialog
+from dashboard.index_page import DeskApp, first_paint
 from dashboard.live_hub import LiveHub
 from dashboard.market_request import bot_href, market_href, venue_name
 from dashboard.number_formats import MISSING, compact, duration, plain
@@ -31,23 +32,6 @@ _SILENT_US = 15 * SECOND_US  # a collector that says nothing for so long is not 
 _MOST_BOTS_FOUND = 200
 
 log = structlog.get_logger(__name__)
-
-# boot.js sets the colour scheme before the first paint, so it stands in the head, not among the scripts.
-INDEX = """<!DOCTYPE html>
-<html lang="en">
-<head>
-{%metas%}
-<meta name="theme-color" content="#0b0e14">
-<title>{%title%}</title>
-<link rel="icon" href="/assets/brand.svg" type="image/svg+xml">
-<script src="/assets/boot.js"></script>
-{%css%}
-</head>
-<body>
-{%app_entry%}
-<footer>{%config%}{%scripts%}{%renderer%}</footer>
-</body>
-</html>"""
 
 HOME = "/market"
 
@@ -65,14 +49,13 @@ class ShellSources:
 
 def build_dash(server: FastAPI, pages: Sequence[Page], sources: ShellSources, *, simulated: bool) -> Dash:
     """The application on that server, with every callback registered."""
-    app = Dash(
+    app = DeskApp(
         __name__,
         server=server,  # type: ignore[arg-type]  # Dash takes it, its annotation knows Flask alone
         title=TITLE,
         update_title="",
-        index_string=INDEX,
         assets_folder=str(Path(__file__).parent / "assets"),
-        assets_ignore=r"(boot|codemirror)\.js|LICENSE.*",
+        assets_ignore=r"(boot|start|codemirror)\.js|LICENSE.*",
         use_pages=False,
         include_pages_meta=False,
         meta_tags=[
@@ -85,6 +68,7 @@ def build_dash(server: FastAPI, pages: Sequence[Page], sources: ShellSources, *,
     )
     # No callback of ours runs over Dash's own WebSocket; the browser need not open one.
     app.backend.websocket_capability = False
+    app.first_paint = first_paint(pages)
     app.layout = shell(pages, simulated=simulated)
     _register_shell(app, pages, sources)
     register_stop(app, sources.stop, sources.bots)

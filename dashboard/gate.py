@@ -82,9 +82,14 @@ class Gate:
                 await WebSocketClose(_POLICY_VIOLATION, refusal)(scope, receive, send)
             return
 
+        # The address of a file of ours changes with the file: what was fetched once is asked for no more.
+        kept = scope["path"].startswith("/assets/") and scope["query_string"].startswith(b"m=")
+
         async def send_with_headers(message: Message) -> None:
             if message["type"] == "http.response.start":
                 headers = MutableHeaders(scope=message)
+                if kept and message["status"] == 200:
+                    headers["Cache-Control"] = "public, max-age=31536000, immutable"
                 for name, value in self._headers.items():
                     headers[name] = value
             await send(message)

@@ -29,7 +29,7 @@ DESK = "desk"  # a person asked something of a bot, or of all of them
 DEFAULT_OVERLAY = "ema"
 BUS_PATTERNS = (ALL_TRADES, ALL_CANDLES, ALL_HEALTH, ALL_SIGNALS, ALL_BOTS, ALL_JOBS, CONTROL_TOPIC)
 
-_MAX_TOPIC = 200
+_MAX_TOPIC = 600
 
 Body = dict[str, Any]
 

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from urllib.parse import urlencode
 
+from dashboard.figures.drawings import known_drawings
 from dashboard.live_views import DEFAULT_OVERLAY, ChartView
 from dashboard.theme import THEMES
 from data.models import Market
@@ -60,7 +61,7 @@ def resolve(
     return MarketRequest(
         market=market,
         timeframe=timeframe,
-        overlay=overlay if overlay in overlays else DEFAULT_OVERLAY,
+        overlay=known_drawings(overlay, overlays),
         scheme=scheme if scheme in THEMES else "dark",
         unknown=unknown,
     )

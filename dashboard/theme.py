@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 
@@ -14,7 +14,7 @@ from typing import Any
 class Theme:
     """Colours of one scheme as CSS strings. `tx` is text, `s1` to `s3` are surfaces from flat to raised."""
 
-    name: str  # "dark" or "light"
+    name: str  # "dark" or "light", "dark-cvd" or "light-cvd"
     bg: str
     s1: str
     s2: str
@@ -91,7 +91,33 @@ LIGHT = Theme(
     overlays=("#c98500", "#6a54e0", "#2f74e0", "#c2408e", "#6d8f14", "#6f83a8"),
 )
 
-THEMES: Mapping[str, Theme] = {"dark": DARK, "light": LIGHT}
+# For eyes that do not tell green from red. Overlays keep away from blue and amber as well.
+DARK_CVD = replace(
+    DARK,
+    name="dark-cvd",
+    up="#3b9eff",
+    down="#f5a524",
+    up_text="#62b2ff",
+    down_text="#f9b84e",
+    up_soft="rgba(59,158,255,.45)",
+    down_soft="rgba(245,165,36,.45)",
+    down_fill="rgba(245,165,36,.22)",
+    overlays=("#e6eaf2", "#8f7bff", "#e879b9", "#a3c940", "#7890be", "#d08c60"),
+)
+LIGHT_CVD = replace(
+    LIGHT,
+    name="light-cvd",
+    up="#3b9eff",
+    down="#f5a524",
+    up_text="#0b5cad",
+    down_text="#8a5200",
+    up_soft="rgba(59,158,255,.5)",
+    down_soft="rgba(245,165,36,.5)",
+    down_fill="rgba(245,165,36,.18)",
+    overlays=("#141a24", "#6a54e0", "#c2408e", "#6d8f14", "#6f83a8", "#9c5a2e"),
+)
+
+THEMES: Mapping[str, Theme] = {theme.name: theme for theme in (DARK, LIGHT, DARK_CVD, LIGHT_CVD)}
 
 FONT = "Inter, system-ui, -apple-system, 'Segoe UI', sans-serif"
 

@@ -5,8 +5,9 @@ from __future__ import annotations
 import asyncio
 import json
 import time
-from collections.abc import AsyncIterator, Callable, Collection
+from collections.abc import AsyncIterator, Callable, Collection, Mapping
 from contextlib import asynccontextmanager
+from functools import partial
 from typing import Any
 
 import structlog
@@ -19,12 +20,17 @@ from dashboard.dash_app import ShellSources, build_dash
 from dashboard.desk_pages import DeskRooms, add_downloads, desk_pages
 from dashboard.gate import LOOPBACK_HOSTS, Gate, content_security_policy
 from dashboard.live_hub import HEARTBEAT_S, TAB_INTERVAL_S, LiveHub, Tab
+from dashboard.market_coverage import coverage_body
 from dashboard.market_day import MarketDays
+from dashboard.market_feed import chart_body, choices_body, history_body, watch_body
+from dashboard.market_marks import marks_body, why_body
+from dashboard.market_routes import add_reader
+from dashboard.market_sources import MarketSources
 from dashboard.page import Page
 from dashboard.pages.backtests import BacktestSources, backtests_page
 from dashboard.pages.bots import bots_page
 from dashboard.pages.bots_sources import BotSources
-from dashboard.pages.market import MarketSources, market_page
+from dashboard.pages.market import market_page
 from dashboard.pages.strategies import StrategySources, strategies_page
 from dashboard.readers import (
     BotDesk,
@@ -35,7 +41,17 @@ from dashboard.readers import (
     SafetyDesk,
     StrategyShelf,
 )
+from data.stores import CoverageReader
 
+_MARKET_READERS: dict[str, Callable[[MarketSources, Mapping[str, Any]], Any]] = {
+    "/desk/chart": chart_body,
+    "/desk/history": history_body,
+    "/desk/watch": watch_body,
+    "/desk/choices": choices_body,
+    "/desk/marks": marks_body,
+    "/desk/why": why_body,
+    "/desk/coverage": coverage_body,
+}
 _METHODS = ["GET", "POST", "PUT", "PATCH", "DELETE"]
 _LONGEST_MESSAGE = 10_000  # characters a browser may send at once
 
@@ -54,6 +70,7 @@ def build_web(
     now_us: Callable[[], int],
     lab: ResearchDesk | None = None,
     rooms: DeskRooms | None = None,
+    coverage: CoverageReader | None = None,
     allowed_hosts: Collection[str] = LOOPBACK_HOSTS,
     simulated: bool = False,
 ) -> FastAPI:
@@ -99,6 +116,12 @@ def build_web(
         async with hub.tab() as tab:
             await _serve_tab(socket, hub, tab, now_us)
 
+    sources = MarketSources(
+        market=market, chart=chart, days=days, bots=bots, hub=hub, now_us=now_us, coverage=coverage
+    )
+    for path, read in _MARKET_READERS.items():
+        add_reader(server, path, partial(read, sources))
+
     # The pages' route answers every other path with the application and 200.
     @server.api_route("/api/{rest:path}", methods=_METHODS)
     async def no_such_api(rest: str) -> Response:
@@ -108,7 +131,7 @@ def build_web(
         add_downloads(server, rooms)
     research_pages = [] if lab is None else _research_pages(lab, market, strategies, bots, now_us)
     pages = (
-        market_page(MarketSources(market=market, chart=chart, days=days, bots=bots, hub=hub, now_us=now_us)),
+        market_page(sources),
         bots_page(
             BotSources(
                 bots=bots,

@@ -25,6 +25,7 @@ from dashboard.readers import ResearchDesk, SafetyDesk
 from dashboard.web import build_web
 from database.repositories.bot_repository import BotRepository
 from database.repositories.candle_repository import CandleRepository
+from database.repositories.coverage_repository import CoverageRepository
 from database.repositories.risk_repository import RiskRepository
 from database.repositories.strategy_repository import StrategyRepository
 from messaging.health_board import HealthBoard
@@ -38,6 +39,8 @@ def web_page(settings: Settings, services: RunningServices, *, host: str) -> Ite
     with ExitStack() as stack:
         candles = CandleRepository(services.database_url)
         stack.callback(candles.close)
+        coverage = CoverageRepository(services.database_url)
+        stack.callback(coverage.close)
         store = BotRepository(services.database_url)
         stack.callback(store.close)
         wake_up = RunnerWakeUp(services.redis_url)
@@ -66,6 +69,7 @@ def web_page(settings: Settings, services: RunningServices, *, host: str) -> Ite
             health=HealthBoard(bus),
             bus=bus,
             lab=lab,
+            coverage=coverage,
             rooms=stack.enter_context(open_rooms(settings, services, lab.jobs)),
             now_us=now_us,
             simulated=services.mode is Mode.SIMULATED,

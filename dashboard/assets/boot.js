@@ -1,13 +1,41 @@
-// Runs before the first paint: the chosen colour scheme is on the page before anything is drawn.
+// Runs before the first paint: the chosen colours are on the page before anything is drawn, and on the Market page
+// the chart is asked for while the other scripts still load.
 (function () {
   "use strict";
-  let scheme = null;
-  try {
-    scheme = window.localStorage.getItem("mantine-color-scheme-value");
-  } catch (error) {
-    // Storage can be forbidden; the dark scheme it is then.
-    scheme = null;
+  const root = document.documentElement;
+  const stored = (name) => {
+    try {
+      return window.localStorage.getItem(name);
+    } catch (error) {
+      // Storage can be forbidden; the defaults it is then.
+      return null;
+    }
+  };
+  const scheme = stored("mantine-color-scheme-value") === "light" ? "light" : "dark";
+  root.setAttribute("data-mantine-color-scheme", scheme);
+  if (stored("candlewick-palette") === "cvd") root.dataset.palette = "cvd";
+  root.dataset.feed = "connecting";
+  const market = location.pathname === "/" || location.pathname === "/market";
+  root.dataset.first = market ? "market" : "other";
+
+  const live = (window.candlewick = {});
+  live.scheme = () => {
+    const name = root.getAttribute("data-mantine-color-scheme");
+    return root.dataset.palette === "cvd" ? `${name}-cvd` : name;
+  };
+  // The address of the page's data for what is in the address of the page.
+  live.marketQuery = (more = {}) => {
+    const asked = new URLSearchParams(location.search);
+    const query = new URLSearchParams();
+    for (const name of ["venue", "symbol", "tf", "overlay"]) query.set(name, asked.get(name) || "");
+    query.set("scheme", live.scheme());
+    for (const [name, value] of Object.entries(more)) query.set(name, value);
+    return query.toString();
+  };
+  live.read = (address) => fetch(address).then((answer) => answer.json());
+  if (market) {
+    const query = live.marketQuery();
+    live.early = { query, chart: live.read(`/desk/chart?${query}`) };
+    live.early.chart.catch(() => null); // the page asks again
   }
-  document.documentElement.setAttribute("data-mantine-color-scheme", scheme === "light" ? "light" : "dark");
-  document.documentElement.dataset.feed = "connecting";
 })();

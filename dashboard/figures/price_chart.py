@@ -19,7 +19,7 @@ from strategies.base import Overlay
 
 PRICE = "price"
 VOLUME = "volume"
-MAX_MARKERS = 500
+MAX_MARKERS = 1_000
 # A bar wider than a second on the axis needs no seconds there.
 _WITH_SECONDS = frozenset({Timeframe.S1})
 
@@ -83,6 +83,74 @@ def overlay_panes(overlays: Sequence[Overlay]) -> dict[str, int]:
     return panes
 
 
+def series_specs(overlays: Sequence[Overlay], *, theme: Theme, decimals: int) -> list[Series]:
+    """The series of a chart without their data: candles, volume, then a line per overlay."""
+    panes = overlay_panes(overlays)
+    colours = overlay_colours(overlays, theme)
+    return [
+        _price_spec(theme, decimals),
+        _volume_spec(),
+        *(
+            _line_spec(overlay, panes[overlay.pane], colour, decimals)
+            for overlay, colour in zip(overlays, colours, strict=True)
+        ),
+    ]
+
+
+def _price_spec(theme: Theme, decimals: int) -> Series:
+    return {
+        "id": PRICE,
+        "type": "candlestick",
+        "options": {
+            "upColor": theme.up,
+            "downColor": theme.down,
+            "wickUpColor": theme.up,
+            "wickDownColor": theme.down,
+            "borderVisible": False,
+            "priceFormat": {
+                "type": "custom",
+                "formatter": f"price{decimals}",
+                "minMove": float(f"1e-{decimals}"),
+            },
+        },
+    }
+
+
+def _volume_spec() -> Series:
+    return {
+        "id": VOLUME,
+        "type": "histogram",
+        "pane": 1,
+        "options": {
+            "priceFormat": {"type": "custom", "formatter": "compact", "minMove": 0.000001},
+            "priceLineVisible": False,
+            "lastValueVisible": False,
+        },
+    }
+
+
+def _line_spec(overlay: Overlay, pane: int, colour: str, decimals: int) -> Series:
+    on_price = overlay.pane == "price"
+    own = "compact" if np.nanmax(np.abs(overlay.values), initial=0.0) >= 1e5 else "price2"
+    return {
+        "id": overlay_id(overlay),
+        "type": "line",
+        "pane": pane,
+        "options": {
+            "color": colour,
+            "lineWidth": 1,
+            "priceLineVisible": False,
+            "lastValueVisible": not on_price,
+            "crosshairMarkerVisible": False,
+            "priceFormat": {
+                "type": "custom",
+                "formatter": f"price{decimals}" if on_price else own,
+                "minMove": float(f"1e-{decimals}") if on_price else 0.01,
+            },
+        },
+    }
+
+
 def price_chart_series(
     ohlcv: Ohlcv,
     overlays: Sequence[Overlay],
@@ -93,71 +161,32 @@ def price_chart_series(
     price_lines: Sequence[Row] = (),
 ) -> list[Series]:
     """Candles, volume and overlays as the `series` of a chart. An overlay has one value per candle."""
-    chart: list[Series] = [
-        {
-            "id": PRICE,
-            "type": "candlestick",
-            "data": candle_rows(ohlcv),
-            "markers": list(markers),
-            "priceLines": list(price_lines),
-            "options": {
-                "upColor": theme.up,
-                "downColor": theme.down,
-                "wickUpColor": theme.up,
-                "wickDownColor": theme.down,
-                "borderVisible": False,
-                "priceFormat": {
-                    "type": "custom",
-                    "formatter": f"price{decimals}",
-                    "minMove": float(f"1e-{decimals}"),
-                },
-            },
-        },
-        {
-            "id": VOLUME,
-            "type": "histogram",
-            "pane": 1,
-            "data": volume_rows(ohlcv, theme),
-            "options": {
-                "priceFormat": {"type": "custom", "formatter": "compact", "minMove": 0.000001},
-                "priceLineVisible": False,
-                "lastValueVisible": False,
-            },
-        },
-    ]
-    panes = overlay_panes(overlays)
-    for overlay, colour in zip(overlays, overlay_colours(overlays, theme), strict=True):
-        on_price = overlay.pane == "price"
-        own = "compact" if np.nanmax(np.abs(overlay.values), initial=0.0) >= 1e5 else "price2"
-        chart.append(
-            {
-                "id": overlay_id(overlay),
-                "type": "line",
-                "pane": panes[overlay.pane],
-                "data": line_rows(ohlcv.opened_at_us, overlay.values),
-                "options": {
-                    "color": colour,
-                    "lineWidth": 1,
-                    "priceLineVisible": False,
-                    "lastValueVisible": not on_price,
-                    "crosshairMarkerVisible": False,
-                    "priceFormat": {
-                        "type": "custom",
-                        "formatter": f"price{decimals}" if on_price else own,
-                        "minMove": float(f"1e-{decimals}") if on_price else 0.01,
-                    },
-                },
-            }
-        )
-    return chart
+    price, volume, *lines = series_specs(overlays, theme=theme, decimals=decimals)
+    price |= {"data": candle_rows(ohlcv), "markers": list(markers), "priceLines": list(price_lines)}
+    volume |= {"data": volume_rows(ohlcv, theme)}
+    for line, overlay in zip(lines, overlays, strict=True):
+        line["data"] = line_rows(ohlcv.opened_at_us, overlay.values)
+    return [price, volume, *lines]
 
 
-def history_chunk(ohlcv: Ohlcv, overlays: Sequence[Overlay], theme: Theme) -> dict[str, list[Row]]:
-    """Series id to older rows, to be put in front of what a chart holds."""
-    rows = {PRICE: candle_rows(ohlcv), VOLUME: volume_rows(ohlcv, theme)}
-    for overlay in overlays:
-        rows[overlay_id(overlay)] = line_rows(ohlcv.opened_at_us, overlay.values)
-    return rows
+def chart_columns(ohlcv: Ohlcv, overlays: Sequence[Overlay], decimals: int) -> Row:
+    """Candles and overlays as arrays, a third of the text of rows. Lines on the prices get 2 digits more."""
+    lines = {
+        overlay_id(overlay): np.round(overlay.values, decimals + 2)
+        if overlay.pane == "price"
+        else np.round(overlay.values, 6)
+        for overlay in overlays
+    }
+    return {
+        "t": ohlcv.opened_at_us // SECOND_US,
+        # The writer of JSON takes arrays without gaps alone, and a column may be a slice of a table.
+        "o": np.ascontiguousarray(ohlcv.open),
+        "h": np.ascontiguousarray(ohlcv.high),
+        "l": np.ascontiguousarray(ohlcv.low),
+        "c": np.ascontiguousarray(ohlcv.close),
+        "v": np.ascontiguousarray(ohlcv.volume),
+        "lines": lines,
+    }
 
 
 def candle_ticks(candle: Candle, theme: Theme) -> list[Row]:

@@ -12,27 +12,20 @@ from bots.orders import PositionSide
 from bots.views import AuditView, BotView, FillView, SignalView
 from dashboard.decision_words import why
 from dashboard.figures.price_chart import buys
-from dashboard.figures.sparkline import sparkline_image
-from dashboard.market_day import MarketDay
-from dashboard.market_request import bot_href, component_key, market_href, venue_name
+from dashboard.market_request import bot_href, market_href, venue_name
 from dashboard.number_formats import (
-    MISSING,
     arrow,
     clock,
-    compact,
     day_and_time,
-    direction,
     duration,
     full_time,
     money,
-    percent,
     price,
     quantity,
 )
 from dashboard.panels import (
     Column,
     amount,
-    aria,
     change,
     empty_state,
     icon,
@@ -41,21 +34,10 @@ from dashboard.panels import (
     table,
     tag,
 )
-from dashboard.theme import Theme
 from data.messages import CollectorHealth
 from data.models import Market
 from data.timeframes import Timeframe
 
-# Time frames as buttons; the rest are in the menu beside them.
-COMMON_TIMEFRAMES = (
-    Timeframe.S1,
-    Timeframe.M1,
-    Timeframe.M5,
-    Timeframe.M15,
-    Timeframe.H1,
-    Timeframe.H4,
-    Timeframe.D1,
-)
 _ACTIONS = {
     "long_entry": "Long",
     "long_exit": "Exit long",
@@ -64,106 +46,11 @@ _ACTIONS = {
 }
 
 
-def timeframe_links(market: Market, current: Timeframe, overlay: str) -> list[Component]:
-    """A link per common time frame, and one for the current frame if it is none of them."""
-    shown = [*COMMON_TIMEFRAMES, *([] if current in COMMON_TIMEFRAMES else [current])]
-    return [
-        dcc.Link(
-            frame.value,
-            href=market_href(market, frame, overlay),
-            className="tf current" if frame is current else "tf",
-            id=f"tf-{frame.value}",
-        )
-        for frame in sorted(shown, key=lambda frame: frame.seconds)
-    ]
-
-
-def strip_facts(day: MarketDay | None, market: Market, last: float | None) -> list[Component]:
-    """Last price with its change, then high, low and volume of 24 hours."""
-    decimals = day.decimals if day else 2
-    newest = last if last is not None else day.last if day else None
-    rate = day.change_rate(newest) if day and newest is not None else None
-    way = direction(None if rate is None else rate * 100)
-    base = market.symbol.partition("-")[0]
-    volume = MISSING if day is None or day.volume is None else f"{compact(day.volume)} {base}"
-
-    def fact(name: str, value: str, component: str) -> html.Div:
-        return html.Div([html.Span(name), html.Span(value, id=component, className="num")], className="fact")
-
-    return [
-        html.Div(
-            [
-                html.Div(price(newest, decimals), id="strip-last", className=f"last num {way}"),
-                html.Div(
-                    f"{arrow(way)} {percent(rate)}".strip(), id="strip-change", className=f"sub num {way}"
-                ),
-            ],
-            className="price-block",
-        ),
-        fact("24h high", price(day.high if day else None, decimals), "strip-high"),
-        fact("24h low", price(day.low if day else None, decimals), "strip-low"),
-        fact("24h volume", volume, "strip-volume"),
-    ]
-
-
 def bots_pill(bots: Sequence[BotView], market: Market) -> Component:
     """How many bots trade this market."""
     here = [bot for bot in bots if bot.market == market]
     words = [html.B(str(len(here))), "bot on this market" if len(here) == 1 else "bots on this market"]
     return dcc.Link([icon("robot"), *words], href="/bots", className="pill")
-
-
-def watchlist(
-    days: Sequence[MarketDay],
-    last: Mapping[Market, float],
-    *,
-    current: Market | None,
-    timeframe: Timeframe,
-    theme: Theme,
-) -> Component:
-    """A row per market: name, the day as a line, last price and change. The browser keeps them fresh."""
-    if not days:
-        return empty_state("star", "No market has candles yet. They appear here as collectors store them.")
-    head = html.Div(
-        [
-            html.Span("Symbol"),
-            html.Span("24h"),
-            html.Span("Last", className="num"),
-            html.Span("Change", className="num"),
-        ],
-        className="watch-row watch-head",
-        **aria(hidden="true"),
-    )
-    return html.Div([head, *(_watch_row(day, last, current, timeframe, theme) for day in days)])
-
-
-def _watch_row(
-    day: MarketDay, last: Mapping[Market, float], current: Market | None, timeframe: Timeframe, theme: Theme
-) -> Component:
-    newest = last.get(day.market, day.last)
-    rate = day.change_rate(newest)
-    rising = rate is None or rate >= 0
-    spark = sparkline_image(day.closes, theme.up if rising else theme.down)
-    key = component_key(day.market)
-    base, _, quote = day.market.symbol.partition("-")
-    perpetual = quote.endswith("-PERP")
-    return dcc.Link(
-        [
-            html.Span(
-                [
-                    html.B(base),
-                    html.Span("-" + quote.removesuffix("-PERP"), className="muted"),
-                    html.Small(venue_name(day.market.exchange) + (" perpetual" if perpetual else "")),
-                ],
-                className="name",
-            ),
-            html.Img(src=spark, alt="") if spark else html.Span(),
-            html.Span(price(newest, day.decimals), id=f"watch-last-{key}", className="num"),
-            change(rate, id=f"watch-change-{key}"),
-        ],
-        href=market_href(day.market, timeframe),
-        className="watch-row current" if day.market == current else "watch-row",
-    )
 
 
 def signals_list(signals: Sequence[SignalView]) -> Component:
@@ -308,22 +195,4 @@ def venue_banner(health: CollectorHealth | None, exchange: str) -> Component | N
         ],
         className="banner bad" if health.state == "unreachable" else "banner",
         role="alert",
-    )
-
-
-def no_market(unknown: str, health: Mapping[str, CollectorHealth]) -> Component:
-    """The chart's place while there is nothing to draw: what to do about it."""
-    if unknown:
-        return empty_state(
-            "search",
-            f"{unknown} has no candles here. Choose from the watchlist, or let a collector record it.",
-            link_button("Show the first market", "/market", "chart-candle"),
-        )
-    troubles = [one.detail for one in health.values() if one.detail]
-    if troubles:
-        return empty_state("plug-connected-x", " ".join(troubles))
-    return empty_state(
-        "chart-candle",
-        "No candles are stored yet. They appear within seconds once a collector runs; "
-        "candlewick up --demo starts one with a simulated venue, without a network.",
     )

@@ -5,7 +5,8 @@ from starlette.responses import PlainTextResponse
 from starlette.types import Receive, Scope, Send
 
 from dashboard.gate import LOOPBACK_HOSTS, Gate, content_security_policy, host_name, same_origin
-from tests.dashboard.asgi import handshake, request
+from tests.dashboard.asgi import handshake, request, started
+from tests.dashboard.desk import build_desk
 
 HOST = "127.0.0.1:8050"
 OWN = "http://127.0.0.1:8050"
@@ -77,3 +78,12 @@ def test_host_and_origin_are_compared_whole() -> None:
     assert not same_origin("http://a:1", "a:2")
     assert not same_origin("file://a:1", "a:1")
     assert not same_origin(None, "a")
+
+
+async def test_files_whose_address_tells_their_version_are_kept_by_the_browser() -> None:
+    app = build_desk(empty=True).app
+    async with started(app):
+        kept = await request(app, "GET", "/assets/40-pages.js?m=1")
+        asked_again = await request(app, "GET", "/assets/brand.svg")
+        assert "immutable" in kept.headers["cache-control"]
+        assert "cache-control" not in asked_again.headers

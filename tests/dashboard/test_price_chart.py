@@ -9,8 +9,8 @@ from dashboard.figures.price_chart import (
     MAX_MARKERS,
     candle_rows,
     candle_ticks,
+    chart_columns,
     fill_markers,
-    history_chunk,
     line_rows,
     merged_markers,
     overlay_panes,
@@ -18,6 +18,7 @@ from dashboard.figures.price_chart import (
     pane_options,
     position_lines,
     price_chart_series,
+    series_specs,
     signal_markers,
 )
 from dashboard.theme import DARK, LIGHT
@@ -102,9 +103,24 @@ def test_overlay_ticks_are_the_newest_values_only() -> None:
     assert ticks[2]["bar"]["time"] == int(OHLCV.opened_at_us[-1]) // SECOND_US
 
 
-def test_older_history_carries_rows_for_every_series() -> None:
-    chunk = history_chunk(OHLCV, default_overlays(OHLCV), DARK)
-    assert set(chunk) == {"price", "volume", "overlay-ema-12", "overlay-ema-26"}
+def test_columns_hold_what_the_rows_hold() -> None:
+    columns = chart_columns(OHLCV, default_overlays(OHLCV), 2)
+    rows = candle_rows(OHLCV)
+    assert columns["t"].tolist() == [row["time"] for row in rows]
+    assert columns["c"].tolist() == [row["close"] for row in rows]
+    assert list(columns["lines"]) == ["overlay-ema-12", "overlay-ema-26"]
+    line = columns["lines"]["overlay-ema-12"]
+    assert np.isnan(line[:11]).all()
+    np.testing.assert_allclose(line[11:], default_overlays(OHLCV)[0].values[11:], atol=0.00005)
+
+
+def test_the_series_of_a_chart_are_the_same_with_and_without_their_data() -> None:
+    overlays = default_overlays(OHLCV)
+    whole = price_chart_series(OHLCV, overlays, theme=DARK, decimals=2)
+    bare = series_specs(overlays, theme=DARK, decimals=2)
+    assert [
+        {k: v for k, v in one.items() if k not in ("data", "markers", "priceLines")} for one in whole
+    ] == bare
 
 
 def test_fills_and_signals_stand_on_the_candle_that_holds_them() -> None:
@@ -119,7 +135,7 @@ def test_fills_and_signals_stand_on_the_candle_that_holds_them() -> None:
 
 def test_markers_are_in_order_within_the_chart_and_bounded() -> None:
     signals = signal_markers(
-        [_signal(i * 60 * SECOND_US, "long_entry") for i in range(700)], Timeframe.M1, DARK
+        [_signal(i * 60 * SECOND_US, "long_entry") for i in range(1_200)], Timeframe.M1, DARK
     )
     fills = fill_markers([fill("b", Side.BUY, 600 * 60 * SECOND_US, 1.0)] * 2, Timeframe.M1, DARK)
     markers = merged_markers(signals, fills, start_us=60 * 60 * SECOND_US)

@@ -6,9 +6,12 @@ from pathlib import Path
 import pytest
 
 import dashboard.theme
-from dashboard.theme import DARK, LIGHT, Theme, theme_named
+from dashboard.theme import DARK, DARK_CVD, LIGHT, LIGHT_CVD, THEMES, Theme, theme_named
 
 ASSETS = Path(dashboard.theme.__file__).parent / "assets"
+_LIGHT = ":root[data-mantine-color-scheme=light]"
+_CVD = ":root[data-palette=cvd]"
+_CVD_LIGHT = ":root[data-palette=cvd][data-mantine-color-scheme=light]"
 
 
 def _tokens(selector: str) -> dict[str, str]:
@@ -18,10 +21,11 @@ def _tokens(selector: str) -> dict[str, str]:
 
 
 @pytest.mark.parametrize(
-    ("theme", "selector"), [(DARK, ":root"), (LIGHT, ":root[data-mantine-color-scheme=light]")]
+    ("theme", "selectors"),
+    [(DARK, ()), (LIGHT, (_LIGHT,)), (DARK_CVD, (_CVD,)), (LIGHT_CVD, (_LIGHT, _CVD, _CVD_LIGHT))],
 )
-def test_charts_and_style_sheet_use_the_same_colours(theme: Theme, selector: str) -> None:
-    tokens = {**_tokens(":root"), **_tokens(selector)}
+def test_charts_and_style_sheet_use_the_same_colours(theme: Theme, selectors: tuple[str, ...]) -> None:
+    tokens = {name: value for one in (":root", *selectors) for name, value in _tokens(one).items()}
     for field, token in (
         ("bg", "bg"), ("s1", "s1"), ("s2", "s2"), ("s3", "s3"), ("line", "line"), ("line2", "line2"),
         ("tx", "tx"), ("tx2", "tx2"), ("tx3", "tx3"), ("accent", "accent"), ("warn", "warn"),
@@ -36,7 +40,7 @@ def _luminance(colour: str) -> float:
     return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
 
 
-@pytest.mark.parametrize("theme", [DARK, LIGHT])
+@pytest.mark.parametrize("theme", THEMES.values(), ids=THEMES)
 def test_text_stands_out_from_panels_as_wcag_asks(theme: Theme) -> None:
     for name in ("tx", "tx2", "tx3", "up_text", "down_text", "warn", "accent"):
         light, dark = sorted((_luminance(getattr(theme, name)), _luminance(theme.s1)), reverse=True)
