@@ -31,6 +31,7 @@ from dashboard.pages.backtests import BacktestSources, backtests_page
 from dashboard.pages.bots import bots_page
 from dashboard.pages.bots_sources import BotSources
 from dashboard.pages.market import market_page
+from dashboard.pages.portfolio import PortfolioSources, portfolio_page
 from dashboard.pages.strategies import StrategySources, strategies_page
 from dashboard.readers import (
     BotDesk,
@@ -144,6 +145,7 @@ def build_web(
                 seconds=time.monotonic,
             )
         ),
+        portfolio_page(PortfolioSources(bots=bots, risk=safety.risk, seconds=time.monotonic)),
         *research_pages,
         *([] if rooms is None else desk_pages(rooms, market, health, now_us)),
     )

@@ -68,6 +68,7 @@ def _context(browser: Browser, url: str, bad: list[str], **options: Any) -> Brow
     context = browser.new_context(
         base_url=url, reduced_motion="reduce", timezone_id="UTC", locale="en-US", **shape
     )
+    context.set_default_timeout(90_000)
 
     def watch(page: Page) -> None:
         page.on("pageerror", lambda error: bad.append(str(error)))
