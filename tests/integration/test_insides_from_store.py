@@ -13,6 +13,9 @@ import pytest
 from click.testing import CliRunner, Result
 
 from app.commands import backtest, data, strategy
+from app.job_kinds.backtest import run as run_job
+from app.job_kinds.context import RUNS, JobContext
+from config.settings import load_settings
 from data.errors import InvalidInput
 from data.files.candle_files import write_candles
 from data.files.trade_files import write_trades
@@ -20,6 +23,7 @@ from data.models import Market, Ohlcv
 from data.timeframes import Timeframe
 from database.engine import libpq_url
 from database.repositories.candle_repository import CandleRepository
+from jobs.arguments import BacktestArguments
 from tests.bots.bot_fakes import T0
 from tests.bots.trade_fakes import candles_from, walking_trades
 from tests.services import new_database, postgres
@@ -151,3 +155,33 @@ def test_a_manifest_that_names_a_saved_version_is_repeated_with_that_version(
     unknown = desk.invoke(backtest.command, "--strategy", "always-in@beef00", "--candles", candle_file)
     assert isinstance(unknown.exception, InvalidInput)
     assert "versions of always-in are 1" in str(unknown.exception)
+
+
+def test_a_job_is_decided_as_the_command_is_and_its_manifest_is_repeated(
+    desk: Desk, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    trade_file = tmp_path / "trades.csv"
+    write_trades(trade_file, TRADES)
+    desk.store(trade_file)
+    version = desk.saved(STRATEGY)
+    by_command = desk.of_store()
+    monkeypatch.setenv("DATABASE_URL", desk.url)
+    monkeypatch.setenv("CANDLEWICK_HOME", str(tmp_path / "home"))
+    settings = load_settings()
+    context = JobContext(
+        settings=settings, database_url=desk.url, tell=lambda done, total, message: None, now_us=lambda: T0
+    )
+    arguments = BacktestArguments(
+        strategy="always-in",
+        venue="binance",
+        symbols=("BTC-USDT",),
+        rounding=False,
+        allow_missing=True,
+    )
+    made = run_job(arguments, context)
+    path = context.folder(RUNS) / made.reference / "manifest.json"
+    manifest = json.loads(path.read_text())
+    assert manifest["source"]["strategy"] == f"always-in@{version}"
+    assert manifest["finer_trades"] > 100
+    assert manifest["result_hash"] == by_command["manifest"]["result_hash"]
+    assert desk.invoke(backtest.command, "--manifest", path).exit_code == 0
