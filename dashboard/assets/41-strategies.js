@@ -147,6 +147,8 @@
       return NONE();
     },
 
+    scheme: () => document.documentElement.getAttribute("data-mantine-color-scheme"),
+
     mark: (found) => {
       marks = found || [];
       show();

@@ -39,6 +39,8 @@
       return text ? "?" + text : "";
     },
 
+    scheme: () => document.documentElement.getAttribute("data-mantine-color-scheme"),
+
     span: () => {
       const told = window.dash_clientside.callback_context.triggered.filter((one) => one.value);
       if (told.length !== 1) return [NONE(), NONE()];

@@ -67,6 +67,7 @@ def backtests_layout() -> Component:
             dcc.Store(id="backtests-changed", data=0),
             dcc.Store(id="backtests-goto"),
             dcc.Store(id="backtests-listed"),
+            dcc.Store(id="backtests-scheme"),
             html.Div(
                 [
                     html.H1("Backtests"),
@@ -144,22 +145,35 @@ def _number(text: str, field: str) -> int:
 
 
 def _register_body(app: Dash, sources: BacktestSources) -> None:
+    # The shell tells when the scheme changes; which one a page opens in, the document knows.
+    app.clientside_callback(  # type: ignore[no-untyped-call]  # Dash leaves it untyped
+        ClientsideFunction("backtests", "scheme"),
+        Output("backtests-scheme", "data"),
+        Input("scheme", "data"),
+    )
+
     @app.callback(
         Output("backtests-body", "children"),
         Output("view-runs", "className"),
         Output("view-sweeps", "className"),
         Input("url", "search"),
-        Input("scheme", "data"),
+        Input("backtests-scheme", "data"),
         Input("backtests-changed", "data"),
         State("url", "pathname"),
+        State("view-runs", "className"),
     )
     async def show_body(
-        search: str | None, scheme: str | None, _changed: int | None, pathname: str | None
+        search: str | None,
+        scheme: str | None,
+        _changed: int | None,
+        pathname: str | None,
+        mark: str,
     ) -> tuple[Any, Any, Any]:
         if pathname != PATH:
             return (no_update,) * 3
         wanted = asked(search)
-        if "new" in wanted and ctx.triggered_id == "scheme":
+        drawn = mark.endswith("current")
+        if "new" in wanted and drawn and ctx.triggered_id == "backtests-scheme":
             return (no_update,) * 3  # what was filled in stays
         sweeps = wanted.get("view") == "sweeps" or "search" in wanted
         marks = ("view-link", "view-link current") if sweeps else ("view-link current", "view-link")

@@ -19,6 +19,7 @@ def strategies_layout() -> Component:
             dcc.Store(id="strategy-text"),
             dcc.Store(id="strategy-marks"),
             dcc.Store(id="strategy-saved", data=0),
+            dcc.Store(id="strategy-scheme"),
             html.Div(
                 [
                     html.H1("Strategies"),

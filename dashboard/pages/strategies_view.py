@@ -6,7 +6,7 @@ import asyncio
 from typing import Any
 
 import dash_mantine_components as dmc
-from dash import Dash, Input, Output, State, html, no_update
+from dash import ClientsideFunction, Dash, Input, Output, State, html, no_update
 from dash.development.base_component import Component
 from dash_tvlwc import Tvlwc
 
@@ -23,12 +23,17 @@ from strategies.versions import StrategyKind
 
 def register_view(app: Dash, reader: MarketReader) -> None:
     """The callbacks of the preview."""
+    app.clientside_callback(  # type: ignore[no-untyped-call]  # Dash leaves it untyped
+        ClientsideFunction("strategies", "scheme"),
+        Output("strategy-scheme", "data"),
+        Input("scheme", "data"),
+    )
 
     @app.callback(
         Output("strategy-preview-pane", "children"),
         Input("strategy-tab", "value"),
         Input("strategy-text", "data"),
-        Input("scheme", "data"),
+        Input("strategy-scheme", "data"),
         State("strategy-opened", "data"),
         State("url", "search"),
         prevent_initial_call=True,
@@ -54,7 +59,7 @@ def register_view(app: Dash, reader: MarketReader) -> None:
         Output("preview-legend", "children"),
         Input("preview-market", "value"),
         State("strategy-text", "data"),
-        State("scheme", "data"),
+        State("strategy-scheme", "data"),
     )
     async def draw(market: str | None, text: str | None, scheme: str | None) -> tuple[Any, Any]:
         if not market or text is None:

@@ -276,7 +276,7 @@ def _walk(seen: OutOfSample, view: SearchView, theme: Theme) -> Component:
         Column("Learned on", narrow=True),
         Column("Tested on"),
         Column("Picked"),
-        Column("There", numeric=True),
+        Column("There", numeric=True, narrow=True),
         Column("Here", numeric=True),
         Column("Return", numeric=True),
     )
