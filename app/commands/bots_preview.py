@@ -52,7 +52,7 @@ def _document(config: BotConfig, worst: WorstCase) -> dict[str, Any]:
     return {
         "bot": config.name,
         "type": type_of(config.ladder),
-        "market": str(config.market),
+        "markets": [f"{config.venue}:{symbol}" for symbol in config.symbols],
         "capital": config.capital,
         "worst_case": worst,
     }
@@ -62,7 +62,7 @@ def _lines(config: BotConfig, worst: WorstCase) -> list[str]:
     assert config.ladder is not None
     quote = config.symbol.split("-")[1]
     lines = [
-        f"{config.name}, {type_of(config.ladder)} on {config.market}, with {config.capital} {quote}",
+        f"{config.name}, {type_of(config.ladder)} on {config.venue}:{', '.join(config.symbols)}, with {config.capital} {quote}",
         f"  binds at most        {worst.capital} {quote}, fees included",
     ]
     if worst.has_stop:
