@@ -61,8 +61,9 @@ def _document(config: BotConfig, worst: WorstCase) -> dict[str, Any]:
 def _lines(config: BotConfig, worst: WorstCase) -> list[str]:
     assert config.ladder is not None
     quote = config.symbol.split("-")[1]
+    markets = f"{config.venue}:{', '.join(config.symbols)}"
     lines = [
-        f"{config.name}, {type_of(config.ladder)} on {config.venue}:{', '.join(config.symbols)}, with {config.capital} {quote}",
+        f"{config.name}, {type_of(config.ladder)} on {markets}, with {config.capital} {quote}",
         f"  binds at most        {worst.capital} {quote}, fees included",
     ]
     if worst.has_stop:
