@@ -205,7 +205,7 @@ async def maintain(settings: Settings, database_url: str, plan: MaintenancePlan 
             if kept != before:
                 # Repair must not fetch again what is deleted on purpose.
                 await store.close()
-                store, retention_at_s = _history(database_url, kept), clock()
+                store = _history(database_url, kept)
             if clock() >= repair_at_s:
                 search = clock() >= search_at_s
                 if await _repair_all(settings, store, search=search):

@@ -87,7 +87,7 @@ def settings_layout() -> Component:
                 html.Section(skeleton_rows(10), className="panel"), id="settings-body", className="stack"
             ),
         ],
-        className="page data settings",
+        className="page data settings-page",
     )
 
 
@@ -262,7 +262,7 @@ def _register_rest(app: Dash, desk: SettingsDesk) -> None:
         return await _saved(
             lambda: desk.save_retention(retention_days(filled), WHO),
             count,
-            "Older data goes at the next daily turn.",
+            "Older data goes at the next daily turn, or the next start.",
         )
 
     @app.callback(

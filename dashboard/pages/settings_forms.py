@@ -21,6 +21,7 @@ from data.exchanges.registry import EXCHANGES
 
 BLANK_LINES = 2
 _KINDS = [kind.value for kind in AlertKind if kind is not AlertKind.TEST]
+_RULE_HEADS = ("When", "To", "Bots, as patterns", "Markets, as patterns", "At most")
 _STATES = {
     DeliveryState.SENT: "up",
     DeliveryState.PENDING: "warn",
@@ -193,7 +194,7 @@ def retention_form(days: Mapping[str, int | None]) -> Component:
                 className="settings-days",
             ),
             html.P(
-                "What is older is deleted by the next daily turn and cannot be brought back.",
+                "The next daily turn, or the next start, deletes what is older; it cannot be brought back.",
                 className="muted",
             ),
         ],
@@ -223,6 +224,7 @@ def notifications_form(body: Mapping[str, Any], health: Sequence[tuple[ChannelHe
                 for number, one in enumerate([*channels, ("", "")])
             ),
             html.H3("Rules"),
+            html.Div([html.Span(title) for title in _RULE_HEADS], className="settings-line rule heads"),
             *(_rule_line(number, rule, names) for number, rule in enumerate(rules)),
             dmc.TextInput(
                 id="settings-summary-at",
