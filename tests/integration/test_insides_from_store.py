@@ -24,6 +24,8 @@ from data.timeframes import Timeframe
 from database.engine import libpq_url
 from database.repositories.candle_repository import CandleRepository
 from jobs.arguments import BacktestArguments
+from jobs.model import JobProgress
+from jobs.progress import ProgressTeller
 from tests.bots.bot_fakes import T0
 from tests.bots.trade_fakes import candles_from, walking_trades
 from tests.services import new_database, postgres
@@ -168,9 +170,9 @@ def test_a_job_is_decided_as_the_command_is_and_its_manifest_is_repeated(
     monkeypatch.setenv("DATABASE_URL", desk.url)
     monkeypatch.setenv("CANDLEWICK_HOME", str(tmp_path / "home"))
     settings = load_settings()
-    context = JobContext(
-        settings=settings, database_url=desk.url, tell=lambda done, total, message: None, now_us=lambda: T0
-    )
+    told: list[JobProgress] = []
+    teller = ProgressTeller(publish=told.append, store=told.append, now_us=lambda: T0)
+    context = JobContext(settings=settings, database_url=desk.url, tell=teller, now_us=lambda: T0)
     arguments = BacktestArguments(
         strategy="always-in",
         venue="binance",
