@@ -157,8 +157,8 @@ def test_stopping_a_bot_that_holds_a_position_is_confirmed_by_its_name(
     desk, url = own
     context = _context(browser, url, bad)
     page = context.new_page()
-    page.goto("/bots?bot=trend_btc")
-    page.locator("#bot-actions").get_by_role("button", name="Stop trend_btc").click()
+    page.goto("/bots")
+    page.locator(".bots-grid").get_by_role("button", name="Stop trend_btc").click()
     dialog = page.get_by_role("dialog")
     expect(dialog).to_contain_text("Stop trend_btc?")
     expect(dialog).to_contain_text("BTC-USDT long (0.1482)")
@@ -167,7 +167,7 @@ def test_stopping_a_bot_that_holds_a_position_is_confirmed_by_its_name(
     expect(dialog).to_be_hidden()
     assert desk.bots.asked == []
 
-    page.locator("#bot-actions").get_by_role("button", name="Stop trend_btc").click()
+    page.locator(".bots-grid").get_by_role("button", name="Stop trend_btc").click()
     close = page.get_by_role("button", name="Stop and close position")
     expect(close).to_be_disabled()
     page.get_by_label("To close the position, type trend_btc").fill("trend_btc")
