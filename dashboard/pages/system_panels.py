@@ -123,7 +123,7 @@ def database_panels(facts: DatabaseFacts) -> list[Component]:
     tables: list[list[Any]] = [
         [
             html.B(one.name.replace("_", " ")),
-            compact(one.rows) if one.rows else "0",
+            compact(one.rows) if one.rows >= 1_000 else str(one.rows),
             size(one.bytes),
             html.Div(html.I(style={"width": f"{100 * one.bytes / whole:.1f}%"}), className="bar"),
         ]
