@@ -215,7 +215,7 @@ def test_a_search_shows_its_verdict_its_map_and_what_it_did_out_of_sample(page: 
     page.locator("#sweep-cells").get_by_text("Median").click()
     page.wait_for_url(re.compile("cells=median"))
     page.get_by_role("table", name="Best trials").get_by_role("link", name="Backtest").first.click()
-    expect(page.get_by_label("fast")).to_have_value(re.compile(r"^(4|8|12|16)$"))
+    expect(page.locator("#run-parameters").get_by_label("fast")).to_have_value(re.compile(r"^(4|8|12|16)$"))
 
 
 def test_on_a_phone_nothing_sticks_out(browser: Browser, desk: tuple[Desk, FakeJobs, str]) -> None:
