@@ -17,7 +17,7 @@ from app.processes.collector import venue_at
 from app.retention import kept_days
 from app.venue_addresses import at_own_venue
 from config.settings import Settings
-from data.collectors.backfill import Announce, Backfill, BackfillTuning, Fetched, OnProgress
+from data.collectors.backfill import Announce, Backfill, BackfillTuning, Fetched, OnProgress, tell_rebuilt
 from data.collectors.backoff import Backoff
 from data.collectors.rest import VenueRest, shared_limits
 from data.errors import InvalidInput, Problem, TradingError, TransientError
@@ -45,6 +45,7 @@ class MaintenancePlan:
 
     repair_every_s: float = 3_600.0
     retry_s: float = 15.0  # after a repair that failed; doubled each time, up to the hour
+    build_every_s: float = 60.0  # candles that were in the making during a repair and have ended since
     search_every_s: float = 86_400.0  # for what was deleted or altered behind the ledger, which reads all
     retention_every_s: float = 86_400.0
     look_s: float = 5.0
@@ -190,6 +191,8 @@ async def repair_markets(
 async def maintain(settings: Settings, database_url: str, plan: MaintenancePlan | None = None) -> NoReturn:
     """Repair at once and then hourly, delete once a day what is past its time; until cancelled.
 
+    A candle that was in the making while trades of it were repaired is built within a minute of its end.
+
     How long data is kept is followed as it is set. Where the database has jobs of its own for retention, they
     do that part, by what was set when the installation started.
     """
@@ -198,6 +201,7 @@ async def maintain(settings: Settings, database_url: str, plan: MaintenancePlan 
     store = _history(database_url, kept)
     clock = time.monotonic
     repair_at_s = search_at_s = retention_at_s = clock()
+    build_at_s = clock() + plan.build_every_s
     backoff = Backoff(plan.retry_s, plan.repair_every_s)
     try:
         while True:
@@ -215,12 +219,29 @@ async def maintain(settings: Settings, database_url: str, plan: MaintenancePlan 
                     repair_at_s = clock() + backoff.next_s()
                 if search:
                     search_at_s = clock() + plan.search_every_s
+            if clock() >= build_at_s:
+                await build_ended(settings, store)
+                build_at_s = clock() + plan.build_every_s
             if clock() >= retention_at_s:
                 await _retain(database_url, kept)
                 retention_at_s = clock() + plan.retention_every_s
             await asyncio.sleep(plan.look_s)
     finally:
         await store.close()
+
+
+async def build_ended(settings: Settings, store: HistoryRepository) -> int:
+    """Build the candles that repairs have touched and that have ended since, and tell; how many they are."""
+    built = 0
+    try:
+        async with repair_announcer(settings) as announce:
+            for market in await store.recorded_markets():
+                rebuilt = await store.build_candles(market)
+                await tell_rebuilt(announce, market, rebuilt)
+                built += rebuilt.candles
+    except TransientError as error:
+        log.warning("candles_not_built", error=str(error))
+    return built
 
 
 async def _repair_all(settings: Settings, store: HistoryRepository, *, search: bool) -> bool:

@@ -173,6 +173,16 @@ def _untold(_done: int, _whole: int) -> None:
     """Nobody watches."""
 
 
+async def tell_rebuilt(announce: Announce, market: Market, built: Rebuilt) -> None:
+    """Announce the times whose candles were built again, so that who has read them reads them again."""
+    if not built.candles:
+        return
+    for start_us, end_us in built.spans:
+        await announce(
+            RepairNews(exchange=market.exchange, symbol=market.symbol, start_us=start_us, end_us=end_us)
+        )
+
+
 class Backfill:
     """Fetches one market's past, page by page from the newest to the oldest, and stores each page at once.
 
@@ -356,17 +366,7 @@ class Backfill:
         return built.candles
 
     async def _tell(self, built: Rebuilt) -> None:
-        if not built.candles:
-            return
-        for start_us, end_us in built.spans:
-            await self._announce(
-                RepairNews(
-                    exchange=self._market.exchange,
-                    symbol=self._market.symbol,
-                    start_us=start_us,
-                    end_us=end_us,
-                )
-            )
+        await tell_rebuilt(self._announce, self._market, built)
 
     async def _page(self, first_id: int, last_id: int, *, attempts: int) -> list[Trade]:
         """The trades of these ids that the venue has, ascending. It must say repeatedly that it lacks one."""

@@ -230,13 +230,14 @@ def test_a_tick_of_another_chart_is_not_drawn(page: Page, served: tuple[Desk, st
 def test_scrolling_back_loads_history_and_the_view_stays_where_it_is(page: Page) -> None:
     _open(page, "?venue=binance&symbol=BTC-USDT&tf=1m", "BTC-USDT · 1m")
     before = _rows(page)
-    assert len(before) == 1_500
+    assert len(before) >= 1_500  # and what came since
     page.evaluate(f"() => {CHART}.look(40, 140)")
     page.wait_for_function(f"() => {CHART}.rows.price.length >= 4500")
     time_of = f"() => {CHART}.range.visibleRange.from"
     page.wait_for_function(f"left => Math.abs(({time_of})() - left) <= 120", arg=before[40]["time"])
     after = _rows(page)
-    assert after[3_000:4_500] == before
+    assert len(after) == 3_000 + len(before)
+    assert after[3_000:] == before
     assert [row["time"] for row in after] == sorted({row["time"] for row in after})
     assert len(_rows(page, "overlay-ema-26")) >= 4_500
 

@@ -132,7 +132,11 @@ async def test_retention_deletes_what_is_older_and_keeps_the_rest(store_url: str
 
     deleted = apply_retention(store_url, Retention(), NOW_US)
 
-    assert {table: rows for table, rows in deleted.items() if rows} == {"trades": 2, "second_candles": 2}
+    assert {table: rows for table, rows in deleted.items() if rows} == {
+        "trades": 2,
+        "trade_digests": 2,
+        "second_candles": 2,
+    }
     assert {"quotes", "books", "mark_prices", "venue_candles", "collector_figures"} < deleted.keys()
     assert reader.trades(market).trade_id.tolist() == [1, 89]
     assert reader.candles(market, Timeframe.S1).opened_at_us.tolist() == [opened[1], opened[0]]

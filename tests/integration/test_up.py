@@ -129,19 +129,7 @@ def page(browser: Browser, demo: Demo) -> Iterator[Page]:
 
 def price_series(page: Page) -> list[dict[str, float]]:
     """The candles the chart was given."""
-    found: list[dict[str, float]] = page.evaluate(
-        """() => {
-            let layout = null;
-            try {
-                layout = window.dash_component_api.getLayout('chart');
-            } catch (notThereYet) {
-                return [];
-            }
-            const series = layout && layout.props.series;
-            const price = series && series.find(each => each.type === 'candlestick');
-            return price ? price.data : [];
-        }"""
-    )
+    found: list[dict[str, float]] = page.evaluate("() => window.candlewick?.chart?.rows?.price ?? []")
     return found
 
 
@@ -173,7 +161,8 @@ def test_status_names_every_process_and_both_venues(demo: Demo) -> None:
     assert document["market_data"] == "simulated"
     states = {process["name"]: process["state"] for process in document["processes"]}
     parts = ("postgres", "valkey", "simulate", "collect", "maintain", "alerts", "bots", "jobs", "web")
-    assert states == dict.fromkeys((*parts, "collector-binance", "collector-okx"), "running")
+    shards = ("collector-binance", "collector-okx", "bots-1-of-2", "bots-2-of-2")
+    assert states == dict.fromkeys((*parts, *shards), "running")
     assert {health["exchange"] for health in document["collectors"]} == {"binance", "okx"}
 
 
@@ -185,13 +174,14 @@ def test_a_second_start_in_the_same_folder_is_refused_in_one_sentence(demo: Demo
 
 
 def test_a_killed_collector_is_back_in_seconds(demo: Demo) -> None:
-    victims = [process for process in family_of(demo.program) if process.cmdline()[-2:] == ["--venue", "okx"]]
+    command = ["--shard", "collector-okx"]
+    victims = [process for process in family_of(demo.program) if process.cmdline()[-2:] == command]
     assert len(victims) == 1
     victims[0].kill()
 
     def successor() -> bool:
         return any(
-            process.cmdline()[-2:] == ["--venue", "okx"] and process.pid != victims[0].pid
+            process.cmdline()[-2:] == command and process.pid != victims[0].pid
             for process in family_of(demo.program)
             if process.status() != psutil.STATUS_ZOMBIE
         )
