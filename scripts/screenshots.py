@@ -29,21 +29,26 @@ DEMO_TRADES_FOR_S = 240
 START_LIMIT_S = 120
 SETTLE_MS = 6_000
 PAGE_LIMIT_MS = 120_000  # on a busy machine
+READY = "html[data-feed=live]"  # Dash has started and live values come
 
-# name, path, width, height, colour scheme, tab to open
-PICTURES = (
-    ("market", "/market?venue=binance&symbol=BTC-USDT&tf=1m", 1440, 900, "dark", None),
-    ("market-seconds", "/market?venue=binance&symbol=BTC-USDT&tf=1s", 1920, 1080, "dark", "Fills"),
-    ("market-light", "/market?venue=okx&symbol=ETH-USDT&tf=15m", 1440, 900, "light", None),
-    ("market-phone", "/market?venue=binance&symbol=BTC-USDT&tf=1m", 390, 844, "dark", None),
-    ("bots", "/bots", 1440, 900, "dark", "Decisions"),
-    ("bots-light", "/bots", 1440, 900, "light", None),
-    ("bots-phone", "/bots", 390, 844, "dark", None),
-)
+PAGES = {
+    "market": "/market?venue=binance&symbol=BTC-USDT&tf=1m",
+    "market-seconds": "/market?venue=okx&symbol=ETH-USDT&tf=1s",
+    "strategies": "/strategies",
+    "backtests": "/backtests",
+    "bots": "/bots",
+    "bot": "/bots?bot=trend_btc",
+    "portfolio": "/portfolio",
+    "data": "/data",
+    "system": "/system",
+    "settings": "/settings",
+}
+# What is added to a page's name, width, height, colour scheme.
+SIZES = (("", 1440, 900, "dark"), ("-wide", 1920, 1080, "light"), ("-phone", 390, 844, "dark"))
 
 
 def main() -> int:
-    """Take every picture of PICTURES."""
+    """Take every page in every size."""
     chromium = shutil.which("chromium") or shutil.which("google-chrome")
     if chromium is None or len(sys.argv) > 2:
         sys.stderr.write(__doc__ or "")
@@ -94,14 +99,13 @@ def _photograph(url: str, chromium: str) -> None:
     TARGET.mkdir(parents=True, exist_ok=True)
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=chromium, headless=True, args=list(FLAGS))
-        for name, path, width, height, scheme, tab in PICTURES:
-            _picture(browser, url + path, name, width, height, scheme, tab)
+        for page, path in PAGES.items():
+            for suffix, width, height, scheme in SIZES:
+                _picture(browser, url + path, page + suffix, width, height, scheme)
         browser.close()
 
 
-def _picture(
-    browser: Browser, address: str, name: str, width: int, height: int, scheme: str, tab: str | None
-) -> None:
+def _picture(browser: Browser, address: str, name: str, width: int, height: int, scheme: str) -> None:
     phone = width < 500
     context = browser.new_context(
         viewport={"width": width, "height": height},
@@ -114,12 +118,8 @@ def _picture(
     context.add_init_script(f"localStorage.setItem('mantine-color-scheme-value', '{scheme}')")
     page = context.new_page()
     page.goto(address)
-    ready = "#legend-figures b" if "/market" in address else "#kpis .kpi strong"
-    page.wait_for_selector(ready, state="attached", timeout=PAGE_LIMIT_MS)
+    page.wait_for_selector(READY, state="attached", timeout=PAGE_LIMIT_MS)
     page.wait_for_timeout(SETTLE_MS)
-    if tab is not None:
-        page.get_by_role("tab", name=tab).click()
-        page.wait_for_timeout(SETTLE_MS)
     page.screenshot(path=TARGET / f"{name}.png")
     context.close()
 
