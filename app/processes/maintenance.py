@@ -45,7 +45,7 @@ class MaintenancePlan:
 
     repair_every_s: float = 3_600.0
     retry_s: float = 15.0  # after a repair that failed; doubled each time, up to the hour
-    build_every_s: float = 60.0  # candles that were in the making during a repair and have ended since
+    build_every_s: float = 10.0  # candles that were in the making during a repair and have ended since
     search_every_s: float = 86_400.0  # for what was deleted or altered behind the ledger, which reads all
     retention_every_s: float = 86_400.0
     look_s: float = 5.0
@@ -191,7 +191,7 @@ async def repair_markets(
 async def maintain(settings: Settings, database_url: str, plan: MaintenancePlan | None = None) -> NoReturn:
     """Repair at once and then hourly, delete once a day what is past its time; until cancelled.
 
-    A candle that was in the making while trades of it were repaired is built within a minute of its end.
+    A candle that was in the making while trades of it were repaired is built within seconds of its end.
 
     How long data is kept is followed as it is set. Where the database has jobs of its own for retention, they
     do that part, by what was set when the installation started.

@@ -18,6 +18,13 @@ _MINUTE_MS = 60_000
 _SHOWN = 5
 # While a symbol is unknown the collectors ask at least so often which markets are halted.
 _HALT_KNOWN_MS = 40_000
+_UNBUILT_S = 60.0
+_UNBUILT = """
+    SELECT 1 FROM trade_repairs
+        JOIN (SELECT market_id, max(last_at) AS last_at FROM trade_runs GROUP BY 1) AS known USING (market_id)
+    WHERE repaired_at IS NOT NULL AND coalesce(candles_until, '-infinity')
+        < least(to_timestamp(%s), known.last_at, end_at + INTERVAL '7 days')
+"""
 
 IdRange = tuple[int, int]  # both ends included
 Row = tuple[int, float, float, int]  # ms, price, quantity, taker side
@@ -64,6 +71,11 @@ def compare(desk: Desk, expected: Expectations) -> Comparison:
     """Compare every recorded market with the venue's truth, from its first stored trade to now."""
     result = Comparison()
     cutoff_ms = int(desk.state()["clock_ms"]["okx"]) - 6_000
+    desk.wait(
+        "candles that were in the making during a repair",
+        lambda: not desk.rows(_UNBUILT, cutoff_ms / 1_000),
+        _UNBUILT_S,
+    )
     coverage = {row["market"]: row for row in desk.candlewick("data", "coverage")["markets"]}
     lost = _lost_ranges(desk, expected)
     for market in MARKETS:
