@@ -40,7 +40,7 @@ def clock(text: str) -> str:
 def venue(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """The address of a simulated venue that has traded since yesterday's midnight, without limits."""
     folder = tmp_path_factory.mktemp("venue")
-    arguments = ("--history-days", "1", "--rate", "1", "--symbols", "BTC-USDT", "--no-limits", "--seed", "7")
+    arguments = ("--history-days", "1", "--rate", "0.25", "--symbols", "BTC-USDT", "--no-limits")
     with running("simulate", "--port", "0", "--json", *arguments, environment={}, log=folder / "log") as sim:
         url: str = sim.json_line(timeout_s=60)["url"]
         yield url
@@ -173,26 +173,26 @@ def test_a_thousand_deleted_trades_are_all_found_and_all_repaired(desk: Desk) ->
 @pytest.mark.parametrize("exchange", ["binance", "okx"])
 def test_a_hole_between_runs_is_repaired_and_its_candles_built(desk: Desk, exchange: str) -> None:
     market = ("--venue", exchange, "--symbol", "BTC-USDT")
-    fetch_trades(desk, "10:00", "10:20", "--timeframes", "1h", market=market)
-    fetch_trades(desk, "10:40", "11:05", "--timeframes", "1h", market=market)
+    fetch_trades(desk, "10:00", "10:05", "--timeframes", "15m", market=market)
+    fetch_trades(desk, "10:10", "10:17", "--timeframes", "15m", market=market)
     holed = desk.minutes()
 
     (repaired,) = desk.told("repair")["markets"]
 
-    assert (holed["complete"], holed["missing"]) == (45, 20)
+    assert (holed["complete"], holed["missing"]) == (12, 5)
     assert (repaired["holes"], repaired["absent_at_venue"]) == (1, 0)
     minutes = desk.minutes()
-    assert (minutes["complete"] + minutes["repaired"], minutes["missing"]) == (65, 0)
-    assert 20 <= minutes["repaired"] <= 22
+    assert (minutes["complete"] + minutes["repaired"], minutes["missing"]) == (17, 0)
+    assert 5 <= minutes["repaired"] <= 7
     assert len(desk.rows("SELECT FROM trade_runs")) == 1
     assert desk.told("verify")["ok"]
-    hours = desk.rows("SELECT opened_at, from_venue FROM candles WHERE timeframe_s = 3600 ORDER BY opened_at")
-    assert hours == [(MIDNIGHT + timedelta(hours=10), False)]
+    built = desk.rows("SELECT opened_at, from_venue FROM candles WHERE timeframe_s = 900 ORDER BY opened_at")
+    assert built == [(MIDNIGHT + timedelta(hours=10), False)]
 
 
 def test_what_the_venue_lacks_is_missing_and_asked_for_once(desk: Desk) -> None:
-    fetch_trades(desk, "10:00", "10:20", "--timeframes", "1h", market=OKX)
-    fetch_trades(desk, "10:40", "11:05", "--timeframes", "1h", market=OKX)
+    fetch_trades(desk, "10:00", "10:05", "--timeframes", "15m", market=OKX)
+    fetch_trades(desk, "10:10", "10:17", "--timeframes", "15m", market=OKX)
     ((first_id,),) = desk.rows("SELECT min(last_id) + 1 FROM trade_runs")
     desk.fault(
         fault="withhold",
@@ -215,7 +215,7 @@ def test_what_the_venue_lacks_is_missing_and_asked_for_once(desk: Desk) -> None:
 
 
 def test_deleted_trades_that_the_venue_lacks_make_their_minutes_missing(desk: Desk) -> None:
-    fetch_trades(desk, "10:00", "10:10", "--timeframes", "1h", market=OKX)
+    fetch_trades(desk, "10:00", "10:04", "--timeframes", "1h", market=OKX)
     ((middle,),) = desk.rows("SELECT (first_id + last_id) / 2 FROM trade_runs")
     desk.change("DELETE FROM trades WHERE trade_id BETWEEN %s AND %s", middle, middle + 4)
     desk.fault(
@@ -231,7 +231,7 @@ def test_deleted_trades_that_the_venue_lacks_make_their_minutes_missing(desk: De
     assert (repaired["ids_missing"], repaired["absent_at_venue"]) == (5, 5)
     minutes = desk.minutes()
     assert minutes["missing"] in (1, 2)
-    assert minutes["missing"] + minutes["complete"] == 10
+    assert minutes["missing"] + minutes["complete"] == 4
 
 
 def test_an_altered_trade_or_candle_is_found_with_its_likely_cause(desk: Desk) -> None:

@@ -387,9 +387,13 @@ class MemoryBotStore:
         ]
 
     def fills_between(self, name: str, *, start_us: int, end_us: int) -> list[FillView]:
-        market = Market(self._rows[name].record.config["venue"], self._rows[name].record.config["symbol"])
+        config = parse_bot(self._rows[name].record.config, where=name)
         return [
-            FillView(bot=name, market=market, **msgspec.structs.asdict(fill))
+            FillView(
+                bot=name,
+                market=Market(config.venue, fill.symbol or config.symbol),
+                **{key: value for key, value in msgspec.structs.asdict(fill).items() if key != "symbol"},
+            )
             for step in self.steps(name)
             for fill in step.fills
             if start_us <= fill.filled_at_us < end_us

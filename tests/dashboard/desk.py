@@ -44,6 +44,7 @@ from tests.dashboard.fakes import (
 from tests.dashboard.fakes_research import research_desk
 from tests.dashboard.fakes_rooms import desk_rooms
 from tests.dashboard.fakes_safety import safety_desk
+from tests.dashboard.fakes_tape import FakeTape, trades_of
 
 STRATEGIES = Path(__file__).resolve().parents[2] / "config" / "strategies"
 _OTHERS = (
@@ -79,18 +80,22 @@ class Desk:
     lab: ResearchDesk
     rooms: DeskRooms
     safety: SafetyDesk
+    tape: FakeTape
     app: FastAPI
 
 
 def build_desk(*, now_us: int = NOW_US, empty: bool = False) -> Desk:
     """A desk with a day of data and five bots, or one on which nothing has happened yet."""
-    market, bus = FakeMarket(), FakeBus()
+    market, bus, tape = FakeMarket(), FakeBus(), FakeTape()
     bots = FakeBots()
     known = FakeHealth()
     lab = research_desk(*([] if empty else ["ema_crossover", "rsi_reversion", "supertrend_trend"]))
     if not empty:
         _fill_markets(market, now_us)
         _fill_bots(bots, market)
+        for one in market.markets():
+            last = float(market.series[one, Timeframe.M1].close[-1])
+            tape.trades[one] = trades_of(one, 30, price=last, at_us=now_us)
         known.known = [
             msgspec.structs.replace(health(name), sent_at_us=now_us) for name in ("binance", "okx")
         ]
@@ -106,9 +111,20 @@ def build_desk(*, now_us: int = NOW_US, empty: bool = False) -> Desk:
         bus=bus,
         lab=lab,
         rooms=rooms,
+        tape=tape,
         now_us=lambda: int(time.time() * SECOND_US),
     )
-    return Desk(market=market, bots=bots, bus=bus, health=known, lab=lab, rooms=rooms, safety=safety, app=app)
+    return Desk(
+        market=market,
+        bots=bots,
+        bus=bus,
+        health=known,
+        lab=lab,
+        rooms=rooms,
+        safety=safety,
+        tape=tape,
+        app=app,
+    )
 
 
 def _fill_markets(market: FakeMarket, now_us: int) -> None:

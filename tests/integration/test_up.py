@@ -41,17 +41,21 @@ def free_port() -> int:
         return int(probe.getsockname()[1])
 
 
+def command_of(process: psutil.Process) -> list[str]:
+    """How the process was started; empty where it has ended."""
+    try:
+        return process.cmdline()
+    except (psutil.NoSuchProcess, psutil.ZombieProcess):
+        return []
+
+
 def family_of(program: Program) -> list[psutil.Process]:
     parent = psutil.Process(program.process.pid)
     return [parent, *parent.children(recursive=True)]
 
 
 def alive(processes: list[psutil.Process]) -> list[str]:
-    return [
-        " ".join(process.cmdline())
-        for process in processes
-        if process.is_running() and process.status() != psutil.STATUS_ZOMBIE
-    ]
+    return [" ".join(command) for process in processes if (command := command_of(process))]
 
 
 def wait_until_gone(processes: list[psutil.Process], *, timeout_s: float) -> None:
@@ -175,15 +179,14 @@ def test_a_second_start_in_the_same_folder_is_refused_in_one_sentence(demo: Demo
 
 def test_a_killed_collector_is_back_in_seconds(demo: Demo) -> None:
     command = ["--shard", "collector-okx"]
-    victims = [process for process in family_of(demo.program) if process.cmdline()[-2:] == command]
+    victims = [process for process in family_of(demo.program) if command_of(process)[-2:] == command]
     assert len(victims) == 1
     victims[0].kill()
 
     def successor() -> bool:
         return any(
-            process.cmdline()[-2:] == command and process.pid != victims[0].pid
+            command_of(process)[-2:] == command and process.pid != victims[0].pid
             for process in family_of(demo.program)
-            if process.status() != psutil.STATUS_ZOMBIE
         )
 
     wait_for("another collector of okx", successor, timeout_s=10)

@@ -54,7 +54,7 @@ def test_money_is_exact() -> None:
         ("backtest", {"from": "2024-08-09", "to": "2024-08-08"}, "to"),
         ("backtest", {"from": "2024-02-30"}, "from"),
         ("backtest", {"timeframe": "7m"}, "timeframe"),
-        ("backtest", {"parameters": {"fast": "twelve"}}, "parameters"),
+        ("backtest", {"parameters": {"fast": "twelve", "slow": 26}}, "parameters.fast"),
         ("backtest", {"command": "rm"}, "command"),
         ("sweep", {"parameters": {"fast": "5:x"}}, "parameters.fast"),
         ("sweep", {"metric": "luck"}, "metric"),
@@ -79,4 +79,15 @@ def test_everything_that_is_wrong_is_named_at_once() -> None:
     with pytest.raises(InvalidInput) as refused:
         parse_arguments(JobKind.EXPORT, {"venue": 1, "file": "x.csv", "colour": "red"})
 
-    assert {problem.field for problem in refused.value.problems} == {"colour", "venue", "symbol"}
+    assert {problem.field for problem in refused.value.problems} == {"colour", "venue", "symbol", "timeframe"}
+
+
+def test_a_form_with_three_wrong_fields_hears_of_all_three() -> None:
+    change = {"capital": "much", "from": "someday", "parameters": {"fast": "quick", "slow": "late"}}
+    with pytest.raises(InvalidInput) as refused:
+        parse_arguments(JobKind.BACKTEST, VALID[JobKind.BACKTEST] | change)
+
+    told = {problem.field: problem.expected for problem in refused.value.problems}
+    assert told["capital"] == told["parameters.fast"] == told["parameters.slow"] == "expected a number"
+    assert told["from"].startswith("expected a time")
+    assert len(told) == 4

@@ -32,6 +32,6 @@ def test_a_cluster_of_processes_finds_the_same() -> None:
 
 @pytest.mark.integration
 def test_a_scheduler_that_is_not_there_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("backtesting.search.dask_executor.CONNECT_TIMEOUT_S", 1)
+    monkeypatch.setattr("backtesting.cluster.CONNECT_TIMEOUT_S", 1)
     with pytest.raises(TransientError, match=r"127\.0\.0\.1:9"), DaskExecutor("tcp://127.0.0.1:9").open(()):
         pass

@@ -22,11 +22,13 @@ from bots.ladders.state import GridState, LadderState
 from bots.ladders.worst_case import basket_worst_case, worst_case
 from bots.ledger import EXACT
 from bots.orders import Costs, PositionSide
-from bots.risk.gate import pass_gate
-from bots.risk.limits import NO_LIMITS
+from bots.risk.approval import Approved
+from bots.risk.gate import pass_gate_together
+from bots.risk.limits import NO_LIMITS, Limits
 from bots.risk.state import begin
 from data.models import Candle
 from data.timeframes import Timeframe
+from strategies.base import Decision
 from tests.bots.ladders.ladder_runs import FREE, MINUTE, RULES, candle, decide, silence
 
 COSTS = Costs(fee_bps=Decimal(10), maker_fee_bps=Decimal(2), slippage_bps=Decimal(3))
@@ -176,6 +178,14 @@ def any_basket(chance: random.Random) -> RebalanceSettings:
     )
 
 
+def approved(account: BasketAccount, said: Decision, limits: Limits = NO_LIMITS) -> Approved:
+    """What the gate makes of a decision of a basket."""
+    proposals = [(str(part), proposal) for part, proposal in account.proposals()]
+    return pass_gate_together(
+        said, proposals, limits=limits, state=begin(CAPITAL), rules=[FREE] * len(proposals)
+    ).approved
+
+
 def sold_for(account: BasketAccount, prices: Sequence[float]) -> Decimal:
     """What selling all at these prices leaves, told without the account's own arithmetic."""
     kept = (1 - COSTS.slippage_bps.scaleb(-4)) * (1 - COSTS.fee_bps.scaleb(-4))
@@ -199,9 +209,7 @@ def walk_basket(seed: int) -> Used:
         account.open_candles(number * MINUTE, opens)
         step = account.close_candles((number + 1) * MINUTE, closes)
         assert step.equity is not None
-        said = silence(candle(number, *[closes[0]] * 4))
-        passage = pass_gate(said, account.proposal(), limits=NO_LIMITS, state=begin(CAPITAL), rules=FREE)
-        account.decide(passage.approved)
+        account.decide(approved(account, silence(candle(number, *[closes[0]] * 4))))
         account.verify()
         state = account.state
         assert state.most_paid_in <= promised.capital

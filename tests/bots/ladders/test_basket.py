@@ -11,13 +11,11 @@ from bots.ladders.basket import BasketAccount, BasketState, BasketStep
 from bots.ladders.settings import RebalanceSettings
 from bots.ledger import EXACT
 from bots.orders import Costs, Fill, Order, OrderReason, OrderStatus, TradingRules
-from bots.risk.gate import pass_gate
 from bots.risk.limits import NO_LIMITS, Limits
-from bots.risk.state import begin
 from data.errors import InvalidInput, RejectedError
 from data.models import Side
 from data.timeframes import Timeframe
-from tests.bots.ladders.adversary import CAPITAL, COSTS, Row, any_basket, basket_path
+from tests.bots.ladders.adversary import CAPITAL, COSTS, Row, any_basket, approved, basket_path
 from tests.bots.ladders.ladder_runs import FREE, MINUTE, RULES, candle, silence
 
 D = Decimal
@@ -50,10 +48,7 @@ class Walk:
             self._hear(self.account.open_candles(number * MINUTE, opens))
             self._hear(self.account.close_candles((number + 1) * MINUTE, closes))
             said = silence(candle(number, *[closes[0]] * 4))
-            passage = pass_gate(
-                said, self.account.proposal(), limits=self.limits, state=begin(CAPITAL), rules=FREE
-            )
-            self._hear(self.account.decide(passage.approved))
+            self._hear(self.account.decide(approved(self.account, said, self.limits)))
         return self
 
     def held(self) -> list[Decimal]:
