@@ -115,8 +115,10 @@ _FIRST_PAINT = """<div id="first-paint" class="shell" aria-busy="true">
 <div class="chart-box" data-island="chart"></div>
 <div data-island="coverage" class="coverage-island"></div></section>
 <aside class="side"><section class="panel">
-<div class="panel-head"><span class="i i-star"></span>Watchlist</div>
+<div class="panel-head"><span class="i i-star"></span>
+<span class="watch-tools" data-island="watch-tools"></span></div>
 <div class="panel-body" data-island="watchlist"></div></section>
+<section class="panel tape-panel" data-island="tape"></section>
 <section class="panel"><div class="panel-head"><span class="i i-bolt"></span>Signals</div></section></aside>
 <section class="panel tabs-panel"></section>
 </div></main>

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import re
 from collections import Counter, deque
-from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
 
 import msgspec
@@ -37,6 +37,7 @@ from dashboard.live_views import (
     tick_patches,
 )
 from dashboard.market_day import MarketDay
+from dashboard.market_tape import MarketTapes, TapeStart, parse_tape_topic, tape_patches, unread_patch
 from dashboard.readers import HealthReader, LiveBus
 from dashboard.theme import theme_named
 from data.errors import BadDataError, TradingError, TransientError
@@ -63,6 +64,7 @@ log = structlog.get_logger(__name__)
 
 OverlaySource = Callable[[ChartView, int], list[Body]]
 RecentSource = Callable[[ChartView], list[Body]]
+TapeSource = Callable[[Market], TapeStart]
 
 
 class Tab:
@@ -110,11 +112,12 @@ class LiveHub:
         overlay_ticks: OverlaySource,
         recent_ticks: RecentSource,
         known_overlay: Callable[[str], bool],
+        tape: TapeSource | None = None,
     ) -> None:
         """`day` answers from memory; the others read the store and are called in a thread.
 
         `overlay_ticks` gives a chart's newest so many rows of every overlay, `recent_ticks` its newest closed
-        candles with theirs; both raise TradingError.
+        candles with theirs, `tape` a market's last trades (None: tapes are not told). All raise TradingError.
         """
         self._bus = bus
         self._health_reader = health
@@ -122,6 +125,8 @@ class LiveHub:
         self._overlay_ticks = overlay_ticks
         self._recent_ticks = recent_ticks
         self._known_overlay = known_overlay
+        self._tape = tape
+        self._tapes = MarketTapes(self._refuse)
         self._tabs: set[Tab] = set()
         self._watched: Counter[str] = Counter()
         self._charts: dict[str, ChartView] = {}
@@ -194,6 +199,9 @@ class LiveHub:
             elif chart is not None and self._known_overlay(chart.overlay):
                 self._charts[topic] = chart
                 wanted.add(topic)
+            elif self._tape is not None and (market := parse_tape_topic(topic)) is not None:
+                self._tapes.watch(topic, market)
+                wanted.add(topic)
         before, tab.topics = tab.topics, frozenset(wanted)
         self._watched.update(wanted - before)
         for topic in before - wanted:
@@ -201,18 +209,27 @@ class LiveHub:
             if not self._watched[topic]:
                 del self._watched[topic]
                 self._charts.pop(topic, None)
+                self._tapes.forget(topic)
         for topic in sorted(wanted):
             tab.offer(self._snapshot(topic))
             if topic in self._charts:
-                task = asyncio.create_task(self._catch_up(tab, topic, self._charts[topic]))
-                self._catching_up.add(task)
-                task.add_done_callback(self._catching_up.discard)
+                self._begin(self._catch_up(tab, topic, self._charts[topic]))
+            elif self._tape is not None and (market := parse_tape_topic(topic)) is not None:
+                self._begin(self._begin_tape(tab, topic, market, self._tape))
+
+    def _begin(self, work: Coroutine[None, None, None]) -> None:
+        task = asyncio.create_task(work)
+        self._catching_up.add(task)
+        task.add_done_callback(self._catching_up.discard)
 
     async def _listen(self) -> None:
         async for topic, payload in self._bus.subscribe(BUS_PATTERNS):
             kind = topic.partition(".")[0]
             if kind == "trades":
                 self._trades[topic] = payload
+                self._tapes.traded(topic, payload)
+            elif kind == "quotes":
+                self._tapes.quoted(topic, payload)
             elif kind == "candles":
                 self._candles.setdefault(topic, deque(maxlen=RECENT_CANDLES)).append(payload)
                 self._pending_candles.setdefault(topic, deque(maxlen=RECENT_CANDLES)).append(payload)
@@ -283,6 +300,8 @@ class LiveHub:
                 self._tell(view_topic, self._drawn(update, view))
                 if update.closed:
                     self._extend_overlays(view_topic, view)
+        for tape_topic, patches in self._tapes.news():
+            self._tell(tape_topic, patches)
 
     def _quote(self, topic: str) -> list[Patch]:
         _, exchange, symbol = topic.split(".", 2)
@@ -306,6 +325,16 @@ class LiveHub:
             return
         if view_topic in tab.topics:
             tab.offer(tick_patches(ticks, view))
+
+    async def _begin_tape(self, tab: Tab, topic: str, market: Market, read: TapeSource) -> None:
+        """Tell a tab what is stored of a tape; what comes meanwhile it hears as any other."""
+        try:
+            patches = tape_patches(await asyncio.to_thread(read, market), market)
+        except TradingError as error:
+            log.warning("tape_not_read", market=str(market), why=str(error))
+            patches = [unread_patch(market, str(error))]
+        if topic in tab.topics:
+            tab.offer([*patches, *self._tapes.heard(market)])
 
     def _extend_overlays(self, view_topic: str, view: ChartView) -> None:
         """Compute the overlays' newest values in a thread, for every candle closed since the last time."""

@@ -24,7 +24,8 @@ from dashboard.market_day import MarketDay
 from dashboard.market_request import MarketRequest, market_href, venue_name
 from dashboard.market_sources import MarketSources
 from dashboard.number_formats import MISSING, arrow, compact, direction, percent, price
-from dashboard.theme import Theme, theme_named
+from dashboard.saved_views import default_layout, shares_of
+from dashboard.theme import Theme, scheme_in, theme_named
 from data.errors import InvalidInput, Problem
 from data.models import Market
 from data.timeframes import SECOND_US, Timeframe
@@ -35,23 +36,33 @@ _LAST_SECOND = 2**40
 
 
 def chart_body(sources: MarketSources, request: Mapping[str, Any]) -> Body:
-    """The chart of an address with everything around it, or what to say in its place."""
+    """The chart of an address with everything around it, or what to say in its place.
+
+    An address that says nothing of its chart gets the layout that was saved as the default; `address` tells
+    the browser what to put into it.
+    """
+    layout = default_layout(sources.views, request)
+    if layout is not None:
+        request = {**request, **layout.words(), "scheme": scheme_in(layout.palette, request.get("scheme"))}
     resolved = sources.resolve(request)
     market = resolved.market
     if market is None:
-        return {"view": None, "cover": _no_market(sources, resolved)}
+        return {"view": None, "cover": _no_market(sources, resolved), "address": None}
     rows = sources.chart.rows(market, resolved.timeframe, resolved.overlay, bars=FIRST_BARS)
     theme = theme_named(resolved.scheme)
     day = sources.days.day(market)
     decimals = day.decimals if day else 2
     return {
         "view": _view(resolved, market, rows, theme, decimals, sources.now_us()),
-        "specs": series_specs(rows.overlays, theme=theme, decimals=decimals),
-        "panes": pane_options(rows.overlays),
+        "specs": series_specs(
+            rows.overlays, theme=theme, decimals=decimals, scale=str(request.get("scale", ""))
+        ),
+        "panes": pane_options(rows.overlays, shares_of(request.get("panes"))),
         "options": chart_options(theme, resolved.timeframe),
         "columns": chart_columns(rows.ohlcv, rows.overlays, decimals),
         "cover": None if len(rows.ohlcv) else _no_candles(market, resolved.timeframe),
         "strip": strip_body(day, market, sources.hub.last_price(market)),
+        "address": None if layout is None else layout.words(),
     }
 
 

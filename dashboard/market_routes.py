@@ -20,6 +20,7 @@ log = structlog.get_logger(__name__)
 Reader = Callable[[Mapping[str, Any]], Any]
 
 _WORTH_PACKING = 20_000  # bytes; less is sooner sent than packed
+_LONGEST_CHANGE = 40_000  # bytes
 
 
 def add_reader(server: FastAPI, path: str, read: Reader) -> None:
@@ -43,6 +44,26 @@ def add_reader(server: FastAPI, path: str, read: Reader) -> None:
             # Said in the panel. The browser would log any other status as an error of the page.
             return _json(orjson.dumps({"error": str(error), "number": number}))
         return _json(body, encoding=encoding)
+
+
+def add_changer(server: FastAPI, path: str, change: Callable[[bytes], Any]) -> None:
+    """Let POST requests of that path change something; answers and errors are those of `add_reader`."""
+
+    @server.post(path)
+    async def answer(request: Request) -> Response:
+        text = b""
+        async for part in request.stream():
+            text += part
+            if len(text) > _LONGEST_CHANGE:
+                return _json(orjson.dumps({"error": "This is too much to save."}), status=413)
+        try:
+            return _json(orjson.dumps(await asyncio.to_thread(change, text)))
+        except InvalidInput as error:
+            return _json(orjson.dumps({"error": str(error)}), status=400)
+        except TradingError as error:
+            number = secrets.token_hex(4)
+            log.warning("page_data_not_changed", path=path, why=str(error), number=number)
+            return _json(orjson.dumps({"error": str(error), "number": number}))
 
 
 def _encoded(read: Reader, query: Mapping[str, Any], packed: bool) -> tuple[bytes, str]:

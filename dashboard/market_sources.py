@@ -11,6 +11,7 @@ from dashboard.live_hub import LiveHub
 from dashboard.market_day import MarketDays
 from dashboard.market_request import MarketRequest, resolve
 from dashboard.readers import BotDesk, MarketReader
+from dashboard.saved_views import ViewShelf
 from data.models import Market
 from data.stores import CoverageReader
 
@@ -26,6 +27,7 @@ class MarketSources:
     hub: LiveHub
     now_us: Callable[[], int]
     coverage: CoverageReader | None = None  # None: nothing is said of it
+    views: ViewShelf | None = None  # None: nothing can be saved
 
     def resolve(self, request: Mapping[str, Any] | None) -> MarketRequest:
         """The request with what exists filled in. Reads the store."""

@@ -144,6 +144,13 @@ MANTINE_THEME: dict[str, Any] = {
 }
 
 
+def scheme_in(palette: object, scheme: object) -> str:
+    """The name of a scheme in the palette of that name; as it is for any other palette."""
+    name = theme_named(scheme).name
+    plain = name.removesuffix("-cvd")
+    return {"cvd": f"{plain}-cvd", "default": plain}.get(palette, name) if isinstance(palette, str) else name
+
+
 def theme_named(name: object) -> Theme:
     """The theme a browser asked for; the dark one for anything unknown."""
     return THEMES.get(name, DARK) if isinstance(name, str) else DARK

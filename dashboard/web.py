@@ -24,8 +24,9 @@ from dashboard.market_coverage import coverage_body
 from dashboard.market_day import MarketDays
 from dashboard.market_feed import chart_body, choices_body, history_body, watch_body
 from dashboard.market_marks import marks_body, why_body
-from dashboard.market_routes import add_reader
+from dashboard.market_routes import add_changer, add_reader
 from dashboard.market_sources import MarketSources
+from dashboard.market_tape import QUOTES_CHANNEL, TapeReader, heard_channels, read_tape
 from dashboard.page import Page
 from dashboard.pages.backtests import BacktestSources, backtests_page
 from dashboard.pages.bots import bots_page
@@ -42,6 +43,9 @@ from dashboard.readers import (
     SafetyDesk,
     StrategyShelf,
 )
+from dashboard.saved_views import ViewShelf, change_views, views_body
+from data.errors import TradingError
+from data.models import Market
 from data.stores import CoverageReader
 
 _MARKET_READERS: dict[str, Callable[[MarketSources, Mapping[str, Any]], Any]] = {
@@ -72,6 +76,8 @@ def build_web(
     lab: ResearchDesk | None = None,
     rooms: DeskRooms | None = None,
     coverage: CoverageReader | None = None,
+    tape: TapeReader | None = None,
+    views: ViewShelf | None = None,
     allowed_hosts: Collection[str] = LOOPBACK_HOSTS,
     simulated: bool = False,
 ) -> FastAPI:
@@ -82,6 +88,14 @@ def build_web(
     """
     days = MarketDays(market, seconds=time.monotonic)
     chart = ChartData(market, strategies)
+
+    def quotes_recorded(one: Market) -> bool | None:
+        try:
+            collectors = {} if rooms is None else rooms.settings.collectors()
+        except TradingError:
+            return None  # the Settings page says what is wrong with the file
+        return QUOTES_CHANNEL in heard_channels(collectors, one) if collectors else None
+
     hub = LiveHub(
         bus,
         health,
@@ -90,6 +104,7 @@ def build_web(
         overlay_ticks=chart.overlay_ticks,
         recent_ticks=chart.recent_ticks,
         known_overlay=chart.knows_overlay,
+        tape=None if tape is None else partial(read_tape, tape, market, quotes_recorded),
     )
 
     @asynccontextmanager
@@ -118,10 +133,20 @@ def build_web(
             await _serve_tab(socket, hub, tab, now_us)
 
     sources = MarketSources(
-        market=market, chart=chart, days=days, bots=bots, hub=hub, now_us=now_us, coverage=coverage
+        market=market,
+        chart=chart,
+        days=days,
+        bots=bots,
+        hub=hub,
+        now_us=now_us,
+        coverage=coverage,
+        views=views,
     )
     for path, read in _MARKET_READERS.items():
         add_reader(server, path, partial(read, sources))
+    add_reader(server, "/desk/views", lambda _query: views_body(views))
+    if views is not None:
+        add_changer(server, "/desk/views", lambda text: change_views(views, text, now_us()))
 
     # The pages' route answers every other path with the application and 200.
     @server.api_route("/api/{rest:path}", methods=_METHODS)

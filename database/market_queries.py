@@ -150,9 +150,17 @@ class MarketReads:
             f"WHERE {self.of(market)} AND trade_id BETWEEN {first_id:d} AND {last_id:d}"
         )
 
-    def _trade_columns(self, where: str) -> TradeColumns:
+    def newest_trades(self, market: Market, limit: int) -> TradeColumns:
+        """The last `limit` stored trades, in id order."""
+        newest = (
+            f"SELECT * FROM trades WHERE {self.of(market)} "
+            f"ORDER BY traded_at DESC, trade_id DESC LIMIT {max(limit, 0):d}"
+        )
+        return self._trade_columns(source=f"({newest}) newest")
+
+    def _trade_columns(self, where: str = "", *, source: str = "trades") -> TradeColumns:
         table = self._reader.read(
-            f"SELECT trade_id, traded_at, price, quantity, taker_side FROM trades {where} ORDER BY trade_id"
+            f"SELECT trade_id, traded_at, price, quantity, taker_side FROM {source} {where} ORDER BY trade_id"
         )
         return TradeColumns(
             trade_id=ints(table, "trade_id"),

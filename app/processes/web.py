@@ -13,6 +13,7 @@ from app.installation import Mode, RunningServices
 from app.job_desk import open_jobs
 from app.processes.strategy_check import python_strategies
 from app.research_desk import open_research
+from app.saved_views import SavedViews
 from app.strategy_desk import strategy_service
 from app.strategy_shelf import StrategyShelf
 from bots.bot_manager import strategies_in
@@ -25,7 +26,9 @@ from dashboard.readers import ResearchDesk, SafetyDesk
 from dashboard.web import build_web
 from database.repositories.bot_repository import BotRepository
 from database.repositories.candle_repository import CandleRepository
+from database.repositories.chart_layout_repository import ChartLayoutRepository
 from database.repositories.coverage_repository import CoverageRepository
+from database.repositories.market_facts_repository import MarketFactsRepository
 from database.repositories.risk_repository import RiskRepository
 from database.repositories.strategy_repository import StrategyRepository
 from messaging.health_board import HealthBoard
@@ -41,6 +44,10 @@ def web_page(settings: Settings, services: RunningServices, *, host: str) -> Ite
         stack.callback(candles.close)
         coverage = CoverageRepository(services.database_url)
         stack.callback(coverage.close)
+        facts = MarketFactsRepository(services.database_url)
+        stack.callback(facts.close)
+        layouts = ChartLayoutRepository(services.database_url)
+        stack.callback(layouts.close)
         store = BotRepository(services.database_url)
         stack.callback(store.close)
         wake_up = RunnerWakeUp(services.redis_url)
@@ -70,6 +77,8 @@ def web_page(settings: Settings, services: RunningServices, *, host: str) -> Ite
             bus=bus,
             lab=lab,
             coverage=coverage,
+            tape=facts,
+            views=SavedViews(layouts),
             rooms=stack.enter_context(open_rooms(settings, services, lab.jobs)),
             now_us=now_us,
             simulated=services.mode is Mode.SIMULATED,

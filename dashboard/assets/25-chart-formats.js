@@ -24,6 +24,7 @@
 
   const MONTHS = "Jan Feb Mar Apr May Jun Jul Aug Sep Oct Nov Dec".split(" ");
   const two = (value) => String(value).padStart(2, "0");
+  formats.clock = (ms) => new Date(ms).toISOString().slice(11, 19);
   formats.utc = (seconds) => {
     const at = new Date(seconds * 1000);
     const day = `${two(at.getUTCDate())} ${MONTHS[at.getUTCMonth()]} ${at.getUTCFullYear()}`;

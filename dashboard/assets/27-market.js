@@ -63,12 +63,15 @@
 
   // Read what the address asks for, unless it is on the screen; `epoch` grows when all is to be read again.
   let followed = "";
+  market.onFollow = []; // called when the address may say something else
+  market.adopted = () => (followed = `${live.marketQuery()}|${followed.split("|").pop()}`); // it is shown already
   let layers = new URLSearchParams(location.search).get("layers") || "";
   market.follow = (epoch) => {
     const asked = `${live.marketQuery()}|${epoch}`;
     const wanted = new URLSearchParams(location.search).get("layers") || "";
     const changed = wanted !== layers;
     layers = wanted;
+    market.onFollow.forEach((tell) => tell());
     if (asked === followed && live.view) {
       if (changed) market.readMarks();
       return;
@@ -96,8 +99,17 @@
     );
   };
 
+  // The default layout of a bare address goes into the address, which says from then on what is shown.
+  function fill(words) {
+    history.replaceState(history.state, "", live.address(words));
+    layers = words.layers;
+    market.adopted();
+    if (live.ready) window.dispatchEvent(new CustomEvent("_dashprivate_pushstate"));
+  }
+
   function take(body) {
     live.islands.chart.dataset.loading = "false";
+    if (body.address) fill(body.address);
     showCover(body);
     if (body.view) {
       chart.show(body);
@@ -219,6 +231,7 @@
     });
 
   market.wanted = () => market.watch; // which rows, in which order
+  market.whyEmpty = () => null; // what to say in their place
 
   market.drawWatch = () => {
     watchlist.replaceChildren();
@@ -234,10 +247,14 @@
     const rows = market.wanted();
     if (!rows.length) {
       const state = make("div", "panel-state");
-      const why = market.watch.length
-        ? "No market in this list. Add some with the pencil above."
-        : "No market has candles yet. They appear here as collectors store them.";
-      state.append(icon("star", "big"), make("p", "", why));
+      const why = market.whyEmpty() || { words: "No market has candles yet. They appear here as collectors store them." };
+      state.append(icon("star", "big"), make("p", "", why.words));
+      if (why.act) {
+        const act = make("button", "button", why.act[0]);
+        act.type = "button";
+        act.onclick = why.act[1];
+        state.append(act);
+      }
       watchlist.append(state);
       return;
     }

@@ -98,13 +98,16 @@
     queue = [];
     const ticks = [];
     const quotes = {};
+    const taped = [];
     for (const patch of patches) {
       if (patch.k === "tick") ticks.push(patch);
       else if (patch.k === "quote") quotes[patch.m] = patch;
       else if (patch.k === "health") live.venues[patch.e] = patch;
       else if (patch.k === "nudge") nudge(patch.n);
       else if (patch.k === "job") applyJob(patch);
+      else if (patch.k === "trade" || patch.k === "best" || patch.k === "tape") taped.push(patch);
     }
+    if (taped.length) live.tape.take(taped);
     if (ticks.length) live.chart.tick(ticks);
     for (const quote of Object.values(quotes)) {
       const before = live.quotes[quote.m];
@@ -164,6 +167,8 @@
     const minutes = Math.floor(seconds / 60);
     return minutes < 60 ? `${minutes}m ${seconds % 60}s` : `${Math.floor(minutes / 60)}h ${minutes % 60}m`;
   }
+
+  live.age = age;
 
   function feedBadge() {
     const text = document.getElementById("feed-text");

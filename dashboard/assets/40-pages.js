@@ -27,7 +27,7 @@
     const page = current();
     const wanted = ["health", "desk", ...((pages[page] || {}).topics || [])];
     if (also.page === page) wanted.push(...also.topics);
-    if (page === "/market" && live.view) wanted.push(live.view.topic);
+    if (page === "/market" && live.view) wanted.push(live.view.topic, live.tape.topic());
     live.subscribe(wanted);
   }
 

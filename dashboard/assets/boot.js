@@ -23,12 +23,17 @@
     const name = root.getAttribute("data-mantine-color-scheme");
     return root.dataset.palette === "cvd" ? `${name}-cvd` : name;
   };
+  // What an address says of its chart; one that says nothing of it gets the layout that is the default.
+  live.layoutWords = ["tf", "overlay", "layers", "scale", "palette", "panes"];
   // The address of the page's data for what is in the address of the page.
   live.marketQuery = (more = {}) => {
     const asked = new URLSearchParams(location.search);
     const query = new URLSearchParams();
-    for (const name of ["venue", "symbol", "tf", "overlay"]) query.set(name, asked.get(name) || "");
-    query.set("scheme", live.scheme());
+    for (const name of ["venue", "symbol", "tf", "overlay", "scale", "panes"]) query.set(name, asked.get(name) || "");
+    const plain = live.scheme().replace("-cvd", "");
+    const palettes = { cvd: `${plain}-cvd`, default: plain };
+    query.set("scheme", palettes[asked.get("palette")] || live.scheme());
+    if (!live.layoutWords.some((name) => asked.get(name))) query.set("bare", "1");
     for (const [name, value] of Object.entries(more)) query.set(name, value);
     return query.toString();
   };

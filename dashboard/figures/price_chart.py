@@ -22,6 +22,7 @@ VOLUME = "volume"
 MAX_MARKERS = 1_000
 # A bar wider than a second on the axis needs no seconds there.
 _WITH_SECONDS = frozenset({Timeframe.S1})
+_SCALES = {"log": 1, "percent": 2}
 
 Row = dict[str, Any]
 Series = dict[str, Any]
@@ -83,12 +84,17 @@ def overlay_panes(overlays: Sequence[Overlay]) -> dict[str, int]:
     return panes
 
 
-def series_specs(overlays: Sequence[Overlay], *, theme: Theme, decimals: int) -> list[Series]:
-    """The series of a chart without their data: candles, volume, then a line per overlay."""
+def series_specs(
+    overlays: Sequence[Overlay], *, theme: Theme, decimals: int, scale: str = ""
+) -> list[Series]:
+    """The series of a chart without their data: candles, volume, then a line per overlay.
+
+    `scale` of the prices is "log", "percent" (of the first candle in view) or anything else for even steps.
+    """
     panes = overlay_panes(overlays)
     colours = overlay_colours(overlays, theme)
     return [
-        _price_spec(theme, decimals),
+        {**_price_spec(theme, decimals), "priceScaleOptions": {"mode": _SCALES.get(scale, 0)}},
         _volume_spec(),
         *(
             _line_spec(overlay, panes[overlay.pane], colour, decimals)
@@ -219,10 +225,12 @@ def overlay_ticks(ohlcv: Ohlcv, overlays: Sequence[Overlay], rows: int) -> list[
     ]
 
 
-def pane_options(overlays: Sequence[Overlay]) -> list[Row]:
-    """How much of the height each pane takes."""
+def pane_options(overlays: Sequence[Overlay], shares: Sequence[float] = ()) -> list[Row]:
+    """How much of the height each pane takes: `shares` if there is one for each, else what suits most."""
     extra = len(overlay_panes(overlays)) - 1
-    return [{"stretchFactor": 6}, {"stretchFactor": 1.2}, *[{"stretchFactor": 1.4}] * extra]
+    suits = [6.0, 1.2, *[1.4] * extra]
+    fits = len(shares) == len(suits) and all(share > 0 for share in shares)
+    return [{"stretchFactor": share} for share in (shares if fits else suits)]
 
 
 def chart_options(theme: Theme, timeframe: Timeframe) -> Row:

@@ -1,6 +1,6 @@
 """The Market page: symbol strip, live chart, watchlist, signals, positions and fills.
 
-The chart, the strip's figures, the time frames and the watchlist are drawn by our own scripts
+The chart, the strip's figures, the time frames, the watchlist and the trades are drawn by our own scripts
 (`assets/26-chart.js`, `27-market.js`) from what `market_feed` and `market_marks` answer; Dash gives them
 places (`data-island`) and shows the rest.
 """
@@ -49,7 +49,7 @@ def market_layout() -> Component:
             html.Div(id="venue-banner"),
             _strip(),
             _chart_panel(),
-            html.Aside([_watch_panel(), _signals_panel()], className="side"),
+            html.Aside([_watch_panel(), _tape_panel(), _signals_panel()], className="side"),
             html.Section(
                 [
                     dmc.Tabs(
@@ -158,12 +158,20 @@ def _icon_button(icon_name: str, component: str, label: str) -> Component:
 def _watch_panel() -> Component:
     return html.Section(
         [
-            html.Div([icon("star"), "Watchlist"], className="panel-head"),
+            html.Div(
+                [icon("star"), html.Span(className="watch-tools", **data(island="watch-tools"))],
+                className="panel-head",
+            ),
             html.Div(className="panel-body", **data(island="watchlist")),
         ],
         className="panel",
         **aria(label="Watchlist"),
     )
+
+
+def _tape_panel() -> Component:
+    """Last trades with the best bid and ask; folded on a phone."""
+    return html.Section(className="panel tape-panel", **aria(label="Trades"), **data(island="tape"))
 
 
 def _signals_panel() -> Component:

@@ -19,6 +19,7 @@ from data.models import (
     MarketEventKind,
     MarkPrice,
     Quote,
+    Trade,
 )
 from data.timeframes import Timeframe
 from database.health_columns import HEALTH_COLUMNS, health_of
@@ -59,6 +60,10 @@ class MarketFactsRepository:
             'ORDER BY exchange COLLATE "C", symbol COLLATE "C"'
         )
         return [Market(row["exchange"], row["symbol"]) for row in rows]
+
+    def newest_trades(self, market: Market, limit: int) -> list[Trade]:
+        """The last `limit` stored trades, in id order."""
+        return self._reads.newest_trades(market, limit).trades(market)
 
     def latest_quote(self, market: Market) -> Quote | None:
         """The newest stored best bid and ask, or None."""
