@@ -254,12 +254,14 @@ def parse_arguments(kind: JobKind, arguments: Mapping[str, Any]) -> JobArguments
         try:
             values[field.name] = msgspec.convert(arguments[name], hints[field.name], strict=True)
         except msgspec.ValidationError as error:
-            problems.append(_problem(name, _shown(arguments[name]), str(error).lower()))
+            problems += _unfit(name, arguments[name], hints[field.name], error)
+    # What could not be read stands empty or at its default below: everything that is wrong is told at once.
+    unread = {one.field for one in problems}
+    blanks = {field.name: "" for field in fields.values() if field.required and field.name not in values}
+    parsed = wanted(**values, **blanks)
+    problems += [one for one in parsed.problems() if one.field.partition(".")[0] not in unread]
     if problems:
         raise InvalidInput(*problems)
-    parsed = wanted(**values)
-    if found := parsed.problems():
-        raise InvalidInput(*found)
     return parsed
 
 
@@ -332,6 +334,25 @@ def _number(field: str, value: Decimal | None, *, above_zero: bool) -> list[Prob
     if value.is_finite() and math.isfinite(float(value)) and (value > 0 if above_zero else value >= 0):
         return []
     return [_problem(field, str(value), f"expected a number {'above' if above_zero else 'of at least'} 0")]
+
+
+def _unfit(name: str, value: object, hint: Any, error: msgspec.ValidationError) -> list[Problem]:
+    """A value of the wrong kind; of several under one name each that is wrong."""
+    kinds = typing.get_args(hint)
+    if typing.get_origin(hint) is dict and isinstance(value, Mapping):
+        found = []
+        for key, one in value.items():
+            try:
+                msgspec.convert(one, kinds[1], strict=True)
+            except msgspec.ValidationError as inner:
+                found += _unfit(f"{name}.{key}", one, kinds[1], inner)
+        return found
+    expected = str(error).lower()
+    if {hint, *kinds} & {Decimal, float}:
+        expected = "expected a number"
+    elif Timeframe in kinds:
+        expected = f"expected one of {', '.join(Timeframe)}"
+    return [_problem(name, _shown(value), expected)]
 
 
 def _shown(value: object) -> str:
