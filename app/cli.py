@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import gc
-import importlib
 import sys
 from typing import Any
 
 import click
 
+from app.commands.lazy_group import LazyGroup
 from data.errors import InstallationError, InvalidInput, TradingError
 
 # name: (module, one line for `candlewick --help`)
@@ -34,32 +33,7 @@ COMMANDS = {
 }
 
 
-class LazyGroup(click.Group):
-    """A group that knows its commands by name and imports one only to run it or to show its help."""
-
-    def list_commands(self, ctx: click.Context) -> list[str]:
-        return list(COMMANDS)
-
-    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
-        if cmd_name not in COMMANDS:
-            return None
-        collects = gc.isenabled()
-        # Modules stay loaded: to look for garbage in what they make, again and again, is a tenth of loading.
-        gc.disable()
-        try:
-            command = importlib.import_module(COMMANDS[cmd_name][0]).command
-        finally:
-            if collects:
-                gc.enable()
-        assert isinstance(command, click.Command)
-        return command
-
-    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        with formatter.section("Commands"):
-            formatter.write_dl([(name, line) for name, (_, line) in COMMANDS.items()])
-
-
-@click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
+@click.group(cls=LazyGroup, parts=COMMANDS, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(package_name="candlewick")
 def cli() -> None:
     """Candlewick, a self-hosted crypto trading desk.
