@@ -126,7 +126,7 @@
     const taken = views.layouts.find((one) => one.name === wanted);
     if (taken) return saveOver(taken);
     await change({ do: "save", view: { kind: "layout", name: wanted, ...now() } });
-    if (!problem.textContent) name.value = "";
+    if (!problem.textContent) form.reset(); // an emptied field would count as one left wrong
   };
 
   async function saveOver(layout) {

@@ -45,6 +45,7 @@ from tests.dashboard.fakes_research import research_desk
 from tests.dashboard.fakes_rooms import desk_rooms
 from tests.dashboard.fakes_safety import safety_desk
 from tests.dashboard.fakes_tape import FakeTape, trades_of
+from tests.dashboard.fakes_views import FakeViews
 
 STRATEGIES = Path(__file__).resolve().parents[2] / "config" / "strategies"
 _OTHERS = (
@@ -81,12 +82,13 @@ class Desk:
     rooms: DeskRooms
     safety: SafetyDesk
     tape: FakeTape
+    views: FakeViews
     app: FastAPI
 
 
 def build_desk(*, now_us: int = NOW_US, empty: bool = False) -> Desk:
     """A desk with a day of data and five bots, or one on which nothing has happened yet."""
-    market, bus, tape = FakeMarket(), FakeBus(), FakeTape()
+    market, bus, tape, views = FakeMarket(), FakeBus(), FakeTape(), FakeViews()
     bots = FakeBots()
     known = FakeHealth()
     lab = research_desk(*([] if empty else ["ema_crossover", "rsi_reversion", "supertrend_trend"]))
@@ -112,6 +114,7 @@ def build_desk(*, now_us: int = NOW_US, empty: bool = False) -> Desk:
         lab=lab,
         rooms=rooms,
         tape=tape,
+        views=views,
         now_us=lambda: int(time.time() * SECOND_US),
     )
     return Desk(
@@ -123,6 +126,7 @@ def build_desk(*, now_us: int = NOW_US, empty: bool = False) -> Desk:
         rooms=rooms,
         safety=safety,
         tape=tape,
+        views=views,
         app=app,
     )
 
