@@ -20,6 +20,7 @@ from bots.fill_records import flat_state, terms_of
 from bots.orders import Costs, TradingRules
 from bots.paper_account import PaperAccount
 from bots.risk.unlimited import unlimited
+from data.exchanges.binance import BinanceAdapter
 from data.kernel_cache import mark_warm
 from data.models import Candle, Ohlcv
 from data.timeframes import Timeframe
@@ -100,6 +101,7 @@ def warm_up() -> None:
         [Leg(symbol="", strategy=strategy, ohlcv=ohlcv, rules=rules)], capital=Decimal(100), costs=costs
     )
     _search(ohlcv)
+    BinanceAdapter().make_ready()
     mark_warm()
 
 

@@ -104,6 +104,7 @@ def adapter_of(exchange: str) -> ExchangeAdapter:
             )
         ]
     )
+    adapter.make_ready()
     return adapter
 
 

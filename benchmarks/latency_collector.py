@@ -53,6 +53,7 @@ async def main(database_url: str, redis_url: str, ws_url: str, markets: int, fol
     task = asyncio.current_task()
     assert task is not None
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, task.cancel)
+    ready = asyncio.create_task(asyncio.to_thread(adapter.make_ready))
     try:
         await run_collector(
             adapter,
@@ -71,6 +72,7 @@ async def main(database_url: str, redis_url: str, ws_url: str, markets: int, fol
             clock_us=lambda: time.time_ns() // 1_000,
         )
     except asyncio.CancelledError:
+        await ready
         await writer.close()
         await bus.close()
 

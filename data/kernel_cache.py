@@ -33,6 +33,8 @@ KERNEL_SOURCES: Final = (
     "bots/fills.py",
     "bots/portfolio_fills.py",
     "bots/wide_integers.py",
+    "data/exchanges/byte_words.py",
+    "data/exchanges/trade_frames.py",
     "data/kernel_cache.py",
     "strategies/base.py",
     "strategies/ordering.py",

@@ -46,6 +46,9 @@ async def collect(
         channels = ChannelRepository(services.database_url, application_name=f"{name} channels")
         stack.push_async_callback(channels.close)
         bus = await stack.enter_async_context(bus_at(services.redis_url))
+        # Trades are read without it meanwhile; a collector that comes back must not wait for a compiler.
+        tasks = await stack.enter_async_context(asyncio.TaskGroup())
+        tasks.create_task(asyncio.to_thread(adapter.make_ready))
         await run_collector(
             adapter,
             rest,

@@ -3,21 +3,30 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 from enum import StrEnum
+from functools import partial
+from typing import TYPE_CHECKING
 
 import msgspec
 
 from data.errors import BadDataError
+from data.exchanges.trade_layouts import TradeLayout
 from data.exchanges.waiting_trades import WaitingTrades
 from data.models import BookSnapshot, Candle, FundingRate, Instrument, MarkPrice, Quote, Trade
 from data.timeframes import Timeframe
 
+if TYPE_CHECKING:
+    # The compiler takes longer to load than most of those who read a message need.
+    from data.exchanges.frame_reader import FrameReader
+
 # Any decimal of this many significant digits comes back from its nearest double. Source: IEEE 754, DBL_DIG.
 _SAFE_DIGITS = 15
 _INFINITY = float("inf")
+# Preparing for compiled code costs what so few messages gain by it.
+_MANY = 8
 
 # The time frame of `Channel.KLINES`.
 KLINE_TIMEFRAME = Timeframe.M1
@@ -206,14 +215,18 @@ class ExchangeAdapter(ABC):
     # Endpoints whose connections end without a word when those of others are told beforehand.
     unannounced: frozenset[str] = frozenset()
     limits: VenueLimits
+    trade_layout: TradeLayout | None = None  # None: trades are read one by one
 
     def __init__(self, channel: str | None = None) -> None:
         self.channel = self.channels[0] if channel is None else channel
         self._instruments: dict[str, Instrument] = {}  # by symbol
+        self._make_reader: Callable[[], FrameReader] | None = None
+        self._reader: FrameReader | None = None  # of the instruments known now
 
     def use(self, instruments: Iterable[Instrument]) -> None:
         """Learn how the venue writes these symbols and what a quantity means there; needed before parsing."""
         self._instruments.update({instrument.symbol: instrument for instrument in instruments})
+        self._reader = None
 
     def instrument(self, symbol: str) -> Instrument:
         """Raises KeyError for a symbol that `use` was not told of."""
@@ -296,9 +309,41 @@ class ExchangeAdapter(ABC):
         `received_at_us`, our clock, dates quotes and books of a venue that tells no time.
         """
 
+    def make_ready(self) -> None:
+        """Load the compiled code that reads many messages at once, which may take seconds.
+
+        `in_turn` does without until then; a thread of its own may do this.
+        """
+        if self.trade_layout is not None:
+            from data.exchanges.frame_reader import FrameReader
+
+            make = partial(FrameReader, self.trade_layout, self._read_one)
+            make()  # which compiles
+            self._make_reader = make
+
     def in_turn(self, messages: Sequence[bytes]) -> Iterator[WaitingTrades | bytes]:
         """What messages that wait say, in their order: plain trades together, all else left to `parse`."""
+        if len(messages) >= _MANY and self._make_reader is not None:
+            if self._reader is None:
+                self._reader = self._make_reader()
+            parts = self._reader.in_turn(messages)
+            if parts is not None:
+                return parts
+        return self._few_in_turn(messages)
+
+    def _few_in_turn(self, messages: Sequence[bytes]) -> Iterator[WaitingTrades | bytes]:
+        """As `in_turn`, without compiled code."""
         return iter(messages)
+
+    def _read_one(self, message: bytes) -> Trade | None:
+        """The trade of a message that says one and nothing else."""
+        try:
+            parsed = self.parse(message)
+        except BadDataError:
+            return None
+        if not isinstance(parsed, TradesMessage) or parsed.refused or parsed.merged:
+            return None
+        return parsed.trades[0] if len(parsed.trades) == 1 else None
 
     @abstractmethod
     def instruments_requests(self, symbols: Sequence[str]) -> list[RestRequest]:

@@ -23,6 +23,7 @@ from data.exchanges.binance_channels import SPOT_READERS
 from data.exchanges.binance_family import BinanceFamily
 from data.exchanges.binance_symbols import SymbolsReply, spot_instrument
 from data.exchanges.reading import reading
+from data.exchanges.trade_layouts import binance_layout
 from data.exchanges.waiting_trades import WaitingTrades, in_turn, take_binance
 from data.models import Instrument, Side, Trade
 
@@ -61,6 +62,7 @@ class BinanceAdapter(BinanceFamily):
     channels = ("trade",)
     kline_weight = 2
     readers = SPOT_READERS
+    trade_layout = binance_layout("t")
     stream_names: ClassVar[Mapping[Channel, str]] = {
         Channel.KLINES: "kline_1m",
         Channel.QUOTES: "bookTicker",
@@ -90,11 +92,11 @@ class BinanceAdapter(BinanceFamily):
     def parse(self, message: bytes | str, received_at_us: int = 0) -> VenueMessage:
         try:
             event = _decode_envelope(message).data
-        except (msgspec.ValidationError, msgspec.DecodeError):
+        except (msgspec.DecodeError, UnicodeDecodeError):
             return self._parse_other(message, received_at_us)
         return self._trades_message(event, message)
 
-    def in_turn(self, messages: Sequence[bytes]) -> Iterator[WaitingTrades | bytes]:
+    def _few_in_turn(self, messages: Sequence[bytes]) -> Iterator[WaitingTrades | bytes]:
         return in_turn(messages, partial(take_binance, self._symbols))
 
     def _trades_message(self, event: _TradeEvent, message: bytes | str) -> TradesMessage:

@@ -75,7 +75,7 @@ class BinanceFamily(ExchangeAdapter):
         """What a message says that is no trade of a combined stream."""
         try:
             enveloped = _decode_enveloped(message)
-        except msgspec.DecodeError:
+        except (msgspec.DecodeError, UnicodeDecodeError):
             return self._parse_control(message)
         name, _, stream = enveloped.stream.partition("@")
         read = self.readers.get(stream.partition("@")[0])
@@ -88,7 +88,7 @@ class BinanceFamily(ExchangeAdapter):
     def _parse_control(self, message: bytes | str) -> VenueMessage:
         try:
             body: Any = msgspec.json.decode(message)
-        except msgspec.DecodeError as error:
+        except (msgspec.DecodeError, UnicodeDecodeError) as error:
             raise MalformedMessage(self.name, message) from error
         if not isinstance(body, dict):
             raise MalformedMessage(self.name, message)

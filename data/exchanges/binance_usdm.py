@@ -23,6 +23,7 @@ from data.exchanges.binance_channels import FUTURES_READERS, mark_price_of
 from data.exchanges.binance_family import BinanceFamily
 from data.exchanges.binance_symbols import SymbolsReply, futures_instrument
 from data.exchanges.reading import exact_signed, reading
+from data.exchanges.trade_layouts import binance_layout
 from data.models import FundingRate, Instrument, MarkPrice, Side, Trade
 
 _MS_US = 1_000
@@ -83,6 +84,7 @@ class BinanceUsdmAdapter(BinanceFamily, DerivativesAdapter):
     channels = ("aggTrade",)
     kline_weight = 5
     readers = FUTURES_READERS
+    trade_layout = binance_layout("a")
     stream_names: ClassVar[Mapping[Channel, str]] = {
         Channel.KLINES: "kline_1m",
         Channel.QUOTES: "bookTicker",
@@ -125,7 +127,7 @@ class BinanceUsdmAdapter(BinanceFamily, DerivativesAdapter):
     def parse(self, message: bytes | str, received_at_us: int = 0) -> VenueMessage:
         try:
             event = _decode_envelope(message).data
-        except (msgspec.ValidationError, msgspec.DecodeError):
+        except (msgspec.DecodeError, UnicodeDecodeError):
             return self._parse_other(message, received_at_us)
         return self._trades_message(event, message)
 

@@ -35,6 +35,7 @@ from data.exchanges.okx_instruments import (
     is_usable,
 )
 from data.exchanges.reading import exact_signed, reading
+from data.exchanges.trade_layouts import OKX_LAYOUT
 from data.exchanges.waiting_trades import WaitingTrades, in_turn, okx_heads, take_okx
 from data.models import (
     Candle,
@@ -166,6 +167,7 @@ class OkxAdapter(DerivativesAdapter):
     product = "okx"
     channels = ("trades-all", "trades")
     unannounced = frozenset({_BUSINESS})
+    trade_layout = OKX_LAYOUT
     limits = VenueLimits(
         topics_per_connection=400,
         topics_per_request=100,
@@ -234,13 +236,13 @@ class OkxAdapter(DerivativesAdapter):
     def keepalive(self) -> str | None:
         return "ping"
 
-    def in_turn(self, messages: Sequence[bytes]) -> Iterator[WaitingTrades | bytes]:
+    def _few_in_turn(self, messages: Sequence[bytes]) -> Iterator[WaitingTrades | bytes]:
         return in_turn(messages, partial(take_okx, self._heads))
 
     def parse(self, message: bytes | str, received_at_us: int = 0) -> VenueMessage:
         try:
             push = _decode_push(message)
-        except (msgspec.ValidationError, msgspec.DecodeError):
+        except (msgspec.DecodeError, UnicodeDecodeError):
             return self._parse_event(message)
         if push.arg.channel not in self.channels:
             return OtherMessage()
@@ -276,7 +278,7 @@ class OkxAdapter(DerivativesAdapter):
             return OtherMessage()
         try:
             event = _decode_event(message)
-        except (msgspec.ValidationError, msgspec.DecodeError) as error:
+        except (msgspec.DecodeError, UnicodeDecodeError) as error:
             raise MalformedMessage(self.name, message) from error
         if event.event in ("subscribe", "unsubscribe") and event.arg is not None:
             topic = f"{event.arg.channel}:{event.arg.instId}"

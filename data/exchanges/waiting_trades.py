@@ -132,7 +132,7 @@ def take_binance(
                 )
             )
             count += 1
-    except (msgspec.MsgspecError, KeyError):
+    except (msgspec.MsgspecError, UnicodeDecodeError, KeyError):
         # The next one is no plain trade, or of no known market.
         pass
     return WaitingTrades(by_symbol, at_ms * _MS_US, count)
@@ -181,7 +181,7 @@ def take_okx(
                 )
             )
             count += 1
-    except (msgspec.MsgspecError, KeyError):
+    except (msgspec.MsgspecError, UnicodeDecodeError, KeyError):
         # The next one is no plain trade, or of no known market.
         pass
     return WaitingTrades(by_symbol, at_ms * _MS_US, count)

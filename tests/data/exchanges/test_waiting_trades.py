@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from decimal import Decimal
 from pathlib import Path
 
@@ -55,6 +55,17 @@ def adapters() -> dict[str, ExchangeAdapter]:
 
 
 ADAPTERS = adapters()
+
+
+@pytest.fixture(params=[False, True], ids=["one call each", "compiled"], autouse=True)
+def adapters_of_either_kind(request: pytest.FixtureRequest) -> Iterator[None]:
+    """Every promise holds before the compiled code is loaded and after."""
+    ADAPTERS.update(adapters())
+    if request.param:
+        for adapter in ADAPTERS.values():
+            adapter.make_ready()
+    yield
+    ADAPTERS.update(adapters())
 
 
 def binance_frame(**fields: object) -> bytes:
