@@ -218,8 +218,9 @@ def _decimal(text: Text, at: int) -> tuple[float, int]:
 @compiled
 def _digits(text: Text, at: int) -> tuple[int, int]:
     """What the digits from `at` on say, and how many they are. More than eighteen are counted, not read."""
-    value: Any = 0  # for the type checker a whole number of numpy's is none
-    count = 0
+    # Any: for the type checker a whole number of numpy's is no int.
+    value: Any = 0
+    count: Any = 0
     while True:
         word = word_at(text, at + count)
         others = ((word + _ABOVE_NINE) | (word - _ZEROS)) & _TOP_BITS
