@@ -1,19 +1,26 @@
-"""What one EMA(12/26) backtest of 1,000,000 candles costs: the kernel, the whole run and the command.
+"""What one EMA(12/26) backtest of 1,000,000 candles costs, its parts, the command, and a peer beside it.
 
-Run as `python benchmarks/bench_backtest.py`. Candles are seeded and synthetic. CPU seconds, best of several.
+    python -m benchmarks.bench_backtest [--peer PYTHON] [--rounds 15] [--commands 5]
+
+PYTHON is an interpreter that has vectorbt (requirements-peers.txt). Candles are seeded and synthetic; all
+rows take turns in every round. CPU seconds, the least and the median, compiled and warm; of the command, of whole
+processes with warm compile caches. Prints one JSON document.
 """
 
 from __future__ import annotations
 
+import argparse
 import json
 import math
 import os
 import resource
+import statistics
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, nullcontext
 from decimal import Decimal
 from pathlib import Path
 
@@ -22,21 +29,26 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from numba import njit
 
+from backtesting.engine import run_backtest, simulate
+from bots.booking import events_of, fill_of
+from bots.fill_records import flat_state, terms_of
+from bots.ledger import Ledger
+from bots.orders import Costs, TradingRules
+from data.models import Ohlcv
+from data.timeframes import Timeframe
+from strategies.base import Strategy
+from strategies.loader import load_strategy, parse_strategy
+
 PROJECT = Path(__file__).resolve().parent.parent
-sys.path.insert(0, str(PROJECT))
-
-from backtesting.engine import run_backtest, simulate  # noqa: E402  # found through the line above
-from bots.booking import events_of, fill_of  # noqa: E402
-from bots.fill_records import flat_state, terms_of  # noqa: E402
-from bots.ledger import Ledger  # noqa: E402
-from bots.orders import Costs, TradingRules  # noqa: E402
-from data.models import Ohlcv  # noqa: E402
-from data.timeframes import Timeframe  # noqa: E402
-from strategies.loader import parse_strategy  # noqa: E402
-
 CANDLES = 1_000_000
 STARTS_AT_MS = 1_577_836_800_000
 RULES = TradingRules(tick_size=Decimal("0.01"), lot_size=Decimal("0.00001"))
+CAPITAL = Decimal(10_000)
+PROTECTIONS: dict[str, dict[str, float]] = {
+    "plain": {},
+    "exits": {"stop_loss": 0.02, "take_profit": 0.04, "trailing_stop": 0.015},
+}
+TEMPLATE_CANDLES = 100_000
 COSTS = Costs(fee_bps=Decimal(10), maker_fee_bps=Decimal(10))
 
 
@@ -123,76 +135,125 @@ def plain_loop(open_: np.ndarray, close: np.ndarray, fee: float) -> np.ndarray:
     return equity
 
 
-def best(action: Callable[[], object], repeats: int = 7) -> float:
-    """The least CPU seconds of several calls; the first, which compiles, is not counted."""
+Action = Callable[[], object]
+
+
+def cpu_s(action: Action) -> float:
+    begun = time.process_time()
     action()
-    spent = []
-    for _ in range(repeats):
-        begun = time.process_time()
+    return time.process_time() - begun
+
+
+def in_turn(actions: dict[str, Callable[[], float]], rounds: int) -> dict[str, dict[str, float]]:
+    """Each action says its CPU seconds; all take turns. The first turn, which compiles, is not counted."""
+    for action in actions.values():
         action()
-        spent.append(time.process_time() - begun)
-    return min(spent)
+    spent: dict[str, list[float]] = {name: [] for name in actions}
+    for _ in range(rounds):
+        for name, action in actions.items():
+            spent[name].append(action())
+    return {
+        name: {"least_ms": round(min(each) * 1e3, 2), "median_ms": round(statistics.median(each) * 1e3, 2)}
+        for name, each in spent.items()
+    }
 
 
-def command_seconds(arguments: list[str]) -> float:
-    """CPU seconds of the whole program, compile caches warm: the best of three."""
-    spent = []
-    for _ in range(4):
-        before = resource.getrusage(resource.RUSAGE_CHILDREN)
-        subprocess.run(
-            [sys.executable, "-m", "app", "backtest", *arguments],
-            cwd=PROJECT,
-            env=os.environ | {"PYTHONPATH": str(PROJECT)},
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
-            check=True,
-        )
-        after = resource.getrusage(resource.RUSAGE_CHILDREN)
-        spent.append(after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime)
-    return min(spent[1:])
+def rows_of(name: str, strategy: Strategy, ohlcv: Ohlcv) -> dict[str, Action]:
+    """The parts of a run, and the whole of it."""
+    terms = terms_of(COSTS, RULES, strategy.protection, strategy.sizing)
+    state = flat_state(CAPITAL)
+    signals = strategy.signals(ohlcv)
+    events = simulate(signals, ohlcv, state=state, terms=terms).events
 
+    def book() -> None:
+        ledger = Ledger.opened_with(CAPITAL)
+        for event in events_of(events):
+            ledger.book(fill_of(event, 1, COSTS))
 
-def tell(what: str, seconds: float) -> None:
-    """One line of the table."""
-    sys.stdout.write(f"{what:<58}{seconds * 1000:>10.1f} ms\n")
-    sys.stdout.flush()
-
-
-def main() -> None:
-    """Measure and print."""
-    ohlcv = trending(CANDLES)
-    tell("a plain numba loop, for comparison", best(lambda: plain_loop(ohlcv.open, ohlcv.close, 0.001)))
-    for name, protection in (
-        ("plain", {}),
-        (
-            "stop 2 %, target 4 %, trail 1.5 %",
-            {"stop_loss": 0.02, "take_profit": 0.04, "trailing_stop": 0.015},
+    return {
+        f"{name}: signals": lambda: strategy.signals(ohlcv),
+        f"{name}: {len(events):,} fills and equity": lambda: simulate(
+            signals, ohlcv, state=state, terms=terms
         ),
+        f"{name}: signals, fills and equity": lambda: simulate(
+            strategy.signals(ohlcv), ohlcv, state=state, terms=terms
+        ),
+        f"{name}: the fills booked in decimals": book,
+        f"{name}: the run with booked ledger and metrics": lambda: run_backtest(
+            strategy, ohlcv, capital=CAPITAL, costs=COSTS, rules=RULES
+        ),
+    }
+
+
+@contextmanager
+def peer_process(python: Path, ohlcv: Ohlcv, folder: Path) -> Iterator[subprocess.Popen[str]]:
+    """vectorbt, waiting for what to run."""
+    stored = folder / "candles.npz"
+    np.savez(stored, open=ohlcv.open, high=ohlcv.high, low=ohlcv.low, close=ohlcv.close)
+    script = PROJECT / "benchmarks" / "peers" / "vectorbt_backtest.py"
+    with subprocess.Popen(
+        [str(python), str(script), str(stored)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ) as process:
+        yield process
+        assert process.stdin is not None
+        process.stdin.close()
+
+
+def ask(process: subprocess.Popen[str], what: str, answers: dict[str, dict[str, float]]) -> float:
+    """One run of the peer: CPU seconds."""
+    assert process.stdin is not None
+    assert process.stdout is not None
+    process.stdin.write(f"{what}\n")
+    process.stdin.flush()
+    seconds, orders, equity = json.loads(process.stdout.readline())
+    answers[what] = {"orders": orders, "last_equity": equity}
+    return float(seconds)
+
+
+def single_runs(peer: Path | None, rounds: int) -> dict[str, object]:
+    """A million candles: our rows, the plain loop's and the peer's."""
+    ohlcv = trending(CANDLES)
+    strategies = {
+        name: parse_strategy(definition(protection), "benchmark") for name, protection in PROTECTIONS.items()
+    }
+    ours: dict[str, Action] = {"a plain numba loop": lambda: plain_loop(ohlcv.open, ohlcv.close, 0.001)}
+    for name, strategy in strategies.items():
+        ours |= rows_of(name, strategy, ohlcv)
+    actions: dict[str, Callable[[], float]] = {
+        name: (lambda action=action: cpu_s(action))  # type: ignore[misc]
+        for name, action in ours.items()
+    }
+    answers: dict[str, dict[str, float]] = {}
+    for name, strategy in strategies.items():
+        result = run_backtest(strategy, ohlcv, capital=CAPITAL, costs=COSTS, rules=RULES)
+        answers[f"ours, {name}"] = {"orders": len(result.fills), "last_equity": float(result.equity[-1])}
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        nullcontext() if peer is None else peer_process(peer, ohlcv, Path(folder)) as process,
     ):
-        strategy = parse_strategy(definition(protection), "benchmark")
-        terms = terms_of(COSTS, RULES, strategy.protection, strategy.sizing)
-        state = flat_state(Decimal(10_000))
-        signals = strategy.signals(ohlcv)
-        events = simulate(signals, ohlcv, state=state, terms=terms).events
-        tell(f"{name}: signals", best(lambda s=strategy: s.signals(ohlcv)))  # type: ignore[misc]
-        tell(
-            f"{name}: {len(events):,} fills and the equity curve",
-            best(lambda s=signals, t=terms, a=state: simulate(s, ohlcv, state=a, terms=t)),  # type: ignore[misc]
-        )
+        if process is not None:
+            for what in PROTECTIONS:
+                actions[f"vectorbt, {what}"] = lambda what=what: ask(process, what, answers)  # type: ignore[misc]
+        return {"cpu": in_turn(actions, rounds), "answers": answers}
 
-        def everything(s=strategy, t=terms, a=state) -> None:  # type: ignore[no-untyped-def]
-            simulate(s.signals(ohlcv), ohlcv, state=a, terms=t)
 
-        tell(f"{name}: signals, fills and equity together", best(everything))
+def templates(rounds: int) -> dict[str, dict[str, float]]:
+    """Every shipped strategy file over 100,000 candles of a minute."""
+    ohlcv = trending(TEMPLATE_CANDLES)
+    actions: dict[str, Callable[[], float]] = {}
+    for file in sorted((PROJECT / "config" / "strategies").glob("*.json")):
+        if file.name == "schema.json":
+            continue
+        rows = rows_of(file.stem, load_strategy(file, {}, Timeframe.M1), ohlcv)
+        for name, action in rows.items():
+            if name.endswith(("signals, fills and equity", "metrics")):
+                actions[name] = lambda action=action: cpu_s(action)  # type: ignore[misc]
+    return in_turn(actions, rounds)
 
-        def book(records: np.typing.NDArray[np.void] = events) -> None:
-            ledger = Ledger.opened_with(Decimal(10_000))
-            for event in events_of(records):
-                ledger.book(fill_of(event, 1, COSTS))
 
-        tell(f"{name}: the same fills booked in decimals", best(book, 3))
-        run = lambda s=strategy: run_backtest(s, ohlcv, capital=Decimal(10_000), costs=COSTS, rules=RULES)  # noqa: E731
-        tell(f"{name}: run_backtest, metrics included", best(run, 3))
+def command_runs(rounds: int) -> dict[str, dict[str, float]]:
+    """The whole program, each time a new process: from a Parquet file to what it prints."""
+    ohlcv = trending(CANDLES)
     with tempfile.TemporaryDirectory() as folder:
         strategy_file = Path(folder) / "ema.json"
         strategy_file.write_text(json.dumps(definition({})))
@@ -201,8 +262,50 @@ def main() -> None:
         columns |= {name: getattr(ohlcv, name) for name in ("open", "high", "low", "close", "volume")}
         pq.write_table(pa.table(columns), candle_file)
         arguments = ["--strategy", str(strategy_file), "--candles", str(candle_file)]
-        tell("whole command from a Parquet file", command_seconds(arguments))
-        tell("the same with --json", command_seconds([*arguments, "--json"]))
+        return in_turn(
+            {
+                "whole command, its summary": lambda: command_s(arguments),
+                "whole command, --json with every trade and the equity curve": lambda: command_s(
+                    [*arguments, "--json"]
+                ),
+            },
+            rounds,
+        )
+
+
+def command_s(arguments: list[str]) -> float:
+    """CPU seconds of one run of the program."""
+    before = resource.getrusage(resource.RUSAGE_CHILDREN)
+    subprocess.run(
+        [sys.executable, "-m", "app", "backtest", *arguments],
+        cwd=PROJECT,
+        env=os.environ | {"PYTHONPATH": str(PROJECT)},
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        check=True,
+    )
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+
+
+def main() -> None:
+    """Measure and print."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--peer", type=Path, help="an interpreter that has vectorbt")
+    parser.add_argument("--rounds", type=int, default=15)
+    parser.add_argument("--commands", type=int, default=5, help="runs of the whole program")
+    arguments = parser.parse_args()
+    # Children that have ended count for `command_s`, so it goes first.
+    commands = command_runs(arguments.commands)
+    document = {
+        "load": os.getloadavg(),
+        "single_runs": single_runs(arguments.peer, arguments.rounds),
+        "templates": templates(min(arguments.rounds, 7)),
+        "commands": commands,
+    }
+    sys.stdout.write(json.dumps(document, indent=2) + "\n")
 
 
 if __name__ == "__main__":
