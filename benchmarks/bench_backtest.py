@@ -3,8 +3,8 @@
     python -m benchmarks.bench_backtest [--peer PYTHON] [--rounds 15] [--commands 5]
 
 PYTHON is an interpreter that has vectorbt (requirements-peers.txt). Candles are seeded and synthetic; all
-rows take turns in every round. CPU seconds, the least and the median, compiled and warm; of the command, of whole
-processes with warm compile caches. Prints one JSON document.
+rows take turns in every round. CPU seconds, the least and the median, compiled and warm; of the command, of
+whole processes with warm compile caches. Prints one JSON document.
 """
 
 from __future__ import annotations
