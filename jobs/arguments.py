@@ -257,7 +257,9 @@ def parse_arguments(kind: JobKind, arguments: Mapping[str, Any]) -> JobArguments
             problems += _unfit(name, arguments[name], hints[field.name], error)
     # What could not be read stands empty or at its default below: everything that is wrong is told at once.
     unread = {one.field for one in problems}
-    blanks = {field.name: "" for field in fields.values() if field.required and field.name not in values}
+    blanks: dict[str, Any] = {
+        field.name: "" for field in fields.values() if field.required and field.name not in values
+    }
     parsed = wanted(**values, **blanks)
     problems += [one for one in parsed.problems() if one.field.partition(".")[0] not in unread]
     if problems:
