@@ -228,7 +228,9 @@
       market.watch = body.rows || [];
       market.watchError = body.error || "";
       market.drawWatch();
+      market.onWatch.forEach((tell) => tell());
     });
+  market.onWatch = []; // called when the markets were read
 
   market.wanted = () => market.watch; // which rows, in which order
   market.whyEmpty = () => null; // what to say in their place

@@ -44,15 +44,21 @@
 
   const views = (live.views = { read: false, kept: true, layouts: [], watchlists: [], onRead: [] });
 
-  function take(body) {
+  let asking = 0; // requests so far
+  let taken = 0; // the newest of them that was answered
+
+  // An answer to what was asked before a change may come after the change's own: it counts no more.
+  const take = (number) => (body) => {
     if (body.error) throw new Error(body.error);
+    if (number < taken) return;
+    taken = number;
     views.read = true;
     views.kept = body.kept;
     views.layouts = body.views.filter((view) => view.kind === "layout");
     views.watchlists = body.views.filter((view) => view.kind === "watchlist");
     views.onRead.forEach((tell) => tell());
-  }
-  views.reread = () => live.read("/desk/views").then(take);
+  };
+  views.reread = () => live.read("/desk/views").then(take((asking += 1)));
 
   // Ask the desk for a change. Resolves to nothing, or to what is wrong.
   views.change = (wanted) =>
@@ -62,7 +68,7 @@
       body: JSON.stringify(wanted),
     })
       .then((answer) => answer.json())
-      .then(take)
+      .then(take((asking += 1)))
       .then(
         () => "",
         (error) => (error instanceof TypeError ? "The server does not answer." : error.message)

@@ -17,10 +17,10 @@
 
   function drawPick() {
     const name = chosen();
-    const names = views.watchlists.map((list) => list.name);
-    pick.replaceChildren(new Option("All markets", ""), ...names.map((one) => new Option(one, one)));
+    const known = views.watchlists.map((list) => list.name);
+    pick.replaceChildren(new Option("All markets", ""), ...known.map((one) => new Option(one, one)));
     // A list of an address that is gone, or not read yet, is named all the same.
-    if (name && !names.includes(name)) pick.append(new Option(name, name));
+    if (name && !known.includes(name)) pick.append(new Option(name, name));
     pick.value = name;
   }
 
@@ -51,6 +51,7 @@
   // ---- the dialog
 
   const lists = make("div", "list-tabs");
+  const names = make("span", "list-names");
   const body = make("div", "list-body");
   const problem = make("p", "down");
   problem.setAttribute("role", "alert");
@@ -77,10 +78,13 @@
       if (listOf(name)) return tell(`There is a list “${name}” already.`);
       editing = name;
       await change({ do: "save", view: { kind: "watchlist", name, markets: [] } });
-      if (!problem.textContent) show(name);
+      if (problem.textContent) return;
+      form.reset();
+      show(name);
     };
     return form;
   }
+  lists.append(names, newList());
 
   function listRow(list, name, index) {
     const row = make("div", "list-row");
@@ -158,7 +162,7 @@
       };
       return tab;
     });
-    lists.replaceChildren(...tabs, newList());
+    names.replaceChildren(...tabs);
     const list = listOf(editing);
     if (!list) {
       const why = views.watchlists.length ? "Choose a list to edit, or name a new one." : "No list is saved yet. Name one to begin.";
@@ -210,6 +214,7 @@
     if (dialog.open) drawEditor();
   };
   views.onRead.push(redraw);
+  market.onWatch.push(() => dialog.open && drawEditor());
   let shown = chosen();
   market.onFollow.push(() => {
     if (chosen() === shown) return;
