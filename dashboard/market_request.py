@@ -88,3 +88,15 @@ def venue_name(exchange: str) -> str:
 def component_key(market: Market) -> str:
     """A market as part of a component's id, in which Dash forbids dots."""
     return str(market).replace(".", "_")
+
+
+def markets_words(names: Sequence[str]) -> str:
+    """`BTC-USDT, ETH-USDT · Binance` for names like "binance:BTC-USDT"; the name of a file stays as it is."""
+    by_venue: dict[str, list[str]] = {}
+    for name in names:
+        venue, colon, symbol = name.partition(":")
+        by_venue.setdefault(venue if colon else "", []).append(symbol if colon else name)
+    return "; ".join(
+        f"{', '.join(symbols)} · {venue_name(venue)}" if venue else ", ".join(symbols)
+        for venue, symbols in by_venue.items()
+    )

@@ -164,6 +164,11 @@ def skeleton_rows(rows: int) -> html.Div:
     )
 
 
+def chart_skeleton() -> html.Div:
+    """The grey shape of a chart while it loads; fills the place the chart will have."""
+    return html.Div(html.Div(), className="skeleton chart-skeleton", **aria(hidden="true"))
+
+
 def link_button(text: str, href: str, icon_name: str | None = None) -> dcc.Link:
     """A link that looks like a button, within the application."""
     return dcc.Link([icon(icon_name) if icon_name else None, text], href=href, className="button")

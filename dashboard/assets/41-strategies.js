@@ -147,7 +147,7 @@
       return NONE();
     },
 
-    scheme: () => document.documentElement.getAttribute("data-mantine-color-scheme"),
+    scheme: () => window.candlewick.scheme(),
 
     mark: (found) => {
       marks = found || [];

@@ -39,7 +39,7 @@
       return text ? "?" + text : "";
     },
 
-    scheme: () => document.documentElement.getAttribute("data-mantine-color-scheme"),
+    scheme: () => window.candlewick.scheme(),
 
     span: () => {
       const told = window.dash_clientside.callback_context.triggered.filter((one) => one.value);

@@ -11,6 +11,7 @@
       }
       if (words) params.set("q", words);
       else params.delete("q");
+      params.delete("page"); // another search begins with its first markets
       return "?" + params.toString();
     },
 

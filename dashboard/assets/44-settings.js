@@ -21,7 +21,12 @@
     }
   }
 
-  if (stored("candlewick-palette") === "cvd") root.dataset.palette = "cvd";
+  function paint(palette) {
+    if (palette === "cvd") root.dataset.palette = "cvd";
+    else delete root.dataset.palette;
+  }
+
+  paint(stored("candlewick-palette"));
 
   const light = () => matchMedia("(prefers-color-scheme: light)").matches;
 
@@ -30,10 +35,18 @@
     remember("mantine-color-scheme-value", scheme);
     remember("candlewick-palette", display.palette);
     remember(SEEN, JSON.stringify([display.theme, display.palette]));
-    if (display.palette === "cvd") root.dataset.palette = "cvd";
-    else delete root.dataset.palette;
+    paint(display.palette);
     root.setAttribute("data-mantine-color-scheme", scheme);
+    // Mantine hears of it as if another tab had told it, or its switch would be a click behind.
+    if (stored("mantine-color-scheme-value") !== scheme) return;
+    const told = { key: "mantine-color-scheme-value", newValue: scheme, storageArea: window.localStorage };
+    window.dispatchEvent(new StorageEvent("storage", told));
   }
+
+  // A look that is saved in one tab is the look of the others at once; the scheme Mantine follows by itself.
+  window.addEventListener("storage", (event) => {
+    if (event.key === "candlewick-palette") paint(event.newValue);
+  });
 
   fetch("/display.json")
     .then((answer) => (answer.ok ? answer.json() : null))

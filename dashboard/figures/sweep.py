@@ -48,7 +48,10 @@ def heat_map_figure(
                 "thickness": 10,
                 "outlinewidth": 0,
                 "tickfont": {"color": theme.tx2, "size": 11},
-                "title": {"text": metric.replace("_", " "), "font": {"color": theme.tx2, "size": 11}},
+                "title": {
+                    "text": metric.replace("_", " ").capitalize(),
+                    "font": {"color": theme.tx2, "size": 11},
+                },
             },
         )
     )
@@ -92,7 +95,7 @@ def parallel_figure(lines: ParallelCoordinates, *, metric: str, identity: str, t
             connectgaps=False,
         )
     figure.update_layout(
-        **{**base_layout(theme, identity=identity), "margin": {"l": 40, "r": 40, "t": 34, "b": 26}},
+        **{**base_layout(theme, identity=identity), "margin": {"l": 40, "r": 40, "t": 34, "b": 20}},
         hovermode=False,
         xaxis=axis(
             theme,
@@ -110,12 +113,12 @@ def parallel_figure(lines: ParallelCoordinates, *, metric: str, identity: str, t
                 "y": height,
                 "text": _figure(value),
                 "showarrow": False,
-                "xanchor": "left",
-                "xshift": 4,
-                "font": {"size": 10, "color": theme.tx3},
+                # Beyond the ends of the axis, where no line passes through the figure.
+                "yshift": shift,
+                "font": {"size": 10.5, "color": theme.tx2},
             }
             for column in range(len(lines.columns))
-            for height, value in ((0.0, low[column]), (1.0, high[column]))
+            for height, value, shift in ((0.0, low[column], -10), (1.0, high[column], 10))
         ],
     )
     return figure

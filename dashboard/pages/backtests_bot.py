@@ -11,7 +11,7 @@ from dash import ALL, Dash, Input, Output, State, ctx, dcc, html, no_update
 from dash.development.base_component import Component
 
 from bots.config import parse_bot
-from dashboard.market_request import bot_href
+from dashboard.market_request import bot_href, markets_words
 from dashboard.panels import aria
 from dashboard.readers import BotDesk
 from data.errors import InvalidInput, Problem, TradingError
@@ -104,7 +104,7 @@ def register_bot(app: Dash, research: ResearchReader, bots: BotDesk) -> None:
         one = run.summary
         name = f"{one.strategy}-{one.id}".replace(" ", "-").lower()
         values = ", ".join(f"{key} {value:g}" for key, value in one.parameters.items()) or "none"
-        where = f" on {', '.join(one.markets)}, {', '.join(one.timeframes)}, with parameters: {values}."
+        where = f" on {markets_words(one.markets)}, {', '.join(one.timeframes)}, with parameters: {values}."
         words = [html.B(one.strategy), where, " It trades with virtual money and the costs of this run."]
         return True, one.id, name, f"{float(run.metrics['initial_equity']):.0f}", words, None
 

@@ -276,6 +276,7 @@ def parameter_fields(found: Runnable, kind: str, given: Mapping[str, str]) -> li
             id={"type": PARAMETER, "name": name},
             label=name,
             description=_bounds(one),
+            inputWrapperOrder=["label", "input", "error", "description"],
             value=given.get(f"p.{name}") or (_range(one) if kind == "sweep" else f"{one.default:g}"),
             size="xs",
         )

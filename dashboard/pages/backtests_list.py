@@ -9,6 +9,7 @@ import dash_mantine_components as dmc
 from dash import dcc, html
 from dash.development.base_component import Component
 
+from dashboard.market_request import markets_words
 from dashboard.number_formats import day_and_time, full_time, percent, plain, share
 from dashboard.panels import Column, aria, change, empty_state, icon, table
 from jobs.research import RunSummary
@@ -65,7 +66,7 @@ def runs_list(runs: Sequence[RunSummary], words: str) -> Component:
                 ],
                 className="cell-two",
             ),
-            f"{', '.join(one.markets)} · {', '.join(one.timeframes)}",
+            f"{markets_words(one.markets)} · {', '.join(one.timeframes)}",
             html.Span(f"{one.starts_at[:10]} to {one.ends_at[:10]}", className="num"),
             change(one.metrics.get("total_return")),
             plain(one.metrics.get("sharpe"), 2),
@@ -105,7 +106,7 @@ def compare_picks(first: RunSummary, runs: Sequence[RunSummary]) -> Component:
         [
             dcc.Link(html.Strong(one.strategy), href=f"/backtests?compare={first.id},{one.id}"),
             f"run {one.id}",
-            ", ".join(one.markets),
+            markets_words(one.markets),
             change(one.metrics.get("total_return")),
         ]
         for one in others

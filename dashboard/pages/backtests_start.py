@@ -144,17 +144,29 @@ def _told(
     """Each problem at its field, and all of them above the button for those that have none."""
     by_field: dict[str, str] = {}
     for one in problems:
-        field = "market" if one.field in ("symbols", "symbol", "venue") else one.field
-        by_field.setdefault(field, f"{one.value}: {one.expected}" if one.value else one.expected)
-    lines: list[Component] = [
-        html.P(
-            [icon("alert-triangle"), html.B(one.field), f" {one.value} ", one.expected],
-            className="run-problem",
-        )
+        by_field.setdefault(_field(one), f"{one.value}: {one.expected}" if one.value else one.expected)
+    shown = {name for name, _ in _FIELDS} | {f"parameters.{name}" for name in parameters}
+    marked = sum(field in shown for field in by_field)
+    words = "One field above needs" if marked == 1 else f"{marked} fields above need"
+    lines: list[Component] = (
+        [_line(f"{words} another value; it says beside each what would be right.")] if marked else []
+    )
+    lines += [
+        _line([html.B(one.field.replace("_", " ")), f" {one.value} ", one.expected])
         for one in problems
+        if _field(one) not in shown
     ]
     return (
         lines,
         [by_field.get(f"parameters.{name}") for name in parameters],
         [by_field.get(name) for name, _ in _FIELDS],
     )
+
+
+def _field(problem: Problem) -> str:
+    """The field of the form that a problem of the job's arguments belongs to."""
+    return "market" if problem.field in ("symbols", "symbol", "venue") else problem.field
+
+
+def _line(words: Any) -> Component:
+    return html.P([icon("alert-triangle"), html.Span(words)], className="run-problem")

@@ -47,6 +47,9 @@ _RESTART_WORDS = {
 }
 _FLAGS = [{"value": "yes", "label": "Yes"}, {"value": "no", "label": "No"}]
 
+# What a field means stands below it, so that the inputs of a row are on one line.
+_ORDER = ["label", "input", "error", "description"]
+
 Values = Mapping[str, str | None]
 
 
@@ -87,6 +90,7 @@ def field_component(field: FormField, scope: str) -> Component:
             disabled=field.disabled,
             searchable=len(field.choices) > 8,
             allowDeselect=False,
+            inputWrapperOrder=_ORDER,
             size="xs",
         )
     else:
@@ -98,6 +102,7 @@ def field_component(field: FormField, scope: str) -> Component:
             placeholder=field.placeholder or None,
             disabled=field.disabled,
             debounce=True,
+            inputWrapperOrder=_ORDER,
             size="xs",
         )
     return made

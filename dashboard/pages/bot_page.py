@@ -27,7 +27,16 @@ from dashboard.pages.bot_panels import bot_head, bot_kpis, facts, orders_table, 
 from dashboard.pages.bot_settings import settings_panel
 from dashboard.pages.bots_sources import BotSources
 from dashboard.pages.market_panels import events_list, fills_table
-from dashboard.panels import aria, empty_state, error_state, icon, link_button, read_or_error, skeleton_rows
+from dashboard.panels import (
+    aria,
+    chart_skeleton,
+    empty_state,
+    error_state,
+    icon,
+    link_button,
+    read_or_error,
+    skeleton_rows,
+)
 from dashboard.theme import DARK, Theme, theme_named
 from data.errors import TradingError
 from data.timeframes import Timeframe
@@ -82,7 +91,7 @@ def _price_panel() -> Component:
                         series=[],
                         chartOptions=chart_options(DARK, Timeframe.M1),
                     ),
-                    html.Div(id="bot-chart-cover", className="chart-cover"),
+                    html.Div(chart_skeleton(), id="bot-chart-cover", className="chart-cover"),
                 ],
                 className="bot-canvas",
                 id="bot-chart-box",
@@ -110,7 +119,7 @@ def _equity_panel() -> Component:
                 role="img",
                 **aria(label="Equity and drawdown of the bot"),
             ),
-            html.Div(id="equity-cover", className="chart-cover under-head"),
+            html.Div(chart_skeleton(), id="equity-cover", className="chart-cover under-head"),
         ],
         className="panel",
         **aria(label="Equity and drawdown"),

@@ -23,7 +23,7 @@ from dashboard.pages.data_coverage import (
     data_href,
     day_of,
     day_panel,
-    holes_panel,
+    market_page_of,
     read_cover,
 )
 from dashboard.pages.data_history import (
@@ -37,6 +37,7 @@ from dashboard.pages.data_history import (
     uploaded,
     value_of,
 )
+from dashboard.pages.data_holes import holes_panel
 from dashboard.pages.data_instruments import instruments_view
 from dashboard.pages.strategies import asked
 from dashboard.panels import aria, error_state, icon, skeleton_rows, toast
@@ -141,17 +142,26 @@ def body_of(sources: DataSources, wanted: Mapping[str, str]) -> Component:
     until_us = day_of(wanted.get("until") or wanted.get("day"), now_us)
     if "until" not in wanted and until_us > day_of(None, now_us) - DAYS * DAY_US:
         until_us = day_of(None, now_us)  # a day that today's calendar shows as well
-    covers = read_cover(store.ledger, until_us, now_us)
+    recorded = store.ledger.recorded_markets()
+    page = market_page_of(recorded, wanted)
+    covers = read_cover(store.ledger, page.markets, until_us, now_us)
     if view == "holes":
-        markets = [one.market for one in covers]
-        return holes_panel(covers, {market: store.ledger.repairs(market) for market in markets})
+        return holes_panel(covers, page, {one: store.ledger.repairs(one) for one in page.markets}, wanted)
     venue, _, symbol = wanted.get("market", "").partition(":")
-    chosen = next((one for one in covers if one.market == Market(venue, symbol)), None)
+    opened = [one for one in (Market(venue, symbol),) if one in recorded]
+    chosen = next(
+        (
+            one
+            for one in (*covers, *read_cover(store.ledger, opened, until_us, now_us))
+            if one.market in opened
+        ),
+        None,
+    )
     return html.Div(
         [
             html.Div(html.Section(skeleton_rows(4), className="panel"), id="data-collectors"),
-            calendar_panel(covers, wanted, until_us, now_us),
-            day_panel(chosen, day_of(wanted.get("day"), now_us)) if chosen is not None else None,
+            calendar_panel(covers, page, wanted, until_us, now_us),
+            day_panel(chosen, wanted, day_of(wanted.get("day"), now_us)) if chosen is not None else None,
         ],
         className="stack",
     )

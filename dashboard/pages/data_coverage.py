@@ -1,4 +1,4 @@
-"""Coverage on the Data page: a calendar of days for each symbol, the minutes of one day, and every hole."""
+"""Coverage on the Data page: a calendar of days for each symbol, and the minutes of one day."""
 
 from __future__ import annotations
 
@@ -8,22 +8,22 @@ from datetime import UTC, date, datetime
 from typing import Any
 from urllib.parse import urlencode
 
+import dash_mantine_components as dmc
 from dash import dcc, html
 from dash.development.base_component import Component
 
 from dashboard.figures.coverage import DAY_US, DayCover, Shade, ShadedSpan, days_of, hours_of, shaded
 from dashboard.market_request import venue_name
-from dashboard.number_formats import MISSING, clock, day_and_time, duration, full_time, share
-from dashboard.panels import Column, aria, empty_state, icon, link_button, table, tag
+from dashboard.number_formats import MISSING, clock, duration, share
+from dashboard.panels import Column, aria, data, empty_state, icon, link_button, table, tag
 from dashboard.store_readers import LedgerReader
-from data.coverage import TradeRepair
 from data.models import Market
 from data.timeframes import Timeframe, floor_to, to_datetime, to_us
 
 PATH = "/data"
 DAYS = 35
-_MOST_MARKETS = 60
-_MOST_HOLES = 200
+_FEW_MARKETS = 8  # that are seen at one look, without a search
+MARKETS_A_PAGE = 40
 WORDS = {
     Shade.COMPLETE: "complete",
     Shade.REPAIRED: "repaired",
@@ -69,29 +69,110 @@ def data_href(**query: str) -> str:
     return f"{PATH}?{urlencode(query)}" if query else PATH
 
 
-def read_cover(ledger: LedgerReader, until_us: int, now_us: int) -> list[MarketCover]:
-    """Every recorded market's coverage of the days up to `until_us`, that day included. Reads the store."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MarketPage:
+    """Those of the recorded markets that are shown: they match what is searched for, one page of them."""
+
+    markets: Sequence[Market]
+    first: int  # place of the first one among those that match, from 0
+    matching: int
+    recorded: int
+
+    @property
+    def number(self) -> int:
+        return self.first // MARKETS_A_PAGE + 1
+
+    @property
+    def pages(self) -> int:
+        return max(1, -(-self.matching // MARKETS_A_PAGE))
+
+
+def market_page_of(recorded: Sequence[Market], wanted: Mapping[str, str]) -> MarketPage:
+    """What an address shows of the markets; the last page where it asks for one beyond it."""
+    words = wanted.get("q", "").casefold().split()
+    found = [one for one in recorded if all(word in f"{one} {_label(one)}" for word in words)]
+    asked = wanted.get("page", "")
+    number = int(asked) if asked.isascii() and asked.isdigit() and len(asked) < 6 else 1
+    last = max(0, len(found) - 1) // MARKETS_A_PAGE
+    first = min(max(number - 1, 0), last) * MARKETS_A_PAGE
+    return MarketPage(
+        markets=found[first : first + MARKETS_A_PAGE],
+        first=first,
+        matching=len(found),
+        recorded=len(recorded),
+    )
+
+
+def _label(market: Market) -> str:
+    return f"{market} {venue_name(market.exchange)}".casefold()
+
+
+def kept(wanted: Mapping[str, str], **changes: str) -> dict[str, str]:
+    """What of an address stays when a day is opened or a page turned, with changes; empty ones go."""
+    query = {name: wanted.get(name, "") for name in ("view", "q", "page", "until")} | changes
+    return {name: value for name, value in query.items() if value}
+
+
+def read_cover(
+    ledger: LedgerReader, markets: Sequence[Market], until_us: int, now_us: int
+) -> list[MarketCover]:
+    """The markets' coverage of the days up to `until_us`, that day included. Reads the store."""
     start_us, end_us = until_us - (DAYS - 1) * DAY_US, min(until_us + DAY_US, now_us)
     found = []
-    for market in ledger.recorded_markets()[:_MOST_MARKETS]:
+    for market in markets:
         spans = shaded(ledger.minute_spans(market, start_us, end_us), now_us)
         found.append(MarketCover(market=market, spans=spans, days=days_of(spans)))
     return found
 
 
+def market_tools(page: MarketPage, wanted: Mapping[str, str]) -> list[Component | None]:
+    """The search among markets and, where they fill more than one page, what turns it."""
+    turns = None
+    if page.pages > 1:
+        end = page.first + len(page.markets)
+        before, after = (data_href(**kept(wanted, page=str(page.number + step))) for step in (-1, 1))
+        turns = html.Span(
+            [
+                _step("chevron-down flip", before if page.number > 1 else None, "Markets before these"),
+                html.Span(f"{page.first + 1} to {end} of {page.matching:,}", className="num muted"),
+                _step("chevron-down", after if page.number < page.pages else None, "Markets after these"),
+            ],
+            className="steps",
+        )
+    find = None
+    if page.recorded > _FEW_MARKETS:
+        find = dmc.TextInput(
+            id="data-filter",
+            value=wanted.get("q", ""),
+            placeholder=f"Find among {page.recorded:,} markets",
+            size="xs",
+            debounce=300,
+            leftSection=icon("search"),
+            **aria(label="Find a market"),
+            **data(filter="markets"),
+        )
+    return [find, turns]
+
+
 def calendar_panel(
-    covers: Sequence[MarketCover], wanted: Mapping[str, str], until_us: int, now_us: int
+    covers: Sequence[MarketCover],
+    page: MarketPage,
+    wanted: Mapping[str, str],
+    until_us: int,
+    now_us: int,
 ) -> Component:
     """Days by symbol, coloured by the worst minute of the day; each day leads to its minutes."""
-    if not covers:
+    if not page.recorded:
         words = "No trades were recorded yet. Coverage begins with the first minute that is wholly stored."
-        body: Component = empty_state("calendar", words)
+        body: Component = empty_state(
+            "calendar", words, link_button("See the market", "/market", "chart-candle")
+        )
         return html.Section(body, className="panel")
     chosen = (wanted.get("market", ""), wanted.get("day", ""))
     today_us = floor_to(now_us, Timeframe.D1)
     first_us = until_us - (DAYS - 1) * DAY_US
-    older = data_href(until=day_name(first_us - DAY_US))
-    newer = data_href(until=day_name(min(today_us, until_us + DAYS * DAY_US)))
+    older = data_href(**kept(wanted, until=day_name(first_us - DAY_US)))
+    newer = data_href(**kept(wanted, until=day_name(min(today_us, until_us + DAYS * DAY_US))))
     return html.Section(
         [
             html.Div(
@@ -102,6 +183,7 @@ def calendar_panel(
                         f"{to_datetime(first_us):%d %b} to {to_datetime(until_us):%d %b %Y}, UTC",
                         className="muted",
                     ),
+                    *market_tools(page, wanted),
                     html.Span([_key(shade) for shade in WORDS], className="end keys wide-only"),
                     html.Span(
                         [
@@ -114,7 +196,9 @@ def calendar_panel(
                 className="panel-head",
             ),
             html.Div(
-                [_calendar_head(first_us), *(_calendar_row(one, chosen) for one in covers)],
+                [_calendar_head(first_us), *(_calendar_row(one, chosen, wanted) for one in covers)]
+                if covers
+                else no_match(wanted),
                 className="calendar",
                 tabIndex=0,
                 role="region",
@@ -152,7 +236,13 @@ def _mark(number: int, day: datetime) -> str:
     return f"{day:%d}" if day.weekday() == 0 and number > 2 and 3 < day.day < 29 else ""
 
 
-def _calendar_row(cover: MarketCover, chosen: tuple[str, str]) -> Component:
+def no_match(wanted: Mapping[str, str]) -> Component:
+    """No market has the name that is searched for."""
+    words = f"No recorded market matches “{wanted.get('q', '')[:40]}”."
+    return empty_state("search", words, link_button("Show all markets", data_href(**kept(wanted, q=""))))
+
+
+def _calendar_row(cover: MarketCover, chosen: tuple[str, str], wanted: Mapping[str, str]) -> Component:
     name = str(cover.market)
     cells = []
     for day in cover.days:
@@ -160,7 +250,7 @@ def _calendar_row(cover: MarketCover, chosen: tuple[str, str]) -> Component:
         cells.append(
             dcc.Link(
                 html.I(className=f"shade {day.worst}"),
-                href=data_href(market=name, day=day_name(day.day_us)),
+                href=data_href(**kept(wanted, market=name, day=day_name(day.day_us))),
                 className="day chosen" if is_chosen else "day",
                 title=f"{cover.market.symbol} {to_datetime(day.day_us):%d %b %Y}: {day_words(day)}",
             )
@@ -191,7 +281,7 @@ def day_words(day: DayCover) -> str:
     return ", ".join(parts) + " minutes"
 
 
-def day_panel(cover: MarketCover, day_us: int) -> Component:
+def day_panel(cover: MarketCover, wanted: Mapping[str, str], day_us: int) -> Component:
     """Every minute of a day: one line for each hour, and what was not simply complete in words."""
     hours = hours_of(cover.spans, day_us)
     inside = [
@@ -215,7 +305,12 @@ def day_panel(cover: MarketCover, day_us: int) -> Component:
                     icon("clock"),
                     f"{cover.market.symbol} on {to_datetime(day_us):%d %B %Y}",
                     html.Span(summary, className="muted"),
-                    dcc.Link(icon("x"), href=PATH, className="icon-button end", title="Close the day"),
+                    dcc.Link(
+                        icon("x"),
+                        href=data_href(**kept(wanted)),
+                        className="icon-button end",
+                        title="Close the day",
+                    ),
                 ],
                 className="panel-head",
             ),
@@ -291,100 +386,5 @@ def fetch_link(market: Market, span: ShadedSpan) -> Component:
     return link_button("Fetch", data_href(**query), "database-import")
 
 
-def holes_panel(covers: Sequence[MarketCover], repairs: Mapping[Market, Sequence[TradeRepair]]) -> Component:
-    """Every hole of the days shown, then what was fetched later than it came; the newest first."""
-    holes = [(cover.market, one) for cover in covers for one in cover.spans if one.shade is Shade.MISSING]
-    holes.sort(key=lambda pair: pair[1].start_us, reverse=True)
-    mended = [(market, one) for market, found in repairs.items() for one in found]
-    mended.sort(key=lambda pair: pair[1].start_us, reverse=True)
-    return html.Div(
-        [
-            html.Section(
-                [
-                    _head("alert-triangle", "Holes", len(holes), f"in the last {DAYS} days"),
-                    table(_HOLE_COLUMNS, [_hole_row(*pair) for pair in holes[:_MOST_HOLES]], label="Holes")
-                    if holes
-                    else empty_state("circle-check", "No minute is missing of any recorded symbol."),
-                ],
-                className="panel",
-                **aria(label="Holes"),
-            ),
-            html.Section(
-                [
-                    _head(
-                        "refresh",
-                        "Repairs",
-                        len(mended),
-                        "trades fetched later than they came, or found lost",
-                    ),
-                    table(
-                        _REPAIR_COLUMNS,
-                        [_repair_row(*pair) for pair in mended[:_MOST_HOLES]],
-                        label="Repairs",
-                    )
-                    if mended
-                    else empty_state(
-                        "circle-check", "Nothing had to be repaired: every trade came when it happened."
-                    ),
-                ],
-                className="panel",
-                **aria(label="Repairs"),
-            ),
-        ],
-        className="stack",
-    )
-
-
-def _head(icon_name: str, title: str, count: int, note: str) -> Component:
-    shown = f"{count:,}" if count <= _MOST_HOLES else f"newest {_MOST_HOLES} of {count:,}"
-    return html.Div(
-        [
-            icon(icon_name),
-            title,
-            html.Span(note, className="muted wide-only"),
-            html.Span(shown, className="count"),
-        ],
-        className="panel-head",
-    )
-
-
-_HOLE_COLUMNS = (
-    Column("Symbol"),
-    Column("From, UTC"),
-    Column("Length", numeric=True),
-    Column("Why", narrow=True),
-    Column("", numeric=True),
-)
-_REPAIR_COLUMNS = (
-    Column("Symbol"),
-    Column("Trades between, UTC"),
-    Column("Ids", numeric=True),
-    Column("Why", narrow=True),
-    Column("Fetched"),
-)
-
-
 def market_cell(market: Market) -> Component:
     return html.Span([html.B(market.symbol), html.Small(venue_name(market.exchange))], className="cell-two")
-
-
-def _hole_row(market: Market, one: ShadedSpan) -> list[Any]:
-    day = data_href(market=str(market), day=day_name(floor_to(one.start_us, Timeframe.D1)))
-    return [
-        market_cell(market),
-        dcc.Link(day_and_time(one.start_us), href=day, className="link num", title=full_time(one.start_us)),
-        duration(one.end_us - one.start_us),
-        one.reason.replace("_", " "),
-        fetch_link(market, one),
-    ]
-
-
-def _repair_row(market: Market, one: TradeRepair) -> list[Any]:
-    done = one.repaired_at_us
-    return [
-        market_cell(market),
-        html.Span(day_and_time(one.start_us), className="num", title=full_time(one.start_us)),
-        f"{one.last_id - one.first_id + 1:,}",
-        one.reason.replace("_", " "),
-        tag("lost", "down") if done is None else html.Span(day_and_time(done), className="num"),
-    ]

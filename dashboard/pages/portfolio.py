@@ -26,7 +26,16 @@ from dashboard.pages.portfolio_panels import (
     portfolio_kpis,
     violation_rows,
 )
-from dashboard.panels import aria, empty_state, error_state, icon, link_button, read_or_error, skeleton_rows
+from dashboard.panels import (
+    aria,
+    chart_skeleton,
+    empty_state,
+    error_state,
+    icon,
+    link_button,
+    read_or_error,
+    skeleton_rows,
+)
 from dashboard.readers import BotDesk, RiskReader
 from dashboard.theme import theme_named
 from dashboard.timed_cache import TimedCache
@@ -117,7 +126,7 @@ def _graph(title: str, icon_name: str, component: str) -> Component:
                         style={"height": "100%", "width": "100%"},
                         responsive=True,
                     ),
-                    html.Div(skeleton_rows(8), id=f"{component}-cover", className="chart-cover"),
+                    html.Div(chart_skeleton(), id=f"{component}-cover", className="chart-cover"),
                 ],
                 className="bot-canvas equity-box",
                 role="img",

@@ -10,6 +10,7 @@ from dash import dcc, html
 from dash.development.base_component import Component
 
 from dashboard.figures.backtest import axis, base_layout
+from dashboard.market_request import markets_words
 from dashboard.number_formats import MISSING, percent, plain, signed
 from dashboard.pages.runs import graph
 from dashboard.panels import Column, icon, table, tag
@@ -94,7 +95,7 @@ def compare_report(first: RunView, second: RunView, research: ResearchReader, th
 def _link(run: RunView) -> Component:
     one = run.summary
     return dcc.Link(
-        f"{one.strategy}, run {one.id}, {', '.join(one.markets)}",
+        f"{one.strategy}, run {one.id}, {markets_words(one.markets)}",
         href=f"/backtests?run={one.id}",
         className="link",
     )

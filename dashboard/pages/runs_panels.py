@@ -13,6 +13,7 @@ from dash import dcc, html
 from dash.development.base_component import Component
 
 from backtesting.calendar_returns import CalendarReturns
+from dashboard.market_request import markets_words
 from dashboard.number_formats import (
     MISSING,
     direction,
@@ -27,6 +28,7 @@ from data.timeframes import SECOND_US
 from jobs.research import RunView
 
 _MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
+_SAMPLING = {"utc_midnights": "from days", "candles": "from candles"}
 _STRONGEST = 0.10  # a month's return that is drawn in full colour
 
 
@@ -40,8 +42,9 @@ def run_head(run: RunView) -> Component:
                 [
                     html.H2([one.strategy, html.Span(f"Run {one.id}", className="muted num")]),
                     html.P(
-                        f"{', '.join(one.markets)} · {', '.join(one.timeframes)} · {_span(one.starts_at)} to "
-                        f"{_span(one.ends_at)} UTC" + (f" · {values}" if values else ""),
+                        f"{markets_words(one.markets)} · {', '.join(one.timeframes)} · "
+                        f"{_span(one.starts_at)} to {_span(one.ends_at)} UTC"
+                        + (f" · {values}" if values else ""),
                         className="muted",
                     ),
                 ]
@@ -126,7 +129,7 @@ def kpis(metrics: Mapping[str, Any]) -> Component:
         card(
             "Sharpe",
             plain(metrics.get("sharpe"), 2),
-            f"Sortino {plain(metrics.get('sortino'), 2)} · {metrics.get('sampling', '')}",
+            f"Sortino {plain(metrics.get('sortino'), 2)} · {_SAMPLING.get(metrics.get('sampling', ''), '')}",
         ),
         card(
             "Trades",
@@ -136,7 +139,7 @@ def kpis(metrics: Mapping[str, Any]) -> Component:
         card(
             "Costs",
             money((metrics.get("fees_paid") or 0.0) + (metrics.get("slippage_paid") or 0.0)),
-            f"fees {money(metrics.get('fees_paid'))} · slippage {money(metrics.get('slippage_paid'))}",
+            f"fees {plain(metrics.get('fees_paid'), 2)} · slippage {plain(metrics.get('slippage_paid'), 2)}",
         ),
     ]
     return html.Section(cards, className="kpis", **aria(label="Key figures"))

@@ -173,15 +173,20 @@ def _register_opening(app: Dash, sources: StrategySources) -> None:
     async def show_list(
         opened: dict[str, Any] | None, _saved: int | None, wanted: str | None, archived: bool | None
     ) -> tuple[Any, ...]:
+        names = await asyncio.to_thread(sources.shelf.names)
+
         def read() -> Component:
+            words = (wanted or "").casefold()
             found = [
                 one
                 for one in sources.strategies.list_strategies(archived=bool(archived))
-                if (wanted or "").casefold() in one.name.casefold()
+                if words in one.name.casefold()
             ]
-            return strategy_list(found, last_runs(sources.research), (opened or {}).get("name", ""))
+            templates = [name for name in names if words in name.casefold()]
+            return strategy_list(
+                found, last_runs(sources.research), (opened or {}).get("name", ""), templates
+            )
 
-        names = await asyncio.to_thread(sources.shelf.names)
         return await read_or_error("The strategies", read), template_menu(names)
 
 

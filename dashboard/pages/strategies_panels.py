@@ -11,9 +11,10 @@ import dash_mantine_components as dmc
 from dash import dcc, html
 from dash.development.base_component import Component
 
+from dashboard.market_request import markets_words
 from dashboard.number_formats import MISSING, day_and_time, full_time
 from dashboard.pages.strategies_text import Marked
-from dashboard.panels import Column, Content, aria, change, data, empty_state, icon, link_button, table, tag
+from dashboard.panels import Column, Content, aria, change, data, icon, link_button, table, tag
 from jobs.research import RunSummary
 from strategies.rules import RuleStrategy
 from strategies.service import Difference
@@ -40,18 +41,41 @@ def badge_tag(badge: Badge) -> Component:
 
 
 def strategy_list(
-    summaries: Sequence[StrategySummary], runs: Mapping[str, RunSummary], chosen: str
+    summaries: Sequence[StrategySummary],
+    runs: Mapping[str, RunSummary],
+    chosen: str,
+    templates: Sequence[str],
 ) -> Component:
-    """Every strategy with its badges and what its last backtest gave; `runs` by strategy name."""
-    if not summaries:
-        return empty_state("code", "No strategy is saved yet. Change the template beside this and save it.")
-    return html.Div([_row(one, runs.get(one.name), one.name == chosen) for one in summaries])
+    """Every strategy with its badges and what its last backtest gave, then what a new one may begin with.
+
+    `runs` are by strategy name.
+    """
+    return html.Div(
+        [
+            *(_row(one, runs.get(one.name), one.name == chosen) for one in summaries),
+            None if summaries else html.P("No strategy is saved yet.", className="list-note"),
+            html.H2("Begin with a template", className="list-head") if templates else None,
+            *(_template_row(name) for name in templates),
+        ]
+    )
+
+
+def _template_row(name: str) -> Component:
+    return dcc.Link(
+        [icon("code" if name.endswith(".py") else "template"), name.removesuffix(".py").replace("_", " ")],
+        href=_template_href(name),
+        className="template-row",
+    )
+
+
+def _template_href(name: str) -> str:
+    return "/strategies?" + urlencode({"template": name})
 
 
 def _row(one: StrategySummary, run: RunSummary | None, chosen: bool) -> Component:
     kind = "Python" if one.kind is StrategyKind.PYTHON else "JSON"
     last: Content = (
-        ["Backtest ", change(run.metrics.get("total_return")), f" on {', '.join(run.markets)}"]
+        ["Backtest ", change(run.metrics.get("total_return")), f" on {markets_words(run.markets)}"]
         if run
         else "No backtest yet"
     )
@@ -82,7 +106,7 @@ def template_menu(names: Sequence[str]) -> list[Component]:
         *[
             dmc.MenuItem(
                 name.replace("_", " "),
-                href="/strategies?" + urlencode({"template": name}),
+                href=_template_href(name),
                 leftSection=icon("code" if name.endswith(".py") else "template"),
             )
             for name in names

@@ -14,6 +14,7 @@ from dash.development.base_component import Component
 from backtesting.search.result import OutOfSample, SearchResult, Segment
 from dashboard.figures.backtest import backtest_figure, time_us
 from dashboard.figures.sweep import heat_map_figure, parallel_figure, picked_cell
+from dashboard.market_request import markets_words
 from dashboard.number_formats import MISSING, day_and_time, percent, plain, share
 from dashboard.pages.runs import graph
 from dashboard.panels import Column, aria, change, empty_state, icon, table, tag
@@ -39,7 +40,7 @@ def searches_table(searches: Sequence[SearchSummary]) -> Component:
     rows: list[list[Any]] = [
         [
             dcc.Link(html.Strong(one.strategy), href=search_href(one.id)),
-            one.market,
+            markets_words([one.market]),
             one.method,
             one.scheme,
             one.metric.replace("_", " "),
@@ -73,7 +74,7 @@ def search_report(view: SearchView, theme: Theme, *, median: bool = False) -> Co
                 [
                     html.H2([one.strategy, html.Span(f"Search {one.id}", className="muted num")]),
                     html.P(
-                        f"{one.market} · {one.method} · {one.trials:,} trials · ranked by "
+                        f"{markets_words([one.market])} · {one.method} · {one.trials:,} trials · ranked by "
                         f"{one.metric.replace('_', ' ')}"
                         + (f" · {result.candles:,} candles of {result.timeframe}" if result else ""),
                         className="muted",
@@ -106,7 +107,9 @@ def _verdict(result: SearchResult) -> Component:
     counts = [
         f"{result.trials:,} trials",
         f"{result.refused:,} refused" if result.refused else "",
-        f"{result.undefined:,} without a figure" if result.undefined else "",
+        f"{result.undefined:,} without a {_spoken(result.metric)}, mostly for want of a trade"
+        if result.undefined
+        else "",
     ]
     return html.Div(
         [
@@ -121,6 +124,10 @@ def _verdict(result: SearchResult) -> Component:
         className="verdict-banner good" if good else "verdict-banner",
         role="status",
     )
+
+
+def _spoken(metric: str) -> str:
+    return metric.replace("_", " ").capitalize()
 
 
 def _map(result: SearchResult, theme: Theme, *, median: bool) -> Component:
@@ -154,7 +161,7 @@ def _map(result: SearchResult, theme: Theme, *, median: bool) -> Component:
             html.Div(
                 [
                     icon("grid-dots"),
-                    result.metric.replace("_", " ").capitalize(),
+                    _spoken(result.metric),
                     html.Span(pick, className="end"),
                 ],
                 className="panel-head",

@@ -9,11 +9,12 @@ import pytest
 from dashboard.figures.coverage import DAY_US, Shade, days_of, hours_of, shaded
 from dashboard.pages.data import DataSources, body_of
 from dashboard.pages.data_collectors import collectors_panel
-from dashboard.pages.data_coverage import day_name, day_of
+from dashboard.pages.data_coverage import day_name, day_of, market_page_of
 from dashboard.pages.data_history import arguments_of, jobs_panel, uploaded
 from dashboard.theme import DARK
 from data.coverage import MinuteState, StateSpan
 from data.errors import InvalidInput
+from data.models import Market
 from data.timeframes import Timeframe, floor_to
 from jobs.arguments import parse_arguments
 from jobs.model import JobKind, JobResult, JobState, ResultKind
@@ -88,6 +89,26 @@ def test_the_calendar_leads_to_the_minutes_of_a_day_and_from_a_hole_to_its_fetch
     assert "1,428 complete, 12 missing minutes" in shown
     assert "14:03 to 14:15" in shown
     assert f"from={HOLE_DAY}T14%3A03&to={HOLE_DAY}T14%3A15&trades=1" in shown
+
+
+def test_every_market_of_a_venue_can_be_reached_by_turning_pages_or_by_its_name() -> None:
+    recorded = [Market(venue, f"C{number:03d}-USDT") for venue in ("binance", "okx") for number in range(150)]
+    seen: list[Market] = []
+    for number in range(1, market_page_of(recorded, {}).pages + 1):
+        seen += market_page_of(recorded, {"page": str(number)}).markets
+    assert seen == recorded
+    assert market_page_of(recorded, {"q": "okx c149"}).markets == [recorded[-1]]
+    assert market_page_of(recorded, {"page": "99"}).markets == market_page_of(recorded, {"page": "8"}).markets
+    assert market_page_of(recorded, {"page": "soon"}).first == 0
+    none = market_page_of(recorded, {"q": "doge"})
+    assert (list(none.markets), none.pages, none.recorded) == ([], 1, 300)
+
+
+def test_a_day_is_opened_without_losing_what_was_searched_for() -> None:
+    wanted = {"q": "btc", "page": "1", "market": "binance:BTC-USDT", "day": HOLE_DAY}
+    shown = str(body_of(sources(), wanted))
+    assert f"q=btc&page=1&market=binance%3ABTC-USDT&day={HOLE_DAY}" in shown
+    assert "Show all markets" in str(body_of(sources(), {"q": "no such market"}))
 
 
 def test_holes_and_repairs_are_listed_with_their_reasons() -> None:

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from dashboard.market_request import component_key, market_href, resolve
+from dashboard.market_request import component_key, market_href, markets_words, resolve
 from data.models import Market
 from data.timeframes import Timeframe
 from tests.dashboard.fakes import BTC, ETH, OKX_BTC
@@ -51,3 +51,9 @@ def test_an_address_survives_its_own_parsing() -> None:
 
 def test_a_component_never_has_a_dot_in_its_name() -> None:
     assert "." not in component_key(Market("okx", "A.B-USDT"))
+
+
+def test_markets_are_told_as_people_say_them_and_files_by_their_names() -> None:
+    assert markets_words(["binance:BTC-USDT", "binance:ETH-USDT"]) == "BTC-USDT, ETH-USDT · Binance"
+    assert markets_words(["okx:BTC-USDT", "binance:BTC-USDT"]) == "BTC-USDT · OKX; BTC-USDT · Binance"
+    assert markets_words(["my_candles.csv"]) == "my_candles.csv"
