@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import replace
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass, replace
 from decimal import Decimal
 
 import msgspec
@@ -12,15 +12,19 @@ import numpy as np
 from backtesting.engine import check_inputs
 from backtesting.metrics import Run, metrics_of
 from backtesting.portfolio import Leg, LegResult, PortfolioResult
-from bots.ladders.basket import BasketAccount, BasketStep
+from bots.gates import PASSED, Gate, GateVerdict
+from bots.ladders.basket import BasketAccount, BasketState, BasketStep
 from bots.ladders.strategy import BasketStrategy
 from bots.ladders.worst_case import WorstCase, basket_worst_case
-from bots.orders import ClosedTrade, Costs, Fill, Order, OrderReason, OrderStatus, TradingRules
-from bots.risk.gate import pass_gate
+from bots.orders import ClosedTrade, Costs, Fill, Order, OrderReason, OrderStatus
+from bots.risk.gate import pass_gate_together
 from bots.risk.limits import NO_LIMITS, Limits
 from bots.risk.state import begin, observe
 from data.errors import InvalidInput, Problem
 from data.models import FloatArray, IntArray
+from strategies.base import Signals
+
+_HELD_BACK = GateVerdict(gate=Gate.LIMIT, detail="held back when it ran")
 
 
 class BasketFigures(msgspec.Struct, frozen=True, kw_only=True):
@@ -33,6 +37,15 @@ class BasketFigures(msgspec.Struct, frozen=True, kw_only=True):
     rebalances: int  # the first purchase included
     finished: str  # why it ended before the last candle; empty where it did not
     left_out: tuple[int, ...]  # candles of each symbol that another one has not
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BasketRun:
+    """A run with what it said at each candle: an entry where something was to be bought, else an exit."""
+
+    result: PortfolioResult
+    figures: BasketFigures
+    asked: Signals
 
 
 class _Told:
@@ -71,18 +84,41 @@ def run_basket(
     The legs of the result hold these candles. Raises InvalidInput for legs that do not fit the weights, that
     differ in their time frame, or that have no candle in common.
     """
+    run = go_through(strategy, legs, capital=capital, costs=costs, limits=limits, close_at_end=close_at_end)
+    return run.result, run.figures
+
+
+def go_through(
+    strategy: BasketStrategy,
+    legs: Sequence[Leg],
+    *,
+    capital: Decimal,
+    costs: Costs,
+    limits: Limits = NO_LIMITS,
+    close_at_end: bool = False,
+    initial: BasketState | None = None,
+    held_back: Collection[int] = (),
+    untouched: Collection[int] = (),
+) -> BasketRun:
+    """As `run_basket`, from `initial` on where that is given, with what a bot was kept from.
+
+    `held_back` are opens of candles whose buys never became orders, `untouched` of those after which nothing
+    was done at all.
+    """
     _check(strategy, legs, capital)
     common = _in_common(legs)
     duration_us = strategy.timeframe.us
     account = BasketAccount(
-        strategy.settings, capital=capital, costs=costs, rules=[leg.rules for leg in legs]
+        strategy.settings, capital=capital, costs=costs, rules=[leg.rules for leg in legs], state=initial
     )
+    symbols = [leg.symbol for leg in legs]
     told = _Told(len(legs))
     risk = begin(capital)
     rows = len(common[0].ohlcv)
     equity = np.empty(rows)
     gains = np.empty((len(legs), rows))
     exposed = np.zeros((len(legs), rows), dtype=np.bool_)
+    bought, sold = np.zeros(rows, dtype=np.bool_), np.zeros(rows, dtype=np.bool_)
     opens = np.stack([leg.ohlcv.open for leg in common], axis=1).tolist()
     closes = np.stack([leg.ohlcv.close for leg in common], axis=1).tolist()
     for row, opened_at_us in enumerate(common[0].ohlcv.opened_at_us.tolist()):
@@ -95,9 +131,18 @@ def run_basket(
             exposed[part, row] = ledger.quantity != 0
             gains[part, row] = float(ledger.cash) + float(ledger.quantity) * closes[row][part]
         risk = observe(risk, opened_at_us + duration_us, step.equity, limits)
-        if account.is_due():
-            decision = strategy.silence(opened_at_us, closes[row][0])
-            passage = pass_gate(decision, account.proposal(), limits=limits, state=risk, rules=TradingRules())
+        moves = account.moves()
+        bought[row], sold[row] = any(move > 0 for move in moves), any(move < 0 for move in moves)
+        if account.asks() and opened_at_us not in untouched:
+            proposals = account.proposals()
+            passage = pass_gate_together(
+                strategy.silence(opened_at_us, closes[row][0]),
+                [(symbols[part], proposal) for part, proposal in proposals],
+                limits=limits,
+                state=risk,
+                rules=[legs[part].rules for part, _ in proposals],
+                own=_HELD_BACK if proposals and opened_at_us in held_back else PASSED,
+            )
             risk = passage.state
             told.add(account.decide(passage.approved))
     if close_at_end:
@@ -143,7 +188,8 @@ def run_basket(
             )
         ),
     )
-    state = account.state
+    state, never = account.state, np.zeros(rows, dtype=np.bool_)
+    asked = Signals(long_entry=bought, long_exit=sold, short_entry=never, short_exit=never)
     figures = BasketFigures(
         worst_case=basket_worst_case(strategy.settings, costs, capital),
         most_paid_in=state.most_paid_in,
@@ -153,7 +199,7 @@ def run_basket(
         finished=state.finished,
         left_out=tuple(len(leg.ohlcv) - rows for leg in legs),
     )
-    return result, figures
+    return BasketRun(result=result, figures=figures, asked=asked)
 
 
 def _check(strategy: BasketStrategy, legs: Sequence[Leg], capital: Decimal) -> None:

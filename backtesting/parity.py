@@ -2,21 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 
 import msgspec
 import numpy as np
 
+from backtesting.baskets import go_through
 from backtesting.engine import BacktestResult, run_backtest
 from backtesting.insides import run_with_insides
 from backtesting.ladders import run_ladder
+from backtesting.portfolio import Leg
 from backtesting.prepared import Prepared
 from bots.config import BotConfig
 from bots.finest_data import FinestReader
 from bots.ladders.account import Inside
+from bots.ladders.basket_bot import SavedBasket
 from bots.ladders.inside import TradeReader, inside_of
 from bots.ladders.ladder_bot import SavedLadder
-from bots.ladders.strategy import LadderStrategy
+from bots.ladders.settings import LadderType
+from bots.ladders.strategy import BasketStrategy, LadderStrategy
 from bots.paper_bot import SavedAccount
 from bots.parity import Replayed
 from bots.stores import Checkpoint
@@ -28,6 +32,55 @@ def saved_account(checkpoint: Checkpoint) -> SavedAccount:
     """The account as it stood before the checkpoint's candle."""
     kind = SavedLadder if "type" in checkpoint.config else SavedAccount
     return msgspec.json.decode(checkpoint.account, type=kind)
+
+
+def saved_basket(checkpoint: Checkpoint) -> SavedBasket:
+    """As `saved_account`, of a basket."""
+    return msgspec.json.decode(checkpoint.account, type=SavedBasket)
+
+
+def is_of_a_basket(checkpoint: Checkpoint) -> bool:
+    return checkpoint.config.get("type") == LadderType.REBALANCE
+
+
+def replay_basket(
+    checkpoint: Checkpoint,
+    config: BotConfig,
+    strategy: BasketStrategy,
+    ohlcvs: Sequence[Ohlcv],
+    *,
+    held_back: Collection[int] = (),
+    untouched: Collection[int] = (),
+) -> Replayed:
+    """Run candles of each symbol from the checkpoint's on.
+
+    `held_back` are opens of candles whose buys never became orders, `untouched` of those after which nothing
+    was done. Raises InvalidInput where they have no candle in common.
+    """
+    saved = saved_basket(checkpoint)
+    legs = [
+        Leg(symbol=symbol, strategy=strategy, ohlcv=ohlcv, rules=rules)
+        for symbol, ohlcv, rules in zip(config.symbols, ohlcvs, saved.rules, strict=True)
+    ]
+    run = go_through(
+        strategy,
+        legs,
+        capital=config.capital,
+        costs=config.costs,
+        initial=saved.state,
+        held_back=held_back,
+        untouched=untouched,
+    )
+    first, *others = run.result.legs
+    return Replayed(
+        version=strategy.version,
+        parameters={},
+        ohlcv=first.leg.ohlcv,
+        signals=run.asked,
+        fills=[fill for _, fill in run.result.fills],
+        equity=run.result.equity,
+        others={one.leg.symbol: one.leg.ohlcv for one in others},
+    )
 
 
 def replay(

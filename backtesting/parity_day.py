@@ -9,11 +9,13 @@ from typing import Protocol
 
 import msgspec
 
-from backtesting.parity import replay, saved_account
+from backtesting.parity import is_of_a_basket, replay, replay_basket, saved_account, saved_basket
 from bots.config import BotConfig, parse_bot
 from bots.definitions import strategy_of
 from bots.finest_data import finest
+from bots.ladders.basket_bot import in_common
 from bots.ladders.inside import TradeReader
+from bots.ladders.strategy import BasketStrategy
 from bots.orders import OrderReason
 from bots.paper_bot import MOST_HISTORY
 from bots.parity import (
@@ -26,10 +28,12 @@ from bots.parity import (
     compare,
     held_back,
     interventions,
+    untouched,
 )
 from bots.stores import Checkpoint
 from bots.views import DecisionView, FillView
 from data.errors import InvalidInput, Problem
+from data.models import Market
 from data.stores import CandleReader
 from data.timeframes import to_datetime
 from strategies.base import Strategy
@@ -163,8 +167,30 @@ def _of_stretch(
     if ran != checkpoint.strategy_version and (ran_text := store.definition(ran)) is not None:
         ran_with = dict(strategy_of(ran_text).parameters)
     timeframe = strategy.timeframe
-    saved = saved_account(checkpoint)
     end_us = made[-1].opened_at_us + timeframe.us
+    start_us = checkpoint.opened_at_us
+    recorded = Recorded(
+        decisions=made,
+        fills=[fill for fill in fills if start_us <= fill.filled_at_us < end_us],
+        equity=store.equity_between(name, start_us=start_us + 1, end_us=end_us + 1),
+    )
+    if isinstance(strategy, BasketStrategy):
+        parts = [
+            candles.candles(Market(config.venue, symbol), timeframe, start_us=start_us, end_us=end_us)
+            for symbol in config.symbols
+        ]
+        if not len(in_common(parts)):
+            return [_without_candles(one) for one in made], 0
+        basket = replay_basket(
+            checkpoint,
+            others.applied_to(config),
+            strategy,
+            parts,
+            held_back=held_back(made),
+            untouched=untouched(made),
+        )
+        return compare(recorded, basket, evidence=evidence), len(basket.ohlcv)
+    saved = saved_account(checkpoint)
     ohlcv = candles.candles(
         config.market,
         timeframe,
@@ -184,12 +210,6 @@ def _of_stretch(
         trades=candles if isinstance(candles, TradeReader) else None,
         held_back=held_back(made),
     )
-    start_us = checkpoint.opened_at_us
-    recorded = Recorded(
-        decisions=made,
-        fills=[fill for fill in fills if start_us <= fill.filled_at_us < end_us],
-        equity=store.equity_between(name, start_us=start_us + 1, end_us=end_us + 1),
-    )
     return compare(recorded, run, evidence=evidence, parameters=ran_with), len(run.ohlcv)
 
 
@@ -198,7 +218,10 @@ def _until_closed_inside(
 ) -> Sequence[DecisionView]:
     """The decisions before a position was closed in the middle of a candle, which no replay can repeat."""
     start_us = checkpoint.opened_at_us
-    held = saved_account(checkpoint).state.ledger.quantity != 0
+    if is_of_a_basket(checkpoint):
+        held = any(books.quantity for books in saved_basket(checkpoint).state.books)
+    else:
+        held = saved_account(checkpoint).state.ledger.quantity != 0
     closed_us = [
         fill.filled_at_us
         for fill in fills

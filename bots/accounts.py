@@ -6,7 +6,7 @@ the step that needs it, under the account's lock: the same money is never promis
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection
 from decimal import Decimal
 
 import msgspec
@@ -15,6 +15,14 @@ from bots.gates import Gate, Violation
 from bots.risk.limits import NO_LIMITS, Limits
 from bots.risk.state import RiskState, begin, observe
 from data.models import Market
+
+
+class SharePart(msgspec.Struct, frozen=True, kw_only=True):
+    """What a bot with several symbols has in use of one of them, in quote currency."""
+
+    symbol: str
+    in_use: Decimal
+    together: tuple[str, ...] = ()  # symbols that move with it, itself included
 
 
 class SubLedger(msgspec.Struct, frozen=True, kw_only=True):
@@ -27,6 +35,16 @@ class SubLedger(msgspec.Struct, frozen=True, kw_only=True):
     at_us: int  # that close, the venue's clock
     ordered_at_us: tuple[int, ...] = ()  # entries and add-ons of its last minute
     together: tuple[str, ...] = ()  # symbols that move with its own, itself included
+    parts: tuple[SharePart, ...] = ()  # of a bot with several symbols; they make up `in_use`
+
+
+def grown(ledger: SubLedger, symbol: str, notional: Decimal) -> SubLedger:
+    """The sub-ledger with that much more in use, of that symbol where it has several."""
+    parts = tuple(
+        msgspec.structs.replace(part, in_use=part.in_use + notional) if part.symbol == symbol else part
+        for part in ledger.parts
+    )
+    return msgspec.structs.replace(ledger, in_use=ledger.in_use + notional, parts=parts)
 
 
 class AccountTerms(msgspec.Struct, frozen=True, kw_only=True):
@@ -45,6 +63,20 @@ class Share(msgspec.Struct, frozen=True, kw_only=True):
     bot: str
     market: Market
     ledger: SubLedger
+
+    @property
+    def parts(self) -> tuple[SharePart, ...]:
+        """What it has in use by symbol: one part, or those of a bot with several."""
+        ledger = self.ledger
+        if ledger.parts:
+            return ledger.parts
+        return (SharePart(symbol=self.market.symbol, in_use=ledger.in_use, together=ledger.together),)
+
+    def used_in(self, symbols: Collection[str], exchange: str | None = None) -> Decimal:
+        """What it has in use of these symbols; at one venue alone, where that is named."""
+        if exchange is not None and exchange != self.market.exchange:
+            return Decimal(0)
+        return sum((part.in_use for part in self.parts if part.symbol in symbols), Decimal(0))
 
 
 class AccountView(msgspec.Struct, frozen=True, kw_only=True):
@@ -96,22 +128,25 @@ def broken_by(view: AccountView, share: Share) -> tuple[Violation, ...]:
     others = [other for other in view.shares if other.bot_id != share.bot_id]
     gained = sum((other.ledger.gained for other in others), share.ledger.gained)
     limits, name = view.terms.limits, view.terms.name
-    together = {share.market.symbol, *share.ledger.together}
+    all_in_use = sum((other.ledger.in_use for other in others), share.ledger.in_use)
     found: list[Violation] = []
 
-    def check(limit: str, allowed: Decimal | None, parts: Sequence[Share], what: str, gate: Gate) -> None:
-        used = sum((other.ledger.in_use for other in parts), share.ledger.in_use)
-        if allowed is not None and used > allowed:
+    def check(limit: str, allowed: Decimal | None, used: Decimal, what: str, gate: Gate) -> None:
+        if allowed is not None and used > allowed and limit not in {one.limit for one in found}:
             detail = f"account {name} would have {_plain(used)} in use{what}, {limit} is {_plain(allowed)}"
             found.append(Violation(limit=limit, gate=gate, used=used, allowed=allowed, detail=detail))
 
-    in_symbol = [other for other in others if other.market == share.market]
-    in_cluster = [other for other in others if other.market.symbol in together]
-    check("budget", view.funds + gained, others, "", Gate.BUDGET)
-    check("max_account_notional", limits.max_account_notional, others, "", Gate.LIMIT)
-    check("max_symbol_notional", limits.max_symbol_notional, in_symbol, f" in {share.market}", Gate.LIMIT)
-    names = ", ".join(sorted(together))
-    check("max_correlated_exposure", limits.max_correlated_exposure, in_cluster, f" in {names}", Gate.LIMIT)
+    check("budget", view.funds + gained, all_in_use, "", Gate.BUDGET)
+    check("max_account_notional", limits.max_account_notional, all_in_use, "", Gate.LIMIT)
+    for part in share.parts:
+        market = Market(share.market.exchange, part.symbol)
+        used = sum((other.used_in({part.symbol}, market.exchange) for other in others), part.in_use)
+        check("max_symbol_notional", limits.max_symbol_notional, used, f" in {market}", Gate.LIMIT)
+    for part in share.parts:
+        together = {part.symbol, *part.together}
+        used = sum((other.used_in(together) for other in others), share.used_in(together))
+        names = ", ".join(sorted(together))
+        check("max_correlated_exposure", limits.max_correlated_exposure, used, f" in {names}", Gate.LIMIT)
     return tuple(found)
 
 

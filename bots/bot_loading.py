@@ -12,15 +12,17 @@ from typing import Protocol
 import msgspec
 import numpy as np
 
+from bots.bot_life import BotLife, Series
 from bots.config import BotConfig, OnRestart, as_document, load_bot, parse_bot
 from bots.definitions import strategy_of
 from bots.finest_data import finest
+from bots.ladders.basket_bot import BasketBot, SavedBasket, in_common
 from bots.ladders.inside import TradeReader
 from bots.ladders.ladder_bot import LadderBot
-from bots.ladders.strategy import LadderStrategy
+from bots.ladders.settings import RebalanceSettings
+from bots.ladders.strategy import BasketStrategy, LadderStrategy
 from bots.lifecycle import BotState
 from bots.paper_bot import MOST_HISTORY, PaperBot, SavedAccount, history_wanted, rules_of
-from bots.roster import Series
 from bots.settings_change import check_fits
 from bots.stores import BotRecord, FreshCandleReader
 from data.errors import InvalidInput, Problem
@@ -28,6 +30,8 @@ from data.models import Candle, Market, Ohlcv
 from data.stores import CandleReader
 from strategies.base import Strategy
 from strategies.templates import python_files
+
+_BACK = 500  # candles in which the newest that several markets have is looked for
 
 
 class StrategyLoader(Protocol):
@@ -52,13 +56,15 @@ class BotLoader:
         self._fresh = fresh
         self._load_strategy = load_strategy
 
-    def _bot(self, record: BotRecord, config: BotConfig, strategy: Strategy) -> PaperBot:
+    def _bot(self, record: BotRecord, config: BotConfig, strategy: Strategy) -> BotLife:
         if isinstance(strategy, LadderStrategy):
             trades = self._candles if isinstance(self._candles, TradeReader) else None
             return LadderBot(record, config, strategy, trades)
+        if isinstance(strategy, BasketStrategy):
+            return BasketBot(record, config, strategy)
         return PaperBot(record, config, strategy)
 
-    def as_stored(self, record: BotRecord) -> PaperBot:
+    def as_stored(self, record: BotRecord) -> BotLife:
         """The bot with its account and stored config, its strategy still without history."""
         config = parse_bot(record.config, where=f"bot {record.name}")
         if record.definition is not None:
@@ -66,7 +72,7 @@ class BotLoader:
             return self._bot(record, config, strategy_of(record.definition))
         return self._bot(record, config, self._load_strategy(config, record.source))
 
-    def start(self, record: BotRecord, at_us: int) -> PaperBot:
+    def start(self, record: BotRecord, at_us: int) -> BotLife:
         """A bot that did not run, from its file as that is now; the account goes on if there is one."""
         config = _config_now(record)
         strategy = self._load_strategy(config, record.source)
@@ -79,7 +85,7 @@ class BotLoader:
         _note_new_version(bot, record, at_us)
         return bot
 
-    def reconfigure(self, bot: PaperBot, record: BotRecord, at_us: int) -> PaperBot:
+    def reconfigure(self, bot: BotLife, record: BotRecord, at_us: int) -> BotLife:
         """The bot with the settings that are wanted now, between two candles; its account goes on.
 
         `record` is the bot as it is stored, with nothing newer in memory. Where the settings cannot be used
@@ -90,7 +96,8 @@ class BotLoader:
             config = parse_bot(record.config if record.wanted is None else record.wanted, where=where)
             check_fits(bot.config, config, where=where, has_traded=True, has_position=bot.has_position)
             strategy = self._load_strategy(config, record.source)
-            is_same_series = config.market == bot.market and strategy.timeframe is bot.timeframe
+            is_same_series = config.symbols == bot.config.symbols and strategy.timeframe is bot.timeframe
+            is_same_series = is_same_series and config.venue == bot.config.venue
             if bot.has_position and not is_same_series:
                 expected = f"must stay {bot.timeframe} while a position is open"
                 raise InvalidInput(
@@ -102,23 +109,26 @@ class BotLoader:
         changed = self._bot(record, config, strategy)
         changed.settings_applied(record.version, at_us=at_us)
         _note_new_version(changed, record, at_us)
-        if is_same_series and bot.is_warm and bot.last_candle_us is not None:
+        if is_same_series and bot.is_warm and isinstance(changed, BasketBot):
+            changed.go_on_from(bot)
+        elif is_same_series and bot.is_warm and bot.last_candle_us is not None:
             history = self._candles.candles(
                 bot.market,
                 bot.timeframe,
                 end_us=bot.last_candle_us + 1,
                 limit=history_wanted(strategy),
             )
+            assert isinstance(changed, PaperBot)
             changed.rewarm(history)
         else:
             changed.restart_clock(at_us)
             self.begin(changed, at_us)
         return changed
 
-    def restore(self, record: BotRecord) -> PaperBot:
+    def restore(self, record: BotRecord) -> BotLife:
         """A bot that ran, exactly as its last stored step left it."""
         bot = self.as_stored(record)
-        if bot.warm_from_us is not None and bot.last_candle_us is not None:
+        if isinstance(bot, PaperBot) and bot.warm_from_us is not None and bot.last_candle_us is not None:
             history = self._candles.candles(
                 bot.market,
                 bot.timeframe,
@@ -129,7 +139,7 @@ class BotLoader:
             bot.replay(history)
         return bot
 
-    def restart(self, record: BotRecord, at_us: int) -> PaperBot:
+    def restart(self, record: BotRecord, at_us: int) -> BotLife:
         """A bot whose process ended while it ran: restored, and on by its `on_restart`."""
         bot = self.restore(record)
         _note_new_version(bot, record, at_us)
@@ -145,23 +155,33 @@ class BotLoader:
                 settle=(record.desired, BotState.STOPPED),
             )
         elif policy is OnRestart.FLATTEN and bot.is_warm:
-            newest = self._candles.candles(bot.market, bot.timeframe, limit=1)
+            newest = in_common(
+                [
+                    self._candles.candles(*series, limit=1 if len(bot.series) == 1 else _BACK)
+                    for series in bot.series
+                ]
+            )
             if len(newest):
-                bot.hold_entries_until(int(newest.opened_at_us[-1]))
+                bot.hold_entries_until(int(newest[-1]))
         return bot
 
-    def begin(self, bot: PaperBot, at_us: int) -> None:
+    def begin(self, bot: BotLife, at_us: int) -> None:
         """Warm a started bot up on stored candles; without any it says that it waits for the first."""
-        history = self._candles.candles(bot.market, bot.timeframe, limit=history_wanted(bot.strategy))
-        if len(history) == 0:
-            bot.report(f"waits for the first {bot.timeframe} candle of {bot.market}")
-            return
-        # Collectors store an instrument before its first trade: where there are candles it is known by now.
-        instrument = self._candles.instrument(bot.market)
-        if instrument is None:
-            bot.note("not rounded", at_us=at_us, why=f"no instrument is known of {bot.market}")
-        bot.begin(history, rules_of(instrument), at_us)
-        bot.report("")
+        histories = []
+        for market in bot.markets:
+            history = self._candles.candles(market, bot.timeframe, limit=history_wanted(bot.strategy))
+            if len(history) == 0:
+                bot.report(f"waits for the first {bot.timeframe} candle of {market}")
+                return
+            histories.append(history)
+        rules = []
+        for market in bot.markets:
+            # Collectors store an instrument before its first trade: with candles it is known by now.
+            instrument = self._candles.instrument(market)
+            if instrument is None:
+                bot.note("not rounded", at_us=at_us, why=f"no instrument is known of {market}")
+            rules.append(rules_of(instrument))
+        bot.report(bot.begin_on(histories, rules, at_us))
 
     def candles_since(self, wanted: Mapping[Series, int]) -> Mapping[Series, Ohlcv]:
         """Stored candles of each series that opened later than the time given for it, oldest first."""
@@ -223,16 +243,21 @@ def _config_now(record: BotRecord) -> BotConfig:
         config = parse_bot(record.config if record.wanted is None else record.wanted, where=where)
     if record.account is not None:
         before = parse_bot(record.config, where=f"bot {record.name}")
-        saved = msgspec.json.decode(record.account, type=SavedAccount)
-        holds = saved.state.ledger.quantity != 0
-        check_fits(before, config, where=where, has_traded=True, has_position=holds)
+        check_fits(before, config, where=where, has_traded=True, has_position=_holds(before, record.account))
     elif config.name != record.name:
         expected = f'must stay "{record.name}": this file made that bot'
         raise InvalidInput(Problem(where=where, field="name", value=config.name, expected=expected))
     return config
 
 
-def _note_new_version(bot: PaperBot, record: BotRecord, at_us: int) -> None:
+def _holds(config: BotConfig, account: bytes) -> bool:
+    if isinstance(config.ladder, RebalanceSettings):
+        basket = msgspec.json.decode(account, type=SavedBasket)
+        return any(books.quantity for books in basket.state.books)
+    return msgspec.json.decode(account, type=SavedAccount).state.ledger.quantity != 0
+
+
+def _note_new_version(bot: BotLife, record: BotRecord, at_us: int) -> None:
     before, now = record.strategy_version, bot.strategy.version
     if before not in ("", now):
         bot.note("strategy changed", at_us=at_us, why=f"version {before[:12]} became {now[:12]}")

@@ -9,7 +9,7 @@ import asyncio
 import contextlib
 import gc
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
@@ -18,6 +18,7 @@ from typing import TypeVar
 import msgspec
 import structlog
 
+from bots.bot_life import BotLife, Series
 from bots.bot_loading import BotLoader, StrategyLoader
 from bots.crash_note import MOST_DEATHS, CrashNote
 from bots.emergency import EmergencyWatch
@@ -25,13 +26,12 @@ from bots.entry_gates import EntryGate
 from bots.feed_watch import FeedWatch
 from bots.lifecycle import ACTIVE, BotState, next_state
 from bots.messages import CONTROL_TOPIC
-from bots.paper_bot import PaperBot, candles_of
 from bots.rehearsal import rehearse
 from bots.risk.desk_rules import DeskRules
-from bots.roster import Roster, Series, series_of
+from bots.roster import Roster
 from bots.shards import WHOLE, Shard
 from bots.step_writer import StepWriter, internal_error
-from bots.stores import MOST_FRESH, BotBus, BotRecord, BotStep, BotStore, FreshCandleReader, RunnerClaim, Wish
+from bots.stores import BotBus, BotRecord, BotStep, BotStore, FreshCandleReader, RunnerClaim, Wish
 from data.errors import TradingError, TransientError
 from data.messages import CandleUpdate, FeedNews
 from data.models import Candle, Market, Ohlcv
@@ -243,7 +243,7 @@ class BotRunner:
         # Strategies and histories are here to stay: looking through them for garbage would hold up a close.
         gc.freeze()
 
-    async def _obeying(self, wish: Wish) -> PaperBot | None:
+    async def _obeying(self, wish: Wish) -> BotLife | None:
         """The bot after it went where a person wants it; None for one that stands still and may."""
         bot = self._bots.get(wish.bot_id)
         if bot is not None and bot.number != wish.step:
@@ -283,7 +283,7 @@ class BotRunner:
             state = bot.state
         return bot
 
-    async def _moved(self, wish: Wish, bot: PaperBot | None, target: BotState) -> PaperBot:
+    async def _moved(self, wish: Wish, bot: BotLife | None, target: BotState) -> BotLife:
         now = self._clock()
         if target is BotState.RUNNING and (bot is None or bot.state is not BotState.PAUSED):
             bot = await self._work(partial(self._loader.start, await self._record(wish), now))
@@ -314,18 +314,43 @@ class BotRunner:
 
         While one group of bots is being stored the next one decides.
         """
-        # Taken before the store is read: what closed before a forming candle opened is stored by then.
-        forming = {one: self._forming.get(one) for one in series}
         due = {
-            one: [bot for bot in self._bots.reading(one) if bot.bot_id not in self._writer] for one in series
+            bot.bot_id: bot
+            for one in series
+            for bot in self._bots.reading(one)
+            if bot.bot_id not in self._writer
         }
-        wanted = {}
-        for one, bots in due.items():
-            taken = [bot.taken_until_us for bot in bots if bot.taken_until_us is not None]
-            if taken:
-                wanted[one] = min(taken)
+        wanted: dict[Series, int] = {}
+        for bot in due.values():
+            taken = bot.taken_until_us
+            if taken is not None:
+                # A bot of several markets is shown all of them, whichever had news.
+                for one in bot.series:
+                    wanted[one] = min(taken, wanted.get(one, taken))
+        # Taken before the store is read: what closed before a forming candle opened is stored by then.
+        forming = {
+            one: candle
+            for bot in due.values()
+            for one in bot.series
+            if (candle := self._forming.get(one)) is not None
+        }
         fresh = await self._work(partial(self._loader.candles_since, wanted)) if wanted else {}
-        turns = [_Turn(bot, fresh.get(one), forming[one]) for one, bots in due.items() for bot in bots]
+        turns = [
+            _Turn(
+                bot,
+                {
+                    market: fresh[market, timeframe]
+                    for market, timeframe in bot.series
+                    if (market, timeframe) in fresh
+                },
+                {
+                    market: forming[market, timeframe]
+                    for market, timeframe in bot.series
+                    if (market, timeframe) in forming
+                },
+            )
+            for bot in due.values()
+        ]
         storing: asyncio.Task[None] | None = None
         try:
             for start in range(0, len(turns), _GROUP):
@@ -353,7 +378,7 @@ class BotRunner:
                 if result.step is not None:
                     self._writer.take(bot.name, result.step)
                 if result.more:
-                    self._dirty.add(series_of(bot))
+                    self._dirty.update(bot.series)
                     self._awake.set()
         if away is not None:
             raise away
@@ -366,7 +391,7 @@ class BotRunner:
             self._rules.apply(turn.bot)
             if self._emergency.state.engaged:
                 self._emergency.stop(turn.bot, turn.forming, at_us=self._clock())
-            more = self._feed(turn.bot, turn.fresh, turn.forming)
+            more = self._feed(turn)
             step = turn.bot.step(self._clock()) if turn.bot.has_news else None
             if self._note is not None and step is not None:
                 self._note.worked(turn.bot.bot_id)
@@ -377,30 +402,12 @@ class BotRunner:
                 self._note.rest()
         return _Fed(step=step, more=more)
 
-    def _feed(self, bot: PaperBot, fresh: Ohlcv | None, forming: Candle | None) -> bool:
+    def _feed(self, turn: _Turn) -> bool:
+        bot = turn.bot
         if not bot.is_warm:
             self._loader.begin(bot, self._clock())
             return bot.is_warm
-        taken = bot.taken_until_us
-        if fresh is None or taken is None:
-            return False
-        first = int(fresh.opened_at_us.searchsorted(taken, side="right"))
-        last = min(len(fresh), first + MOST_FRESH)
-        for candle in candles_of(fresh.rows(first, last), bot.market):
-            if bot.state not in ACTIVE:
-                return False
-            bot.take(candle, self._loader.finer, self._gates)
-        if last < len(fresh):
-            return True
-        newest = bot.last_candle_us
-        if (
-            forming is not None
-            and newest is not None
-            and forming.opened_at_us > newest
-            and bot.waits_for_an_open
-        ):
-            bot.open(forming.opened_at_us, forming.open)
-        return False
+        return bot.feed(turn.fresh, turn.forming, self._loader.finer, self._gates)
 
     async def _store_steps(self) -> None:
         for bot_id in await self._writer.flush():
@@ -450,9 +457,9 @@ class BotRunner:
 class _Turn:
     """A bot and what may be new to it."""
 
-    bot: PaperBot
-    fresh: Ohlcv | None
-    forming: Candle | None
+    bot: BotLife
+    fresh: Mapping[Market, Ohlcv]
+    forming: Mapping[Market, Candle]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

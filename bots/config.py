@@ -84,6 +84,13 @@ def as_document(config: BotConfig) -> dict[str, Any]:
     return document
 
 
+def symbols_in(document: Mapping[str, Any]) -> tuple[str, ...]:
+    """The symbols of a document of `as_document`: one, several of a basket, or none of a broken file."""
+    weights = (document.get("settings") or {}).get("weights") or ()
+    several = tuple(str(pair[0]) for pair in weights)
+    return several or tuple(str(one) for one in (document.get("symbol"),) if one)
+
+
 def is_bot_name(name: str) -> bool:
     return _NAME.fullmatch(name) is not None
 

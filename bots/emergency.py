@@ -6,18 +6,18 @@ committed after it, whatever a runner knows by then.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Protocol
 
 import msgspec
 
+from bots.bot_life import BotLife
 from bots.entry_gates import EntryWish
 from bots.gates import PASSED, Gate, GateVerdict
 from bots.lifecycle import ACTIVE, BotState
-from bots.paper_bot import PaperBot
 from bots.views import BotView
 from data.errors import InvalidInput
-from data.models import Candle
+from data.models import Candle, Market
 
 EMERGENCY_TOPIC = "control.emergency"
 
@@ -132,18 +132,18 @@ class EmergencyDesk:
         positions = tuple(
             LeftOver(
                 bot=view.name,
-                what=f"{view.position.side} {view.position.quantity} {view.market}",
+                what=f"{one.position.side} {one.position.quantity} {one.market}",
                 why=_why_open(view, state),
             )
             for view in views.values()
-            if view.position is not None
+            for one in view.holdings
         )
         return EmergencyReport(state=state, orders=orders, positions=positions)
 
     def _close_standing(self, who: str) -> None:
         """Bots that stand still are woken up to close what they hold; those that run do so by themselves."""
         for view in self._bots.list_bots():
-            if view.position is not None and view.state in (BotState.STOPPED, BotState.FAILED):
+            if view.holds and view.state in (BotState.STOPPED, BotState.FAILED):
                 try:
                     self._bots.stop(view.name, who=who, why="emergency stop", flatten=True)
                 except InvalidInput:
@@ -174,19 +174,14 @@ class EmergencyWatch:
             return PASSED
         return GateVerdict(gate=Gate.EMERGENCY, detail=self.sentence)
 
-    def stop(self, bot: PaperBot, forming: Candle | None, *, at_us: int) -> None:
+    def stop(self, bot: BotLife, forming: Mapping[Market, Candle], *, at_us: int) -> None:
         """Call off what waits, and close the position where that is asked and the market's price is known.
 
-        `forming` is the candle in the making as it was last heard of.
+        `forming` are the candles in the making as they were last heard of.
         """
         bot.halt(self.sentence)
         if self.state.flatten and bot.has_position and bot.is_warm:
-            if forming is None:
-                bot.flatten_at_open()
-            else:
-                bot.flatten_now(
-                    forming.opened_at_us, forming.open, forming.close, why=self.sentence, at_us=at_us
-                )
+            bot.close_now(forming, why=self.sentence, at_us=at_us)
 
     @property
     def sentence(self) -> str:

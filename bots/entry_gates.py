@@ -35,6 +35,7 @@ class EntryWish(msgspec.Struct, frozen=True, kw_only=True):
     account: AccountSummary  # as it stands at that close
     notional: Decimal = Decimal(0)  # the most the order may cost, fee included, in quote currency
     share: SubLedger | None = None  # what the bot has of an account it shares, before that order
+    before: int = 0  # orders of the same decision, in other symbols, that were asked about already
 
 
 class EntryGate(Protocol):

@@ -28,6 +28,10 @@ class Gate(StrEnum):
     EMERGENCY = "emergency_stop"  # of the whole desk, until a person releases it
 
 
+# Data that nobody should trade on: where one symbol of several has it, nothing is done in any.
+DATA_GATES: Final = frozenset({Gate.STALE_DATA, Gate.MISSING_DATA})
+
+
 class Violation(msgspec.Struct, frozen=True, kw_only=True):
     """A limit that an order would have broken."""
 

@@ -7,7 +7,7 @@ from decimal import Decimal
 
 import msgspec
 
-from bots.ledger import EXACT, Account, Booking, LedgerState
+from bots.ledger import EXACT, Account, Booking, LedgerState, cost_of
 
 _ZERO = Decimal(0)
 
@@ -51,10 +51,9 @@ def total(amounts: Iterable[Decimal]) -> Decimal:
 def differences(entries: Iterable[JournalEntry], books: LedgerState) -> dict[str, tuple[Decimal, Decimal]]:
     """Balances in which a journal from the first booking on and the books differ: (journal, books)."""
     rows = list(entries)
-    cost = EXACT.multiply(books.quantity, books.entry_price) if books.cost is None else books.cost
     pairs = {
         "cash": (EXACT.add(books.capital, total(row.cash for row in rows)), books.cash),
-        "position": (total(row.position for row in rows), cost),
+        "position": (total(row.position for row in rows), cost_of(books)),
         "fees": (total(row.fees for row in rows), books.fees),
         "realised": (EXACT.minus(total(row.realised for row in rows)), books.realised),
         "funding": (EXACT.minus(total(row.funding for row in rows)), books.funding),

@@ -76,6 +76,7 @@ class Order(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     )
     quantity: Decimal | None = None  # None for an entry until its fill is sized
     refusal: str = ""
+    symbol: str = ""  # of a bot with several; empty: the one its account follows
 
 
 class LimitOrder(Order, frozen=True, kw_only=True, gc=False):
@@ -97,6 +98,7 @@ class Fill(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     slippage: Decimal  # quote currency lost to slippage and rounding, against the reference price
     filled_at_us: int  # open of the candle it happened in, or of the finer data that decided it
     ambiguous: bool = False  # stop and target lay inside one candle and nothing finer decided
+    symbol: str = ""  # as its order's
 
 
 class ClosedTrade(msgspec.Struct, frozen=True, kw_only=True, gc=False):
@@ -115,3 +117,4 @@ class ClosedTrade(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     pnl: Decimal  # quote currency
     return_rate: Decimal  # pnl over the entry's cost
     exit_reason: OrderReason
+    symbol: str = ""  # as its orders'

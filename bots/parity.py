@@ -8,13 +8,14 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from decimal import Decimal
 from enum import StrEnum
+from typing import Any
 
 import msgspec
 
-from bots.gates import Gate
+from bots.gates import DATA_GATES, Gate
 from bots.orders import Fill, OrderReason
 from bots.views import DecisionView, FillView
 from data.models import FloatArray, Ohlcv
@@ -98,6 +99,12 @@ class Replayed:
     signals: Signals
     fills: Sequence[Fill]
     equity: FloatArray  # at the closes
+    others: Mapping[str, Ohlcv] = field(default_factory=dict)  # of a basket: its further symbols, same rows
+
+
+def untouched(decisions: Sequence[DecisionView]) -> frozenset[int]:
+    """Opens of candles after which a basket did nothing, for the data of one of its symbols."""
+    return frozenset(one.opened_at_us for one in decisions if one.gate in DATA_GATES)
 
 
 def held_back(decisions: Sequence[DecisionView]) -> frozenset[int]:
@@ -200,12 +207,13 @@ def _of_signals(recorded: Recorded, replayed: Replayed) -> Iterator[_Found]:
 
 def _of_fills(recorded: Recorded, replayed: Replayed) -> Iterator[_Found]:
     mine: dict[tuple[object, ...], list[Fill | FillView]] = defaultdict(list)
+    is_named = any(made.symbol for made in replayed.fills)  # of a basket: each has its symbol
     theirs: dict[tuple[object, ...], list[Fill | FillView]] = defaultdict(list)
     for mark in recorded.fills:
         if mark.reason is not OrderReason.FLATTEN:
-            mine[_key(mark)].append(mark)
+            mine[_key(mark, mark.market.symbol if is_named else "")].append(mark)
     for made in replayed.fills:
-        theirs[_key(made)].append(made)
+        theirs[_key(made, made.symbol)].append(made)
     alone: list[tuple[Fill | FillView, bool]] = []
     for key in sorted(mine.keys() | theirs.keys(), key=str):
         ours, others = mine.get(key, []), theirs.get(key, [])
@@ -313,6 +321,21 @@ def _of_candles(recorded: Recorded, replayed: Replayed, evidence: Sequence[Evide
             numbers = ", ".join(f"{name} was {then[name]!r} and is {now[name]!r}" for name in unlike)
             detail = f"the candle of {iso(one.opened_at_us)}: {numbers}"
             yield _candle(Cause.CHANGED_CANDLE, one.opened_at_us, ohlcv, evidence, detail)
+        for symbol, other in replayed.others.items():
+            numbers = _changed(one.record, symbol, other, row)
+            if numbers:
+                detail = f"the candle of {symbol} of {iso(one.opened_at_us)}: {numbers}"
+                yield _candle(Cause.CHANGED_CANDLE, one.opened_at_us, ohlcv, evidence, detail)
+
+
+def _changed(record: Mapping[str, Any], symbol: str, ohlcv: Ohlcv, row: int) -> str:
+    """What is not as a basket's record says of that symbol's candle."""
+    seen = record.get("parts", {}).get(symbol, {}).get("candle")
+    if seen is None:
+        return ""
+    names = ("open", "high", "low", "close", "volume")
+    pairs = ((name, then, float(getattr(ohlcv, name)[row])) for name, then in zip(names, seen, strict=True))
+    return ", ".join(f"{name} was {then!r} and is {now!r}" for name, then, now in pairs if then != now)
 
 
 def _candle(
@@ -422,12 +445,13 @@ _FINER = (Cause.FINER_CANDLES, "stop and target lie inside one candle: other dat
 _UNKNOWN = (Cause.UNKNOWN, "nothing that is known of explains it")
 
 
-def _key(fill: Fill | FillView) -> tuple[object, ...]:
-    return fill.filled_at_us, str(fill.reason), str(fill.side), str(fill.position_side)
+def _key(fill: Fill | FillView, symbol: str) -> tuple[object, ...]:
+    return fill.filled_at_us, symbol, str(fill.reason), str(fill.side), str(fill.position_side)
 
 
 def _filled(fill: Fill | FillView) -> str:
-    return f"{fill.reason}: {fill.side} {fill.quantity} at {fill.price}"
+    symbol = fill.market.symbol if isinstance(fill, FillView) else fill.symbol
+    return f"{fill.reason}: {fill.side} {fill.quantity} {symbol}".rstrip() + f" at {fill.price}"
 
 
 def _bps(fill: Fill | FillView) -> str:

@@ -4,46 +4,40 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator
 
+from bots.bot_life import BotLife, Series
 from bots.lifecycle import ACTIVE
-from bots.paper_bot import PaperBot
-from data.models import Market
-from data.timeframes import Timeframe
-
-Series = tuple[Market, Timeframe]
-
-
-def series_of(bot: PaperBot) -> Series:
-    return bot.market, bot.timeframe
 
 
 class Roster:
     """Knows at once who reads a candle, however many bots there are."""
 
     def __init__(self) -> None:
-        self._bots: dict[int, PaperBot] = {}
-        self._readers: dict[Series, dict[int, PaperBot]] = {}
+        self._bots: dict[int, BotLife] = {}
+        self._readers: dict[Series, dict[int, BotLife]] = {}
 
-    def __iter__(self) -> Iterator[PaperBot]:
+    def __iter__(self) -> Iterator[BotLife]:
         return iter(self._bots.values())
 
-    def get(self, bot_id: int) -> PaperBot | None:
+    def get(self, bot_id: int) -> BotLife | None:
         return self._bots.get(bot_id)
 
-    def add(self, bot: PaperBot) -> None:
+    def add(self, bot: BotLife) -> None:
         """Take a bot in, in place of the one with its id."""
         self.remove(bot.bot_id)
         self._bots[bot.bot_id] = bot
-        self._readers.setdefault(series_of(bot), {})[bot.bot_id] = bot
+        for series in bot.series:
+            self._readers.setdefault(series, {})[bot.bot_id] = bot
 
     def remove(self, bot_id: int) -> None:
         """Forget a bot; one that is not there is no fault."""
         bot = self._bots.pop(bot_id, None)
         if bot is None:
             return
-        readers = self._readers[series_of(bot)]
-        del readers[bot_id]
-        if not readers:
-            del self._readers[series_of(bot)]
+        for series in bot.series:
+            readers = self._readers[series]
+            del readers[bot_id]
+            if not readers:
+                del self._readers[series]
 
     def clear(self) -> None:
         self._bots.clear()
@@ -62,5 +56,5 @@ class Roster:
     def series(self) -> set[Series]:
         return set(self._readers)
 
-    def reading(self, series: Series) -> Collection[PaperBot]:
+    def reading(self, series: Series) -> Collection[BotLife]:
         return self._readers.get(series, {}).values()

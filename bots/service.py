@@ -268,7 +268,7 @@ class BotService:
                     config,
                     where=f"bot {name}",
                     has_traded=record.account is not None,
-                    has_position=self.bot(name).position is not None,
+                    has_position=self.bot(name).holds,
                 )
             what = f"edited to version {seen.version + 1}"
             if reverts_to is not None:

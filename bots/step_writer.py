@@ -8,12 +8,13 @@ from typing import Protocol, TypeVar
 import msgspec
 import structlog
 
+from bots.bot_life import BotLife
 from bots.lifecycle import BotState
 from bots.messages import BotUpdate, SignalsSaid, bot_topic, signals_topic
-from bots.paper_bot import PaperBot
-from bots.stores import BotBus, BotEvent, BotStep, BotStore
+from bots.stores import BotBus, BotEvent, BotStep, BotStore, DecisionMade
 from bots.views import SignalView
 from data.errors import TransientError
+from data.models import Market
 
 T = TypeVar("T")
 _log = structlog.get_logger(__name__)
@@ -55,7 +56,7 @@ class StepWriter:
         newest = self._made.get(bot_id)
         return newest is not None and newest - 1 <= stored_step <= newest
 
-    def add(self, bot: PaperBot) -> None:
+    def add(self, bot: BotLife) -> None:
         """Take the bot's next step, if there is anything new."""
         if bot.has_news:
             self.take(bot.name, bot.step(self._clock()))
@@ -140,9 +141,10 @@ class StepWriter:
         if self._bus is None:
             return
         for _, step in told:
-            if signals := _signals_of(step):
-                payload = msgspec.json.encode(SignalsSaid(signals=signals))
-                await self._bus.publish(signals_topic(signals[0].market), payload)
+            signals = _signals_of(step)
+            for market in dict.fromkeys(signal.market for signal in signals):
+                said = SignalsSaid(signals=[signal for signal in signals if signal.market == market])
+                await self._bus.publish(signals_topic(market), msgspec.json.encode(said))
         for name, step in told:
             update = BotUpdate(
                 bot=name,
@@ -169,14 +171,21 @@ def _signals_of(step: BotStep) -> list[SignalView]:
         SignalView(
             strategy=made.decision.strategy,
             version=made.decision.version,
-            market=market,
+            market=Market(market.exchange, symbol),
             timeframe=timeframe,
             opened_at_us=made.decision.opened_at_us,
             action=action,
-            close=made.decision.close,
+            close=close,
             record=made.decision.record,
         )
         for made in step.decisions
-        for action in _ACTIONS
-        if getattr(made.decision, action)
+        for symbol, action, close in _said_of(made, market.symbol)
     ]
+
+
+def _said_of(made: DecisionMade, symbol: str) -> list[tuple[str, str, float]]:
+    """(symbol, action, close) of each signal of a decision."""
+    if made.parts:
+        return [(part.symbol, part.action, part.close) for part in made.parts]
+    decision = made.decision
+    return [(symbol, action, decision.close) for action in _ACTIONS if getattr(decision, action)]

@@ -88,11 +88,12 @@ class AccountSummary(msgspec.Struct, frozen=True, kw_only=True):
     """The figures of an account that lists and pages show; the account's own state is the truth."""
 
     point: EquityPoint
-    position: PositionView | None
+    position: PositionView | None  # None for a bot with several symbols
     realised_pnl: Decimal  # quote currency
     fees_paid: Decimal  # quote currency
     trades: int
     wins: int
+    positions: tuple[PositionView, ...] = ()  # by symbol, of a bot with several
 
 
 class Checkpoint(msgspec.Struct, frozen=True, kw_only=True):
@@ -104,6 +105,14 @@ class Checkpoint(msgspec.Struct, frozen=True, kw_only=True):
     account: bytes  # as in `BotRecord`
 
 
+class PartSaid(msgspec.Struct, frozen=True, kw_only=True):
+    """What a decision of a bot with several symbols said of one of them."""
+
+    symbol: str
+    action: str  # "long_entry" or "long_exit"
+    close: float
+
+
 class DecisionMade(msgspec.Struct, frozen=True, kw_only=True):
     """A decision and what the bot did with it, in words; empty when there was nothing to do."""
 
@@ -113,6 +122,7 @@ class DecisionMade(msgspec.Struct, frozen=True, kw_only=True):
     gate: Gate = Gate.NONE  # what stopped its entry, or left it without effect
     orders: tuple[int, ...] = ()  # sequences of the orders it led to, refused ones included
     violations: tuple[Violation, ...] = ()  # limits that its entry or add-on would have broken
+    parts: tuple[PartSaid, ...] = ()  # by symbol, of a bot with several
 
 
 class LimitBroken(msgspec.Struct, frozen=True, kw_only=True):

@@ -26,6 +26,21 @@ class PositionView(msgspec.Struct, frozen=True, kw_only=True):
     target_price: Decimal | None = None
     trailing_price: Decimal | None = None  # where the trailing stop stands now
     unrealised_pnl: Decimal = Decimal(0)  # quote currency, at the last processed close, before exit fees
+    symbol: str = ""  # of a bot with several; empty: its market's
+    last_price: float | None = None  # that symbol's last processed close; None: the bot's own
+
+
+class Holding(msgspec.Struct, frozen=True, kw_only=True):
+    """What a bot holds of one market."""
+
+    market: Market
+    position: PositionView
+    price: Decimal  # the last processed close, else the entry's
+
+    @property
+    def value(self) -> Decimal:
+        """Its worth at that price, above 0, in quote currency."""
+        return self.position.quantity * self.price
 
 
 class BotView(msgspec.Struct, frozen=True, kw_only=True):
@@ -42,7 +57,7 @@ class BotView(msgspec.Struct, frozen=True, kw_only=True):
     capital: Decimal  # quote currency it began with
     equity: Decimal  # cash plus the position marked at the last processed close
     cash: Decimal
-    position: PositionView | None
+    position: PositionView | None  # None for a bot with several symbols, which has `positions`
     realised_pnl: Decimal  # closed trades, net of fees
     unrealised_pnl: Decimal
     fees_paid: Decimal
@@ -56,6 +71,36 @@ class BotView(msgspec.Struct, frozen=True, kw_only=True):
     created_at_us: int
     started_at_us: int | None  # the last start a person asked for
     updated_at_us: int
+    symbols: tuple[str, ...] = ()  # of a bot with several; empty: its market's alone
+    positions: tuple[PositionView, ...] = ()  # by symbol, of a bot with several; `position` is None then
+
+    @property
+    def markets(self) -> tuple[Market, ...]:
+        """All that it trades; none where its market is not known."""
+        if self.market is None:
+            return ()
+        return tuple(Market(self.market.exchange, one) for one in self.symbols) or (self.market,)
+
+    @property
+    def holds(self) -> bool:
+        """Whether any position is open."""
+        return self.position is not None or bool(self.positions)
+
+    @property
+    def holdings(self) -> tuple[Holding, ...]:
+        """Every open position with its market."""
+        if self.market is None:
+            return ()
+        parts = self.positions if self.position is None else (self.position,)
+        return tuple(self._holding(self.market, one) for one in parts)
+
+    def _holding(self, market: Market, position: PositionView) -> Holding:
+        last = position.last_price if position.symbol else self.last_price
+        return Holding(
+            market=Market(market.exchange, position.symbol) if position.symbol else market,
+            position=position,
+            price=position.entry_price if last is None else Decimal(repr(last)),
+        )
 
     @property
     def return_rate(self) -> float | None:
@@ -72,6 +117,7 @@ class OrderView(msgspec.Struct, frozen=True, kw_only=True):
     """One order; `sequence` counts the bot's orders from 1."""
 
     bot: str
+    market: Market
     sequence: int
     side: Side
     position_side: PositionSide
@@ -103,6 +149,7 @@ class TradeView(msgspec.Struct, frozen=True, kw_only=True):
     """A closed round trip, net of fees."""
 
     bot: str
+    market: Market
     sequence: int  # counts the bot's closed trades from 1
     side: PositionSide
     entry_at_us: int
@@ -122,7 +169,7 @@ class EquityPoint(msgspec.Struct, frozen=True, kw_only=True):
     at_us: int  # close of the candle
     equity: Decimal
     cash: Decimal
-    position: Decimal  # base currency, negative when short
+    position: Decimal  # base currency, negative when short; 0 for a bot with several symbols
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

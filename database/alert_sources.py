@@ -113,7 +113,7 @@ SOURCES = (
         query="""
             SELECT f.fill_id AS position, f.bot_id, b.name AS bot, f.order_sequence, f.side, f.reason,
                    f.price, f.quantity, f.fee, f.filled_at, m.exchange, m.symbol
-            FROM bot_fills f JOIN bots b USING (bot_id) LEFT JOIN markets m ON m.market_id = b.market_id
+            FROM bot_fills f JOIN bots b USING (bot_id) LEFT JOIN markets m ON m.market_id = f.market_id
             WHERE f.fill_id > %s ORDER BY f.fill_id LIMIT 1000
         """,
         overlap=1_000,

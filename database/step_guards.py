@@ -7,13 +7,14 @@ both be the last one that was let through.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from decimal import Decimal
 from typing import Any, Final
 
 import msgspec
 from psycopg import Cursor
 from sqlalchemy import Connection
 
-from bots.accounts import AccountTerms, AccountView, Share, SubLedger, broken_by, with_share
+from bots.accounts import AccountTerms, AccountView, Share, SharePart, SubLedger, broken_by, with_share
 from bots.risk.limits import Limits
 from bots.risk.state import RiskState
 from bots.stores import BotStep
@@ -63,10 +64,12 @@ class StepGuard:
         for share in shares:
             ledger = share.ledger
             cursor.execute(
-                "INSERT INTO account_shares (bot_id, account, in_use, gained, equity_gained, at, ordered_at)"
-                " VALUES (%s, %s, %s, %s, %s, %s, %s::timestamptz[]) ON CONFLICT (bot_id) DO UPDATE SET"
+                "INSERT INTO account_shares (bot_id, account, in_use, gained, equity_gained, at, ordered_at,"
+                " parts) VALUES (%s, %s, %s, %s, %s, %s, %s::timestamptz[], %s::jsonb)"
+                " ON CONFLICT (bot_id) DO UPDATE SET"
                 " account = excluded.account, in_use = excluded.in_use, gained = excluded.gained,"
-                " equity_gained = excluded.equity_gained, at = excluded.at, ordered_at = excluded.ordered_at",
+                " equity_gained = excluded.equity_gained, at = excluded.at, ordered_at = excluded.ordered_at,"
+                " parts = excluded.parts",
                 (
                     share.bot_id,
                     ledger.account,
@@ -75,6 +78,7 @@ class StepGuard:
                     ledger.equity_gained,
                     to_datetime(ledger.at_us),
                     [to_datetime(at_us) for at_us in ledger.ordered_at_us],
+                    msgspec.json.encode({part.symbol: part.in_use for part in ledger.parts}).decode(),
                 ),
             )
         for name in sorted({share.ledger.account for share in shares}):
@@ -173,5 +177,8 @@ def _share(row: Mapping[Any, Any]) -> Share:
             in_use=row["in_use"],
             gained=row["gained"],
             equity_gained=row["equity_gained"],
+            parts=tuple(
+                SharePart(symbol=symbol, in_use=Decimal(used)) for symbol, used in row["parts"].items()
+            ),
         ),
     )

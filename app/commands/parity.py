@@ -83,9 +83,14 @@ def command(
         )
         report = check()
         if report.differences and view.market is not None:
-            known = trade_evidence(
-                candles, view.market, start_us=start_us, end_us=end_us, expires_us=_expires_us(store.url)
-            )
+            expires_us = _expires_us(store.url)
+            known = [
+                one
+                for market in view.markets
+                for one in trade_evidence(
+                    candles, market, start_us=start_us, end_us=end_us, expires_us=expires_us
+                )
+            ]
             report = check(evidence=known)
     if as_json:
         click.echo(msgspec.json.format(msgspec.json.encode(_document(report)), indent=2).decode())

@@ -6,14 +6,16 @@ first prices of the next common candle, sells before buys. See docs/decisions/00
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from decimal import ROUND_DOWN, Context, Decimal
+from enum import StrEnum
 
 import msgspec
 
+from bots.journal import JournalEntry, entry_of
 from bots.ladders.settings import RebalanceSettings
 from bots.ladders.steps import quantity_for, refusal_of, worsened
-from bots.ledger import EXACT, Ledger, LedgerState, exact_price, fee_of, slippage_of
+from bots.ledger import EXACT, Ledger, LedgerState, cost_of, exact_price, fee_of, slippage_of
 from bots.orders import ClosedTrade, Costs, Fill, Order, OrderReason, OrderStatus, PositionSide, TradingRules
 from bots.risk.approval import Approved
 from bots.risk.gate import Proposal
@@ -24,6 +26,15 @@ from data.timeframes import floor_to
 _ZERO, _ONE = Decimal(0), Decimal(1)
 _SHARES = Context(prec=60, rounding=ROUND_DOWN)
 _LEAST_MOVE = Decimal("1e-6")  # of the capital: less is left alone, whatever a venue would take
+
+
+class Asks(StrEnum):
+    """What asks for a rebalance. Stored with decisions: names stay."""
+
+    NOTHING = ""
+    BEGIN = "begin"  # nothing was bought yet, or what was decided was called off
+    CALENDAR = "calendar"  # the first close of an interval
+    THRESHOLD = "threshold"  # a part is too far from its weight
 
 
 class BasketDue(msgspec.Struct, frozen=True, kw_only=True, gc=False):
@@ -59,6 +70,7 @@ class BasketStep(msgspec.Struct, frozen=True, kw_only=True):
     orders: tuple[tuple[int, Order], ...] = ()
     fills: tuple[tuple[int, Fill], ...] = ()
     trades: tuple[tuple[int, ClosedTrade], ...] = ()
+    entries: tuple[JournalEntry, ...] = ()  # of the books, one for each fill
     equity: Decimal | None = None  # at the close
 
 
@@ -79,6 +91,7 @@ class BasketAccount:
         Raises InvalidInput where a weight of the capital is too little for its instrument.
         """
         self._settings = settings
+        self._symbols = tuple(settings.weights)
         self._weights = tuple(settings.weights.values())
         self._capital = capital
         self._costs = costs
@@ -96,6 +109,7 @@ class BasketAccount:
         self._orders: dict[int, tuple[int, Order]] = {}
         self._fills: list[tuple[int, Fill]] = []
         self._trades: list[tuple[int, ClosedTrade]] = []
+        self._entries: list[JournalEntry] = []
 
     @property
     def state(self) -> BasketState:
@@ -119,6 +133,51 @@ class BasketAccount:
     @property
     def finished(self) -> str:
         return self._carried.finished
+
+    @property
+    def holds(self) -> bool:
+        return any(ledger.quantity for ledger in self._ledgers)
+
+    @property
+    def due(self) -> Sequence[BasketDue]:
+        """Orders that wait for the next common open."""
+        return self._due
+
+    @property
+    def closes(self) -> Sequence[Decimal]:
+        """Of each symbol at the newest common close; none before the first."""
+        return self._carried.closes
+
+    def books(self) -> LedgerState:
+        """The books of all symbols as one: what the journal of all fills sums up to."""
+        parts = [ledger.state for ledger in self._ledgers]
+
+        def total(amounts: Iterable[Decimal]) -> Decimal:
+            found = _ZERO
+            for amount in amounts:
+                found = EXACT.add(found, amount)
+            return found
+
+        return LedgerState(
+            capital=self._capital,
+            cash=self._cash,
+            cost=total(cost_of(part) for part in parts),
+            fees=total(part.fees for part in parts),
+            realised=total(part.realised for part in parts),
+            slippage=total(part.slippage for part in parts),
+            turnover=total(part.turnover for part in parts),
+        )
+
+    def equity(self) -> Decimal:
+        """Cash and all positions at the newest common closes."""
+        return self._equity(self._carried.closes) if self._carried.closes else self._cash
+
+    def in_use(self) -> list[Decimal]:
+        """Of each symbol what its position has cost, and what its waiting buy may spend."""
+        found = [cost_of(ledger.state) for ledger in self._ledgers]
+        for waiting in self._due:
+            found[waiting.part] = EXACT.add(found[waiting.part], waiting.notional)
+        return found
 
     def verify(self) -> None:
         """Raise AssertionError unless the books of all symbols make up the cash."""
@@ -162,50 +221,65 @@ class BasketAccount:
             last_closes_at_us=closes_at_us,
             closes=marks,
         )
+        self._ask_the_stop(marks)
+        return self._take_step(self._equity(marks))
+
+    def _ask_the_stop(self, marks: Sequence[Decimal]) -> None:
         stop = self._stop_value()
-        if stop is not None and not carried.finished and self._holds() and self._sold_value(marks) <= stop:
+        if stop is None or not self.holds:
+            return
+        if not self._carried.finished and self._sold_value(marks) <= stop:
             why = f"sold at these closes it is worth {stop} or less: the stop was reached"
             self._carried = msgspec.structs.replace(self._carried, finished=why)
+        if self._carried.finished and not self._due:
+            # Also where its sales were called off before they were made.
             for part, ledger in enumerate(self._ledgers):
                 if ledger.quantity:
                     self._order(part, Side.SELL, OrderReason.STOP_LOSS, quantity=ledger.quantity)
-        return self._take_step(self._equity(marks))
 
-    def is_due(self) -> bool:
-        """Whether the newest close asks for a rebalance: the first, a beginning interval, or the distance."""
+    def asks(self) -> Asks:
+        """What at the newest close asks for a rebalance."""
         carried, settings = self._carried, self._settings
         if carried.finished or carried.last_closes_at_us is None:
-            return False
+            return Asks.NOTHING
         if carried.rebalanced_us is None:
-            return True
+            return Asks.BEGIN
         every, now_us = settings.every, carried.last_closes_at_us
         if every is not None and floor_to(now_us, every) > floor_to(carried.rebalanced_us, every):
-            return True
+            return Asks.CALENDAR
         if settings.threshold is None:
-            return False
+            return Asks.NOTHING
         equity = self._equity(carried.closes)
         allowed = EXACT.multiply(settings.threshold, equity)
         parts = zip(self._weights, self._values(), strict=True)
-        return any(
+        is_far = any(
             EXACT.subtract(value, EXACT.multiply(weight, equity)).copy_abs() >= allowed
             for weight, value in parts
         )
+        return Asks.THRESHOLD if is_far else Asks.NOTHING
 
-    def proposal(self) -> Proposal | None:
-        """What `decide` would newly buy, for the gate to judge; None for nothing."""
-        amounts = [amount for amount in self._moves() if amount > 0] if self.is_due() else []
-        if not amounts:
-            return None
-        largest = max(amounts)
-        held = sum(self._values(), _ZERO)
-        return Proposal(
-            reason=OrderReason.ADD_ON if self._holds() else OrderReason.ENTRY,
-            side=PositionSide.LONG,
-            at_us=self._carried.last_closes_at_us or 0,
-            notional=largest,
-            held=EXACT.add(held, EXACT.subtract(sum(amounts, _ZERO), largest)),
-            waiting=len(amounts) - 1,
-        )
+    def moves(self) -> list[Decimal]:
+        """Quote currency that `decide` would buy of each symbol now, below 0 for a sale."""
+        return self._moves() if self.asks() else [_ZERO] * len(self._weights)
+
+    def proposals(self) -> list[tuple[int, Proposal]]:
+        """What `decide` would newly buy, by number of the symbol, for the gate to judge."""
+        values = self._values() if self._carried.closes else []
+        buys = [(part, amount) for part, amount in enumerate(self.moves()) if amount > 0]
+        return [
+            (
+                part,
+                Proposal(
+                    reason=OrderReason.ADD_ON if self._ledgers[part].quantity else OrderReason.ENTRY,
+                    side=PositionSide.LONG,
+                    at_us=self._carried.last_closes_at_us or 0,
+                    notional=amount,
+                    held=values[part],
+                    waiting=number,
+                ),
+            )
+            for number, (part, amount) in enumerate(buys)
+        ]
 
     def decide(self, approved: Approved) -> BasketStep:
         """At a common close: orders that bring each symbol back to its weight; buys only where they may."""
@@ -214,26 +288,42 @@ class BasketAccount:
             raise RejectedError(
                 f"a decision on the candle of {approved.decision.opened_at_us} us, not the one closed"
             )
-        if self.is_due():
+        if self.asks():
             self._rebalance(may_buy=approved.may_enter)
         return self._take_step()
 
-    def flatten(self, at_us: int, prices: Sequence[float], *, reason: OrderReason) -> BasketStep:
-        """Sell everything at once at `prices`, worsened by slippage; orders that wait are called off."""
-        marks = [exact_price(price) for price in prices]
-        for waiting in self._due:
-            cancelled = msgspec.structs.replace(
-                waiting.order, status=OrderStatus.CANCELLED, refusal="the basket was sold"
-            )
-            self._orders[cancelled.sequence] = (waiting.part, cancelled)
-        self._due = []
-        for part, ledger in enumerate(self._ledgers):
-            if ledger.quantity:
+    def abandon_open(self) -> None:
+        """Forget that candles were opened whose closes will not come; what they filled stays."""
+        self._carried = msgspec.structs.replace(self._carried, opened_at_us=None)
+
+    def withdraw(self, why: str, *, exits: bool) -> BasketStep:
+        """Call off the buys that wait, and sells too if `exits`; the next close asks for them again."""
+        gone = [waiting for waiting in self._due if waiting.notional or exits]
+        if gone:
+            self._call_off(gone, why)
+            self._carried = msgspec.structs.replace(self._carried, rebalanced_us=None)
+        return self._take_step()
+
+    def flatten(self, at_us: int, prices: Sequence[float | None], *, reason: OrderReason) -> BasketStep:
+        """Sell at once at `prices`, worsened by slippage, what has one; orders that wait are called off."""
+        self._call_off(list(self._due), "the basket was sold")
+        for part, (ledger, price) in enumerate(zip(self._ledgers, prices, strict=True)):
+            if ledger.quantity and price is not None:
                 self._order(part, Side.SELL, reason, quantity=ledger.quantity, at_us=at_us)
-                self._sell(self._due.pop(), at_us, marks[part])
+                self._sell(self._due.pop(), at_us, exact_price(price))
+        marks = [
+            close if price is None else exact_price(price)
+            for price, close in zip(prices, self._carried.closes or [_ZERO] * len(prices), strict=True)
+        ]
         return self._take_step(self._equity(marks))
 
     # Orders
+
+    def _call_off(self, gone: Sequence[BasketDue], why: str) -> None:
+        for waiting in gone:
+            cancelled = msgspec.structs.replace(waiting.order, status=OrderStatus.CANCELLED, refusal=why)
+            self._orders[cancelled.sequence] = (waiting.part, cancelled)
+        self._due = [waiting for waiting in self._due if waiting not in gone]
 
     def _rebalance(self, *, may_buy: bool) -> None:
         moves = self._moves()
@@ -287,6 +377,7 @@ class BasketAccount:
             status=OrderStatus.PENDING,
             decided_at_us=(self._carried.last_closes_at_us or 0) if at_us is None else at_us,
             quantity=quantity,
+            symbol=self._symbols[part],
         )
         self._due.append(BasketDue(part=part, order=order, notional=notional))
         self._orders[order.sequence] = (part, order)
@@ -334,20 +425,20 @@ class BasketAccount:
             fee=fee_of(price, quantity, self._costs, maker=False),
             slippage=slippage_of(order.side, price, reference, quantity),
             filled_at_us=at_us,
+            symbol=order.symbol,
         )
         ledger = self._ledgers[due.part]
         before = ledger.cash
-        closed = ledger.book(fill).closed
+        booking = ledger.book(fill)
         self._cash = EXACT.add(self._cash, EXACT.subtract(ledger.cash, before))
         self._orders[order.sequence] = (due.part, order)
         self._fills.append((due.part, fill))
-        if closed is not None:
+        self._entries.append(entry_of(booking, at_us=at_us, order_sequence=order.sequence))
+        if booking.closed is not None:
+            closed = msgspec.structs.replace(booking.closed, symbol=order.symbol)
             self._trades.append((due.part, closed))
 
     # Figures
-
-    def _holds(self) -> bool:
-        return any(ledger.quantity for ledger in self._ledgers)
 
     def _values(self) -> list[Decimal]:
         closes = self._carried.closes
@@ -383,7 +474,7 @@ class BasketAccount:
     def _note_gap(self) -> None:
         """What the sale at the stop brought less than its level."""
         stop = self._stop_value()
-        if stop is not None and not self._holds() and self._cash < stop:
+        if stop is not None and not self.holds and self._cash < stop:
             lost = EXACT.subtract(stop, self._cash)
             self._carried = msgspec.structs.replace(self._carried, gap_loss=lost)
 
@@ -406,7 +497,8 @@ class BasketAccount:
             orders=tuple(self._orders.values()),
             fills=tuple(self._fills),
             trades=tuple(self._trades),
+            entries=tuple(self._entries),
             equity=equity,
         )
-        self._orders, self._fills, self._trades = {}, [], []
+        self._orders, self._fills, self._trades, self._entries = {}, [], [], []
         return step

@@ -9,6 +9,7 @@ from typing import Any, cast
 import msgspec
 
 from bots.accounts import SubLedger
+from bots.bot_life import FinerCandles
 from bots.config import BotConfig
 from bots.entry_gates import EntryGate
 from bots.gates import Gate, GateVerdict
@@ -20,7 +21,7 @@ from bots.ladders.state import EXIT_TAG, LadderState
 from bots.ladders.strategy import LadderStrategy
 from bots.lifecycle import ACTIVE, BotState
 from bots.orders import PositionSide
-from bots.paper_bot import FinerCandles, PaperBot, SavedAccount
+from bots.paper_bot import PaperBot, SavedAccount
 from bots.risk.gate import Proposal
 from bots.stores import BotRecord
 from data.models import Candle, Ohlcv
@@ -104,7 +105,7 @@ class LadderBot(PaperBot):
         if not done.is_empty:
             self._checkpoint_us = None
             self._news.changed = True
-            self._book(done)
+            self._take_in(done)
 
     def _own_verdict(self, decision: Decision, proposal: Proposal | None) -> GateVerdict:
         # A ladder enlarges its position without being told to: not saying anything is no leave.

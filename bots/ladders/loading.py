@@ -8,29 +8,21 @@ import msgspec
 
 from bots.config import BotConfig
 from bots.ladders.settings import RebalanceSettings, entry_of
-from bots.ladders.strategy import LadderStrategy
-from data.errors import InvalidInput, Problem
+from bots.ladders.strategy import BasketStrategy, LadderStrategy
 from data.timeframes import Timeframe
 from strategies.base import Strategy
 
 DEFAULT_TIMEFRAME = Timeframe.M1
 
 
-def ladder_strategy(config: BotConfig, load: Callable[[BotConfig], Strategy]) -> LadderStrategy:
-    """The ladder of a config that has one; `load` reads the strategy that begins its rounds.
-
-    Raises InvalidInput for a basket, which follows several markets and is run in backtests alone.
-    """
+def ladder_strategy(
+    config: BotConfig, load: Callable[[BotConfig], Strategy]
+) -> LadderStrategy | BasketStrategy:
+    """The ladder or basket of a config that has one; `load` reads the strategy that begins its rounds."""
     if config.ladder is None:
         raise ValueError(f"the bot {config.name} follows a strategy")
     if isinstance(config.ladder, RebalanceSettings):
-        expected = (
-            "a basket is run by `candlewick backtest --bot` only; bots follow one market each: "
-            "give grid, dca, pyramid or a strategy"
-        )
-        raise InvalidInput(
-            Problem(where=f"bot {config.name}", field="type", value="rebalance", expected=expected)
-        )
+        return BasketStrategy(config.ladder, config.timeframe or DEFAULT_TIMEFRAME)
     entry = entry_of(config.ladder)
     if entry is None:
         return LadderStrategy(config.ladder, config.timeframe or DEFAULT_TIMEFRAME)

@@ -72,6 +72,9 @@ def settings_document(settings: AnySettings) -> dict[str, Any]:
     """The settings as plain JSON values, amounts as strings; `parse_settings` reads them back."""
     document: dict[str, Any] = msgspec.to_builtins(settings)
     document.pop("type")
+    if isinstance(settings, RebalanceSettings):
+        # As a list: databases forget the order of an object's keys, and the order of the weights counts.
+        document["weights"] = [list(pair) for pair in document["weights"].items()]
     return {name: value for name, value in document.items() if value is not None}
 
 
@@ -105,6 +108,11 @@ def _fits(number: Decimal, field: Field) -> bool:
 
 
 def _weights(value: object, field: Field, place: str, wrong: Wrong) -> dict[str, Decimal] | None:
+    if isinstance(value, list) and all(isinstance(pair, list) and len(pair) == 2 for pair in value):
+        names = [str(symbol) for symbol, _ in value]
+        for symbol in sorted({name for name in names if names.count(name) > 1}):
+            wrong(f"{place}.{symbol}", "given twice", "write it once")
+        value = {str(symbol): weight for symbol, weight in value}
     if not isinstance(value, Mapping) or not 1 <= len(value) <= MOST_SYMBOLS:
         wrong(place, _shown(value), field.expected)
         return None

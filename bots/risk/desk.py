@@ -71,13 +71,13 @@ class RiskDesk:
     def correlations(self, markets: Sequence[Market] | None = None) -> Correlations:
         """How hourly closes of the last 30 days move together; of the bots' markets if none are given."""
         if markets is None:
-            markets = sorted({view.market for view in self._bots.views() if view.market is not None})
+            markets = sorted({market for view in self._bots.views() for market in view.markets})
         return correlations({market: self._hours(market) for market in markets})
 
     def exposures(self) -> list[ExposureView]:
         """What all bots hold by symbol, the largest first."""
         views = self._bots.views()
-        held = {view.market for view in views if view.position is not None and view.market is not None}
+        held = {one.market for view in views for one in view.holdings}
         found = [exposure_of(views, [market]) for market in sorted(held)]
         return sorted(found, key=lambda one: one.gross, reverse=True)
 
@@ -149,7 +149,9 @@ class RiskDesk:
             used["max_account_notional"] = (account.in_use, limits.max_account_notional)
             symbols: dict[Market, Decimal] = {}
             for share in account.shares:
-                symbols[share.market] = symbols.get(share.market, Decimal(0)) + share.ledger.in_use
+                for part in share.parts:
+                    market = Market(share.market.exchange, part.symbol)
+                    symbols[market] = symbols.get(market, Decimal(0)) + part.in_use
             largest = max(symbols.values(), default=Decimal(0))
             used["max_symbol_notional"] = (largest, limits.max_symbol_notional)
             used["max_correlated_exposure"] = (self._most_together(symbols), limits.max_correlated_exposure)

@@ -9,13 +9,14 @@ from typing import Any, Protocol
 import msgspec
 import structlog
 
-from bots.accounts import AccountTerms, AccountView, Share, broken_by
+from bots.accounts import AccountTerms, AccountView, Share, broken_by, grown
+from bots.bot_life import BotLife
 from bots.entry_gates import EntryWish
 from bots.gates import PASSED, Gate, GateVerdict
 from bots.orders import OrderReason, TradingRules
-from bots.paper_bot import PaperBot
 from bots.risk.gate import Proposal, refused_for, violations_of
 from bots.risk.profiles import RiskBook, load_risk_book
+from bots.risk.state import ordered
 from data.errors import InvalidInput
 
 _log = structlog.get_logger(__name__)
@@ -75,12 +76,12 @@ class DeskRules:
             self._is_written = True
         return changed
 
-    def apply(self, bot: PaperBot) -> None:
+    def apply(self, bot: BotLife) -> None:
         """Put the limits that hold now in force. Where there are none to be found the bot enters nothing."""
         if bot.ruled_by is self.book:
             return
         bot.ruled_by = self.book
-        bot.together = self.book.related_to(bot.market.symbol)
+        bot.together = {market.symbol: self.book.related_to(market.symbol) for market in bot.markets}
         try:
             self.book.account_of(bot.config)
             bot.limits, bot.limits_problem = self.book.limits_of(bot.config), ""
@@ -105,8 +106,11 @@ class DeskRules:
         )
         # What an account holds is judged against its own limits below, not as one position.
         limits = msgspec.structs.replace(view.terms.limits, max_position_notional=None, max_open_orders=None)
-        found = violations_of(proposal, limits, view.state, TradingRules())
-        wanted = msgspec.structs.replace(wish.share, in_use=wish.share.in_use + wish.notional)
+        state = view.state
+        for _ in range(wish.before):
+            state = ordered(state, wish.closes_at_us)
+        found = violations_of(proposal, limits, state, TradingRules())
+        wanted = grown(wish.share, wish.market.symbol, wish.notional)
         share = Share(bot_id=wish.bot_id, bot=wish.bot, market=wish.market, ledger=wanted)
         return refused_for(found + broken_by(view, share))
 

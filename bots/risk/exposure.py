@@ -61,26 +61,24 @@ def clusters(found: Correlations, threshold: float = TOGETHER) -> tuple[tuple[Ma
 def exposure_of(views: Sequence[BotView], markets: Sequence[Market]) -> ExposureView:
     """What all bots hold of these markets, marked at each bot's last processed close."""
     long = short = Decimal(0)
-    names = []
+    names = set()
     for view in views:
-        if view.position is None or view.market not in markets:
-            continue
-        names.append(view.name)
-        if view.position.side is PositionSide.LONG:
-            long += position_value(view)
-        else:
-            short += position_value(view)
+        for held in view.holdings:
+            if held.market not in markets:
+                continue
+            names.add(view.name)
+            if held.position.side is PositionSide.LONG:
+                long += held.value
+            else:
+                short += held.value
     return ExposureView(
         symbols=tuple(str(market) for market in markets), long=long, short=short, bots=tuple(sorted(names))
     )
 
 
 def position_value(view: BotView) -> Decimal:
-    """The worth of a bot's position, above 0, in quote currency; 0 when flat."""
-    if view.position is None:
-        return Decimal(0)
-    price = view.position.entry_price if view.last_price is None else Decimal(repr(view.last_price))
-    return view.position.quantity * price
+    """The worth of a bot's largest position, above 0, in quote currency; 0 when flat."""
+    return max((held.value for held in view.holdings), default=Decimal(0))
 
 
 def _returns(ohlcv: Ohlcv) -> tuple[IntArray, FloatArray]:

@@ -126,6 +126,35 @@ def pass_gate(
     return Passage(approved=_sealed(decision, may=True), state=ordered(state, proposal.at_us))
 
 
+def pass_gate_together(
+    decision: Decision,
+    proposals: Sequence[tuple[str, Proposal]],
+    *,
+    limits: Limits,
+    state: RiskState,
+    rules: Sequence[TradingRules],
+    own: GateVerdict = PASSED,
+    others: Callable[[], GateVerdict] | None = None,
+) -> Passage:
+    """As `pass_gate` for orders in several symbols, with the rules of each: all of them pass, or none."""
+    if not proposals or not own.passes:
+        return Passage(approved=_sealed(decision, may=own.passes), state=state, verdict=own)
+    found: list[Violation] = []
+    passed = state
+    for (symbol, proposal), of_symbol in zip(proposals, rules, strict=True):
+        found += [
+            msgspec.structs.replace(one, detail=f"{symbol}: {one.detail}")
+            for one in violations_of(proposal, limits, passed, of_symbol)
+        ]
+        passed = ordered(passed, proposal.at_us)
+    verdict = refused_for(found)
+    if verdict.passes and others is not None:
+        verdict = others()
+    if not verdict.passes:
+        return Passage(approved=_sealed(decision, may=False), state=state, verdict=verdict)
+    return Passage(approved=_sealed(decision, may=True), state=passed)
+
+
 def _sealed(decision: Decision, *, may: bool) -> Approved:
     return Approved(decision, may_enter=may, may_add=may, seal=SEAL)
 

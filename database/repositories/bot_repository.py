@@ -15,6 +15,7 @@ import sqlalchemy
 from psycopg import Cursor
 from sqlalchemy import Connection, Engine
 
+from bots.config import symbols_in
 from bots.gates import Gate, Violation
 from bots.lifecycle import BotState
 from bots.orders import OrderReason, OrderStatus, PositionSide
@@ -150,7 +151,7 @@ class BotRepository:
             ordered = [step for step in ordered if not guard.refuses(step)]
             if not ordered:
                 return frozenset()
-            markets = {step.market for step in ordered if step.market is not None} - self._known_markets
+            markets = {market for step in ordered for market in _markets_of(step)} - self._known_markets
             _save_markets(connection, markets)
             columns = zip(*(_bot_columns(step) for step in ordered), strict=True)
             moved = connection.exec_driver_sql(_UPDATE, tuple(list(column) for column in columns))
@@ -188,10 +189,11 @@ class BotRepository:
         event: BotEvent,
         reads_file: bool = True,
     ) -> bool:
-        venue, symbol = config.get("venue"), config.get("symbol")
+        venue, symbols = config.get("venue"), symbols_in(config)
+        symbol = symbols[0] if symbols else None
         with self._transaction() as connection:
-            if venue and symbol:
-                _save_markets(connection, [Market(venue, symbol)])
+            if venue:
+                _save_markets(connection, [Market(venue, one) for one in symbols])
             at = to_datetime(event.at_us)
             timeframe = config.get("timeframe")
             bot_id = connection.exec_driver_sql(
@@ -328,7 +330,8 @@ class BotRepository:
     def fills_between(self, name: str, *, start_us: int, end_us: int) -> list[FillView]:
         rows = self._rows(
             "SELECT b.name, m.exchange, m.symbol, f.* FROM bot_fills f JOIN bots b USING (bot_id)"
-            " JOIN markets m USING (market_id) WHERE b.name = %s AND f.filled_at >= %s AND f.filled_at < %s"
+            " JOIN markets m ON m.market_id = f.market_id"
+            " WHERE b.name = %s AND f.filled_at >= %s AND f.filled_at < %s"
             " ORDER BY f.filled_at, f.order_sequence",
             (name, to_datetime(start_us), to_datetime(end_us)),
         )
@@ -353,7 +356,7 @@ class BotRepository:
     def fills(self, name: str | None, *, limit: int) -> list[FillView]:
         rows = self._rows(
             "SELECT b.name, m.exchange, m.symbol, f.* FROM bot_fills f JOIN bots b USING (bot_id)"
-            " JOIN markets m USING (market_id) WHERE (%s::text IS NULL OR b.name = %s)"
+            " JOIN markets m ON m.market_id = f.market_id WHERE (%s::text IS NULL OR b.name = %s)"
             " ORDER BY f.filled_at DESC, f.bot_id, f.order_sequence DESC LIMIT %s",
             (name, name, limit),
         )
@@ -361,8 +364,8 @@ class BotRepository:
 
     def orders(self, name: str | None, *, limit: int) -> list[OrderView]:
         rows = self._rows(
-            "SELECT b.name, o.* FROM bot_orders o JOIN bots b USING (bot_id)"
-            " WHERE (%s::text IS NULL OR b.name = %s)"
+            "SELECT b.name, m.exchange, m.symbol, o.* FROM bot_orders o JOIN bots b USING (bot_id)"
+            " JOIN markets m ON m.market_id = o.market_id WHERE (%s::text IS NULL OR b.name = %s)"
             " ORDER BY o.decided_at DESC, o.bot_id, o.order_sequence DESC LIMIT %s",
             (name, name, limit),
         )
@@ -370,7 +373,8 @@ class BotRepository:
 
     def orders_numbered(self, name: str, sequences: Sequence[int]) -> list[OrderView]:
         rows = self._rows(
-            "SELECT b.name, o.* FROM bot_orders o JOIN bots b USING (bot_id)"
+            "SELECT b.name, m.exchange, m.symbol, o.* FROM bot_orders o JOIN bots b USING (bot_id)"
+            " JOIN markets m ON m.market_id = o.market_id"
             " WHERE b.name = %s AND o.order_sequence = ANY(%s::bigint[]) ORDER BY o.order_sequence",
             (name, list(sequences)),
         )
@@ -378,14 +382,15 @@ class BotRepository:
 
     def trades(self, name: str | None, *, limit: int) -> list[TradeView]:
         rows = self._rows(
-            "SELECT b.name, t.* FROM bot_trades t JOIN bots b USING (bot_id)"
-            " WHERE (%s::text IS NULL OR b.name = %s)"
+            "SELECT b.name, m.exchange, m.symbol, t.* FROM bot_trades t JOIN bots b USING (bot_id)"
+            " JOIN markets m ON m.market_id = t.market_id WHERE (%s::text IS NULL OR b.name = %s)"
             " ORDER BY t.exit_at DESC, t.bot_id, t.trade_sequence DESC LIMIT %s",
             (name, name, limit),
         )
         return [
             TradeView(
                 bot=row["name"],
+                market=Market(row["exchange"], row["symbol"]),
                 sequence=row["trade_sequence"],
                 side=PositionSide(row["side"]),
                 entry_at_us=to_us(row["entry_at"]),
@@ -549,8 +554,13 @@ def _save_children(cursor: Cursor[Any], steps: Sequence[BotStep]) -> None:
     _insert_columns(
         cursor,
         "INSERT INTO bot_orders (bot_id, order_sequence, side, position_side, reason, status, decided_at,"
-        " quantity, refusal) SELECT * FROM unnest(%b::integer[], %b::bigint[], %b::text[], %b::text[],"
-        " %b::text[], %b::text[], %b::timestamptz[], %b::numeric[], %b::text[])"
+        " quantity, refusal, market_id)"
+        " SELECT u.bot_id, u.number, u.side, u.position_side, u.reason, u.status, u.at, u.quantity,"
+        " u.refusal, coalesce(m.market_id, b.market_id)"
+        " FROM unnest(%b::integer[], %b::bigint[], %b::text[], %b::text[],"
+        " %b::text[], %b::text[], %b::timestamptz[], %b::numeric[], %b::text[], %b::text[], %b::text[])"
+        " AS u(bot_id, number, side, position_side, reason, status, at, quantity, refusal, exchange, symbol)"
+        " LEFT JOIN markets m USING (exchange, symbol) JOIN bots b USING (bot_id)"
         " ON CONFLICT (bot_id, order_sequence) DO UPDATE SET status = excluded.status,"
         " quantity = excluded.quantity, refusal = excluded.refusal",
         [
@@ -564,6 +574,7 @@ def _save_children(cursor: Cursor[Any], steps: Sequence[BotStep]) -> None:
                 to_datetime(order.decided_at_us),
                 order.quantity,
                 order.refusal,
+                *_market_of(step, order.symbol),
             )
             for step in steps
             for order in step.orders
@@ -572,9 +583,14 @@ def _save_children(cursor: Cursor[Any], steps: Sequence[BotStep]) -> None:
     _insert_columns(
         cursor,
         "INSERT INTO bot_fills (bot_id, order_sequence, side, position_side, reason, price, quantity, fee,"
-        " slippage, filled_at, ambiguous) SELECT * FROM unnest(%b::integer[], %b::bigint[], %b::text[],"
+        " slippage, filled_at, ambiguous, market_id)"
+        " SELECT u.bot_id, u.number, u.side, u.position_side, u.reason, u.price, u.quantity, u.fee,"
+        " u.slippage, u.at, u.ambiguous, coalesce(m.market_id, b.market_id)"
+        " FROM unnest(%b::integer[], %b::bigint[], %b::text[],"
         " %b::text[], %b::text[], %b::numeric[], %b::numeric[], %b::numeric[], %b::numeric[],"
-        " %b::timestamptz[], %b::boolean[])",
+        " %b::timestamptz[], %b::boolean[], %b::text[], %b::text[])"
+        " AS u(bot_id, number, side, position_side, reason, price, quantity, fee, slippage, at, ambiguous,"
+        " exchange, symbol) LEFT JOIN markets m USING (exchange, symbol) JOIN bots b USING (bot_id)",
         [
             (
                 step.bot_id,
@@ -588,6 +604,7 @@ def _save_children(cursor: Cursor[Any], steps: Sequence[BotStep]) -> None:
                 fill.slippage,
                 to_datetime(fill.filled_at_us),
                 fill.ambiguous,
+                *_market_of(step, fill.symbol),
             )
             for step in steps
             for fill in step.fills
@@ -596,8 +613,10 @@ def _save_children(cursor: Cursor[Any], steps: Sequence[BotStep]) -> None:
     _insert(
         cursor,
         "INSERT INTO bot_trades (bot_id, trade_sequence, side, entry_at, entry_price, exit_at, exit_price,"
-        " quantity, fees, pnl, return_rate, exit_reason)"
-        " SELECT %s, COALESCE(max(trade_sequence), 0) + 1, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s"
+        " quantity, fees, pnl, return_rate, exit_reason, market_id)"
+        " SELECT %s, COALESCE(max(trade_sequence), 0) + 1, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s,"
+        " COALESCE((SELECT market_id FROM markets WHERE exchange = %s AND symbol = %s),"
+        " (SELECT market_id FROM bots WHERE bot_id = %s))"
         " FROM bot_trades WHERE bot_id = %s",
         [
             (
@@ -612,6 +631,8 @@ def _save_children(cursor: Cursor[Any], steps: Sequence[BotStep]) -> None:
                 trade.pnl,
                 trade.return_rate,
                 str(trade.exit_reason),
+                *_market_of(step, trade.symbol),
+                step.bot_id,
                 step.bot_id,
             )
             for step in steps
@@ -705,10 +726,13 @@ def _save_decisions(cursor: Cursor[Any], made: Sequence[tuple[int, DecisionMade]
     _insert_columns(
         cursor,
         "INSERT INTO signals (strategy, version, market_id, timeframe_s, opened_at, action, close, record)"
-        " SELECT u.strategy, u.version, b.market_id, b.timeframe_s, u.opened_at, u.action, u.close,"
-        " u.record::jsonb FROM unnest(%b::integer[], %b::text[], %b::text[], %b::timestamptz[], %b::text[],"
-        " %b::double precision[], %b::text[])"
-        " AS u(bot_id, strategy, version, opened_at, action, close, record) JOIN bots b USING (bot_id)"
+        " SELECT u.strategy, u.version, coalesce(m.market_id, b.market_id), b.timeframe_s, u.opened_at,"
+        " u.action, u.close, u.record::jsonb FROM unnest(%b::integer[], %b::text[], %b::text[],"
+        " %b::timestamptz[], %b::text[], %b::double precision[], %b::text[], %b::text[])"
+        " AS u(bot_id, strategy, version, opened_at, action, close, record, symbol)"
+        " JOIN bots b USING (bot_id)"
+        " LEFT JOIN markets own ON own.market_id = b.market_id"
+        " LEFT JOIN markets m ON m.exchange = own.exchange AND m.symbol = u.symbol"
         " ON CONFLICT DO NOTHING",
         [
             (
@@ -717,11 +741,12 @@ def _save_decisions(cursor: Cursor[Any], made: Sequence[tuple[int, DecisionMade]
                 one.decision.version,
                 to_datetime(one.decision.opened_at_us),
                 action,
-                one.decision.close,
+                close,
                 _json(one.decision.record),
+                symbol,
             )
             for bot_id, one in made
-            for action in _said(one.decision)
+            for symbol, action, close in _said_of(one)
         ],
     )
 
@@ -759,6 +784,31 @@ def _insert_columns(cursor: Cursor[Any], sql: str, rows: list[tuple[Any, ...]]) 
 def _insert(cursor: Cursor[Any], sql: str, rows: list[tuple[Any, ...]]) -> None:
     for row in rows:
         cursor.execute(sql, row)
+
+
+def _markets_of(step: BotStep) -> Iterator[Market]:
+    """The markets that a step names."""
+    if step.market is None:
+        return
+    yield step.market
+    symbols = {order.symbol for order in step.orders}
+    symbols |= {part.symbol for made in step.decisions for part in made.parts}
+    for symbol in symbols - {""}:
+        yield Market(step.market.exchange, symbol)
+
+
+def _market_of(step: BotStep, symbol: str) -> tuple[str | None, str | None]:
+    """Venue and symbol of something that a step did; None where its bot's stored market is meant."""
+    if step.market is None:
+        return None, None
+    return step.market.exchange, symbol or step.market.symbol
+
+
+def _said_of(made: DecisionMade) -> list[tuple[str | None, str, float]]:
+    """(symbol, action, close) of each signal; the symbol of a bot with one market is its own."""
+    if made.parts:
+        return [(part.symbol, part.action, part.close) for part in made.parts]
+    return [(None, action, made.decision.close) for action in _said(made.decision)]
 
 
 def _said(decision: Decision) -> list[str]:
@@ -818,6 +868,8 @@ def _view(row: Mapping[str, Any]) -> BotView:
     config = row["config"]
     capital = Decimal(config["capital"]) if "capital" in config else Decimal(0)
     summary = None if row["summary"] is None else msgspec.convert(row["summary"], AccountSummary)
+    positions = () if summary is None else summary.positions
+    held_now = positions if summary is None or summary.position is None else (summary.position,)
     return BotView(
         name=row["name"],
         strategy=row["strategy"],
@@ -831,10 +883,10 @@ def _view(row: Mapping[str, Any]) -> BotView:
         equity=capital if summary is None else summary.point.equity,
         cash=capital if summary is None else summary.point.cash,
         position=None if summary is None else summary.position,
+        positions=positions,
+        symbols=symbols_in(config) if "settings" in config and "symbol" not in config else (),
         realised_pnl=Decimal(0) if summary is None else summary.realised_pnl,
-        unrealised_pnl=Decimal(0)
-        if summary is None or summary.position is None
-        else summary.position.unrealised_pnl,
+        unrealised_pnl=sum((held.unrealised_pnl for held in held_now), Decimal(0)),
         fees_paid=Decimal(0) if summary is None else summary.fees_paid,
         trades=0 if summary is None else summary.trades,
         wins=0 if summary is None else summary.wins,
@@ -869,6 +921,7 @@ def _fill(row: Mapping[str, Any]) -> FillView:
 def _order(row: Mapping[str, Any]) -> OrderView:
     return OrderView(
         bot=row["name"],
+        market=Market(row["exchange"], row["symbol"]),
         sequence=row["order_sequence"],
         side=Side(row["side"]),
         position_side=PositionSide(row["position_side"]),

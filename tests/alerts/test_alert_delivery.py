@@ -137,14 +137,15 @@ def test_fills_and_holes_are_told_with_their_figures(desk: Desk, hook: Hook) -> 
     desk.desk.turn()
     at = to_datetime(desk.now_us)
     desk.run(
-        "INSERT INTO bot_orders (bot_id, order_sequence, side, position_side, reason, status, decided_at)"
-        " SELECT bot_id, 1, 'buy', 'long', 'entry', 'filled', %s FROM bots",
+        "INSERT INTO bot_orders (bot_id, order_sequence, side, position_side, reason, status, decided_at,"
+        " market_id) SELECT bot_id, 1, 'buy', 'long', 'entry', 'filled', %s, market_id FROM bots",
         at,
     )
     desk.run(
         "INSERT INTO bot_fills (bot_id, order_sequence, side, position_side, reason, price, quantity, fee,"
-        " slippage, filled_at, ambiguous)"
-        " SELECT bot_id, 1, 'buy', 'long', 'stop_loss', 60000.10, 0.0500, 3.0, 0, %s, false FROM bots",
+        " slippage, filled_at, ambiguous, market_id)"
+        " SELECT bot_id, 1, 'buy', 'long', 'stop_loss', 60000.10, 0.0500, 3.0, 0, %s, false, market_id"
+        " FROM bots",
         at,
     )
     desk.run(

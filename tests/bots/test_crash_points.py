@@ -15,14 +15,17 @@ import msgspec
 import pytest
 import structlog
 
+from bots.bot_loading import StrategyLoader
 from bots.bot_runner import BotRunner
 from bots.config import BotConfig, as_document
+from bots.ladders.settings import RebalanceSettings
+from bots.ladders.strategy import BasketStrategy
 from bots.lifecycle import BotState
-from bots.paper_bot import SavedAccount
 from bots.service import BotService
 from bots.shards import WHOLE, Shard
 from bots.stores import BotEvent, BotStep, Wish
-from data.models import Ohlcv
+from data.models import Market, Ohlcv
+from data.timeframes import Timeframe
 from database.migrate import migrate
 from database.repositories.bot_repository import BotRepository
 from strategies.base import Protection, Strategy
@@ -128,16 +131,18 @@ class Drill:
     def __init__(self, url: str) -> None:
         self.url = url
         self.look = BotRepository(url)
-        self.whole: Ohlcv = minutes(CLOSES, spread=0.4)
+        self.whole: dict[Market, Ohlcv] = {BTC: minutes(CLOSES, spread=0.4)}
+        self.load: StrategyLoader = load
+        self.settings: dict[str, Any] = {}
 
     async def life(self, name: str, fate: Fate) -> int:
         """Lead a bot through all candles; how often its runner was started."""
-        config = bot_config(name, fee_bps=3, slippage_bps=2)
+        config = bot_config(name, fee_bps=3, slippage_bps=2, **self.settings)
         event = BotEvent(at_us=T0, who="test", what="created")
         assert self.look.create(
             as_document(config), name=name, source="", desired=BotState.RUNNING, health="", event=event
         )
-        candles = MemoryCandles((BTC, self.whole.rows(0, HISTORY)))
+        candles = MemoryCandles(*((market, one.rows(0, HISTORY)) for market, one in self.whole.items()))
         starts = 0
         while True:
             starts += 1
@@ -152,7 +157,7 @@ class Drill:
         stop = asyncio.Event()
         with closing(MortalStore(self.url, fate, name)) as store:
             runner = BotRunner(
-                store, candles, load_strategy=load, clock=lambda: NOW, bus=MortalBus(fate), poll_s=0.002
+                store, candles, load_strategy=self.load, clock=lambda: NOW, bus=MortalBus(fate), poll_s=0.002
             )
             running = asyncio.create_task(runner.run(stop))
             feeding = asyncio.create_task(self._feed(name, candles))
@@ -167,11 +172,12 @@ class Drill:
             view = await asyncio.to_thread(self.look.view, name)
             assert view is not None
             assert view.state is not BotState.FAILED, view.health
-            known = len(candles.candles(BTC, self.whole.timeframe))
-            if view.last_candle_us == int(self.whole.opened_at_us[known - 1]):
-                if known == len(self.whole):
+            known = len(candles.candles(BTC, Timeframe.M1))
+            if view.last_candle_us == int(self.whole[BTC].opened_at_us[known - 1]):
+                if known == len(self.whole[BTC]):
                     return
-                candles.put(BTC, self.whole.rows(0, known + PIECE))
+                for market, one in self.whole.items():
+                    candles.put(market, one.rows(0, known + PIECE))
             await asyncio.sleep(0.002)
 
     def outcome(self, name: str) -> dict[str, Any]:
@@ -186,7 +192,7 @@ class Drill:
 
         span = {"start_us": 0, "end_us": NOW}
         return {
-            "account": msgspec.json.decode(record.account, type=SavedAccount),
+            "account": msgspec.json.decode(record.account),
             "last candle": record.last_candle_us,
             "orders": unnamed(people.orders(name, 10_000)),
             "fills": unnamed(people.fills(name, 10_000)),
@@ -210,7 +216,26 @@ def drill(new_database: Callable[[], str]) -> Iterator[Drill]:
     made.look.close()
 
 
+def basket(config: BotConfig, source: str) -> Strategy:
+    assert isinstance(config.ladder, RebalanceSettings)
+    return BasketStrategy(config.ladder, Timeframe.M1)
+
+
 async def test_whichever_write_a_runner_dies_at_the_bot_ends_like_its_twin(drill: Drill) -> None:
+    await kill_everywhere(drill, most=18, least=LEAST_POINTS)
+
+
+async def test_whichever_write_a_runner_dies_at_a_basket_ends_like_its_twin(drill: Drill) -> None:
+    weights = {"BTC-USDT": 0.5, "ETH-USDT": 0.3}
+    drill.whole[Market("binance", "ETH-USDT")] = minutes(CLOSES[::-1], spread=0.4)
+    drill.load = basket
+    settings = {"weights": weights, "threshold": 0.02, "every": "1h"}
+    drill.settings = {"strategy": None, "symbol": None, "type": "rebalance", "settings": settings}
+    await kill_everywhere(drill, most=8, least=30)
+    assert {fill["market"].symbol for fill in drill.outcome("twin")["fills"]} == set(weights)
+
+
+async def kill_everywhere(drill: Drill, *, most: int, least: int) -> None:
     calm = Fate()
     assert await drill.life("twin", calm) == 1
     expected = drill.outcome("twin")
@@ -219,10 +244,10 @@ async def test_whichever_write_a_runner_dies_at_the_bot_ends_like_its_twin(drill
     points = [
         (what, number, after)
         for what in ("commit", "publish")
-        for number in range(1, min(calm.counts[what], 18) + 1)
+        for number in range(1, min(calm.counts[what], most) + 1)
         for after in (False, True)
     ]
-    assert len(points) >= LEAST_POINTS
+    assert len(points) >= least
     for place, (what, number, after) in enumerate(points):
         name = f"victim-{place}"
         starts = await drill.life(name, Fate(what=what, number=number, after=after))

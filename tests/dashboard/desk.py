@@ -248,6 +248,7 @@ def _fill_bots(bots: FakeBots, market: FakeMarket) -> None:
                 0,
                 TradeView(
                     bot="trend_btc",
+                    market=BTC,
                     sequence=number,
                     side=PositionSide.LONG,
                     entry_at_us=bought.filled_at_us,

@@ -3,6 +3,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from decimal import Decimal
 
+import msgspec
 import numpy as np
 import psycopg
 import pytest
@@ -10,7 +11,7 @@ import pytest
 from bots.config import as_document, parse_bot
 from bots.lifecycle import BotState
 from bots.orders import ClosedTrade, Fill, Order, OrderReason, OrderStatus, PositionSide
-from bots.stores import AccountSummary, BotEvent, BotStep, BotStore, DecisionMade
+from bots.stores import AccountSummary, BotEvent, BotStep, BotStore, DecisionMade, PartSaid
 from bots.views import EquityPoint, PositionView
 from data.models import Market, Side
 from data.timeframes import Timeframe
@@ -353,3 +354,70 @@ def test_open_positions_can_be_queried(repository: BotRepository, store_url: str
             "SELECT symbol, side, quantity, entry_price, stop_price FROM bot_positions WHERE bot = 'holder'"
         ).fetchone()
     assert row == ("BTC-USDT", "long", Decimal("0.25"), Decimal("40000.01"), Decimal("39000.5"))
+
+
+def basket_step(bot_id: int) -> BotStep:
+    """A step in which one symbol of a basket was sold and another was bought."""
+    step = full_step(bot_id, 1)
+    (order,), (fill,), (trade,) = step.orders, step.fills, step.trades
+    assert step.summary is not None
+    assert step.summary.position is not None
+    held = msgspec.structs.replace(step.summary.position, symbol="ETH-USDT", last_price=40_010.5)
+    said = DecisionMade(
+        decision=decision(T0 + MINUTE, long_entry=True, long_exit=True),
+        outcome="",
+        parts=(
+            PartSaid(symbol="BTC-USDT", action="long_exit", close=1.5),
+            PartSaid(symbol="ETH-USDT", action="long_entry", close=2.5),
+        ),
+    )
+    return msgspec.structs.replace(
+        step,
+        summary=msgspec.structs.replace(step.summary, position=None, positions=(held,)),
+        orders=[msgspec.structs.replace(order, symbol="ETH-USDT")],
+        fills=[msgspec.structs.replace(fill, symbol="ETH-USDT")],
+        trades=[msgspec.structs.replace(trade, symbol="SOL-USDT")],
+        decisions=[said],
+    )
+
+
+def test_a_basket_keeps_the_symbol_of_all_it_did(repository: BotRepository, store_url: str) -> None:
+    document = {
+        "name": "basket",
+        "venue": "binance",
+        "type": "rebalance",
+        "settings": {"weights": {"SOL-USDT": 0.1, "ETH-USDT": 0.3, "BTC-USDT": 0.5}, "every": "1d"},
+        "capital": 1_000,
+    }
+    config = as_document(parse_bot(document, where="test"))
+    event = BotEvent(at_us=T0, who="anna", what="created")
+    assert repository.create(
+        config, name="basket", source="", desired=BotState.CREATED, health="", event=event
+    )
+    view, wish = repository.view("basket"), repository.wish("basket")
+    assert view is not None
+    assert wish is not None
+    assert [market.symbol for market in view.markets] == ["SOL-USDT", "ETH-USDT", "BTC-USDT"]
+    record = repository.record(wish.bot_id)
+    assert record is not None
+    assert parse_bot(record.config, where="test").symbols == ("SOL-USDT", "ETH-USDT", "BTC-USDT")
+
+    assert repository.commit([basket_step(wish.bot_id)])
+    eth, sol = Market("binance", "ETH-USDT"), Market("binance", "SOL-USDT")
+    assert [one.market for one in repository.orders("basket", limit=9)] == [eth]
+    assert [one.market for one in repository.orders_numbered("basket", [1])] == [eth]
+    assert [one.market for one in repository.fills("basket", limit=9)] == [eth]
+    assert [one.market for one in repository.trades("basket", limit=9)] == [sol]
+    view = repository.view("basket")
+    assert view is not None
+    assert view.position is None
+    assert [(held.market, held.value) for held in view.holdings] == [
+        (eth, Decimal("0.25") * Decimal("40010.5"))
+    ]
+    assert view.unrealised_pnl == Decimal("-3.25")
+    span = {"start_us": T0, "end_us": T0 + 9 * MINUTE, "limit": 9}
+    assert [one.action for one in repository.signals(eth, Timeframe.M1, **span)] == ["long_entry"]
+    assert repository.signals(sol, Timeframe.M1, **span) == []
+    with psycopg.connect(libpq_url(store_url)) as connection:
+        row = connection.execute("SELECT symbol, quantity FROM bot_positions WHERE bot = 'basket'").fetchone()
+    assert row == ("ETH-USDT", Decimal("0.25"))

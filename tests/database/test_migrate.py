@@ -156,3 +156,36 @@ def test_a_value_that_is_set_again_is_replaced(new_database: Callable[[], str]) 
     installation.set("key", "two")
 
     assert installation.get("key") == "two"
+
+
+@pytest.mark.integration
+def test_what_bots_did_before_orders_named_their_market_is_their_markets(
+    new_database: Callable[[], str],
+) -> None:
+    url = new_database()
+    migrate(url, revision="0011")
+    with psycopg.connect(libpq_url(url)) as connection:
+        connection.execute(
+            "INSERT INTO markets (exchange, symbol) VALUES ('okx', 'BTC-USDT'), ('okx', 'ETH-USDT')"
+        )
+        connection.execute(
+            "INSERT INTO bots (name, config, source, market_id, strategy, state, desired_state, asked_at,"
+            " created_at, updated_at) SELECT 'old', '{}', '', market_id, 's', 'running', 'running', now(),"
+            " now(), now() FROM markets WHERE symbol = 'ETH-USDT'"
+        )
+        connection.execute(
+            "INSERT INTO bot_orders (bot_id, order_sequence, side, position_side, reason, status, decided_at)"
+            " SELECT bot_id, 1, 'buy', 'long', 'entry', 'filled', now() FROM bots"
+        )
+        connection.execute(
+            "INSERT INTO bot_fills (bot_id, order_sequence, side, position_side, reason, price, quantity,"
+            " fee, slippage, filled_at, ambiguous)"
+            " SELECT bot_id, 1, 'buy', 'long', 'entry', 1, 1, 0, 0, now(), false FROM bots"
+        )
+    migrate(url)
+    with psycopg.connect(libpq_url(url)) as connection:
+        rows = connection.execute(
+            "SELECT m.symbol FROM bot_fills f JOIN bot_orders o USING (bot_id, order_sequence)"
+            " JOIN markets m ON m.market_id = f.market_id AND m.market_id = o.market_id"
+        ).fetchall()
+    assert rows == [("ETH-USDT",)]

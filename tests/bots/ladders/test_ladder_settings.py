@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,7 @@ from bots.config import BotConfig, as_document, load_bot, parse_bot
 from bots.ladders.fields import FIELDS, settings_schema
 from bots.ladders.loading import ladder_strategy
 from bots.ladders.settings import SETTINGS, GridSettings
+from bots.ladders.strategy import BasketStrategy
 from data.errors import InvalidInput
 from strategies.base import Strategy
 
@@ -120,10 +122,26 @@ def test_a_basket_trades_the_symbols_of_its_weights() -> None:
     assert parse_bot(document, where="bot").symbols == ("BTC-USDT", "ETH-USDT")
 
 
-def test_a_basket_is_no_bot_that_runs() -> None:
+def test_a_basket_becomes_a_strategy_of_its_own() -> None:
     config = parse_bot({**BASE, "symbol": None, "type": "rebalance", "settings": BASKET}, where="bot")
-    with pytest.raises(InvalidInput, match="backtest"):
-        ladder_strategy(config, never)
+    assert isinstance(ladder_strategy(config, never), BasketStrategy)
+
+
+def test_a_stored_basket_keeps_the_order_of_its_weights() -> None:
+    weights = {"SOL-USDT": 0.2, "BTC-USDT": 0.5, "AVAX-USDT": 0.1}
+    document = {**BASE, "symbol": None, "type": "rebalance", "settings": {**BASKET, "weights": weights}}
+    config = parse_bot(document, where="bot")
+    # As a database keeps documents: the keys of an object in an order of its own.
+    stored = json.loads(json.dumps(as_document(config)), object_pairs_hook=lambda pairs: dict(sorted(pairs)))
+    again = parse_bot(stored, where="bot")
+    assert again == config
+    assert again.symbols == ("SOL-USDT", "BTC-USDT", "AVAX-USDT")
+
+
+def test_a_weight_that_is_listed_twice_is_refused() -> None:
+    weights = [["BTC-USDT", "0.5"], ["BTC-USDT", "0.2"]]
+    settings = {**BASKET, "weights": weights}
+    assert "settings.weights.BTC-USDT" in problems(symbol=None, type="rebalance", settings=settings)
 
 
 def test_settings_of_a_ladder_without_a_type_are_refused() -> None:
