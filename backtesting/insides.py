@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 
@@ -14,13 +14,13 @@ from data.models import IntArray, Ohlcv
 
 
 @dataclass(slots=True)
-class _Series:
+class InsideOf:
     """What is known of the inside of one series' candles."""
 
     ohlcv: Ohlcv
     inside: FinestReader | None
-    found: list[FinestRows]
-    asked: set[int]
+    found: list[FinestRows] = field(default_factory=list)
+    asked: set[int] = field(default_factory=set)
 
     @property
     def finer(self) -> FinestRows | None:
@@ -48,7 +48,7 @@ def run_with_insides(
     on until no new candle needs any. Each that ever needed it is asked for once, so the last run had the same
     data at hand as a bot that asks candle by candle. Without `inside` it runs once.
     """
-    series = _Series(ohlcv, inside, [], set())
+    series = InsideOf(ohlcv, inside)
     result = run(None)
     while series.ask(result.undecided):
         result = run(series.finer)
@@ -60,7 +60,7 @@ def run_legs_with_insides(
     legs: Sequence[tuple[Ohlcv, FinestReader | None]],
 ) -> PortfolioResult:
     """The same for several legs with one capital; `run` takes the finer data of each."""
-    series = [_Series(ohlcv, inside, [], set()) for ohlcv, inside in legs]
+    series = [InsideOf(ohlcv, inside) for ohlcv, inside in legs]
     result = run([None] * len(series))
     # Every leg is asked, not only those before the first that finds something.
     while any([one.ask(leg.undecided) for one, leg in zip(series, result.legs, strict=True)]):  # noqa: C419

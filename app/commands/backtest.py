@@ -24,20 +24,13 @@ from app.backtest_inputs import (
 )
 from app.commands.assignments import parameters_of
 from app.commands.backtest_compare import compare
-from app.commands.backtest_portfolio import (
-    leg_lines,
-    leg_requests,
-    repeated_legs,
-    run_legs_asked,
-)
+from app.commands.backtest_output import hand_out
+from app.commands.backtest_portfolio import leg_requests, repeated_legs, run_legs_asked
 from app.commands.moments import Moment
-from app.run_files import portfolio_files, run_files, write_folder
-from backtesting.document import document_of, encoded, metrics_document
 from backtesting.engine import BacktestResult, run_backtest
 from backtesting.insides import run_with_insides
 from backtesting.manifest import Manifest, Source, differences, iso_time, manifest_of
-from backtesting.portfolio import PortfolioResult
-from backtesting.portfolio_document import PortfolioManifest, portfolio_differences, portfolio_document
+from backtesting.portfolio_document import PortfolioManifest, portfolio_differences
 from backtesting.prepared import Prepared
 from bots.finest_data import FinestRows
 from bots.orders import Costs, RulesFrom, TradingRules
@@ -146,6 +139,14 @@ class Request:
     help="Write report.html, result.json, manifest.json, and trades and equity as CSV and Parquet.",
 )
 @click.option(
+    "--each",
+    is_flag=True,
+    help="Give every strategy on every symbol a capital of its own: as many independent runs. With --out "
+    "each has a folder, and the same command goes on where it was stopped.",
+)
+@click.option("--scheduler", metavar="ADDRESS", help="Send the work of several runs to this Dask cluster.")
+@click.option("--workers", type=click.IntRange(min=1), help="How many cores to use; all by default.")
+@click.option(
     "--manifest",
     "manifest_file",
     metavar="FILE",
@@ -177,6 +178,9 @@ def command(
     close_at_end: bool,
     finer: str | None,
     out: str | None,
+    each: bool,
+    scheduler: str | None,
+    workers: int | None,
     manifest_file: str | None,
     as_json: bool,
 ) -> None:
@@ -222,7 +226,7 @@ def command(
                 rounding=not no_rounding,
                 close_at_end=close_at_end,
             )
-            _hand_out(held, stamp_of_all, out, as_json=as_json, ladder=used)
+            hand_out(held, stamp_of_all, out, as_json=as_json, ladder=used)
             return
         if not candle_files and venue is None and not symbols:
             venue, symbols = asked.config.venue, (asked.config.symbol,)
@@ -230,6 +234,38 @@ def command(
         _check_usage(strategies, candle_files, venue, symbols)
         if no_rounding and (tick_size is not None or lot_size is not None):
             raise click.UsageError("--no-rounding contradicts --tick-size and --lot-size.")
+    # What starts processes is slow to import, and a run of its own needs none.
+    from backtesting.workers import Workers
+
+    hands = Workers(count=workers, scheduler=scheduler)
+    if each:
+        if bot_file is not None or manifest_file is not None or finer is not None:
+            raise click.UsageError("--each goes with --strategy, not with --bot, --manifest or --finer.")
+        from app.commands.backtest_each import RunsAsked, each_asked
+
+        each_asked(
+            RunsAsked(
+                requests=leg_requests(
+                    strategies,
+                    candle_files,
+                    venue,
+                    symbols,
+                    span,
+                    parameters,
+                    chosen,
+                    allow_missing=allow_missing,
+                ),
+                capital=capital,
+                costs=costs,
+                overrides=overrides,
+                rounding=not no_rounding,
+                close_at_end=close_at_end,
+                out=None if out is None else Path(out),
+            ),
+            hands,
+            as_json=as_json,
+        )
+        return
     if isinstance(expected, PortfolioManifest):
         result, manifest = run_legs_asked(
             repeated_legs(expected),
@@ -238,8 +274,9 @@ def command(
             overrides={},
             rounding=expected.rounding,
             close_at_end=expected.close_at_end,
+            workers=hands,
         )
-        _hand_out(result, manifest, out, as_json=as_json)
+        hand_out(result, manifest, out, as_json=as_json)
         _compare(portfolio_differences(expected, manifest), manifest.result_hash)
         return
     if expected is None and (len(strategies) > 1 or len(symbols) > 1 or len(candle_files) > 1):
@@ -262,9 +299,12 @@ def command(
             overrides=overrides,
             rounding=not no_rounding,
             close_at_end=close_at_end,
+            workers=hands,
         )
-        _hand_out(result, manifest, out, as_json=as_json)
+        hand_out(result, manifest, out, as_json=as_json)
         return
+    if workers is not None or scheduler is not None:
+        raise click.UsageError("--workers and --scheduler go with several strategies or symbols.")
     if expected is not None:
         # Files may have moved since: what is given on the command line says where they are now.
         moved = {"strategy": _only(strategies), "candles": _only(candle_files), "finer": finer}
@@ -310,7 +350,7 @@ def command(
         )
     single, missing, figures = _run(request)
     stamp = manifest_of(single, request.source, span_texts(missing), request.limits)
-    _hand_out(single, stamp, out, as_json=as_json, ladder=figures)
+    hand_out(single, stamp, out, as_json=as_json, ladder=figures)
     if expected is not None:
         _compare(differences(expected, stamp), stamp.result_hash)
 
@@ -436,76 +476,3 @@ def _run_limited(
     for limit, count in sorted(kept_back.items()):
         click.echo(f"{limit} kept back {count} entries", err=True)
     return result
-
-
-def _hand_out(
-    result: BacktestResult | PortfolioResult,
-    manifest: Manifest | PortfolioManifest,
-    out: str | None,
-    *,
-    as_json: bool,
-    ladder: msgspec.Struct | None = None,
-) -> None:
-    """Write the folder, and print the document or a table."""
-    if isinstance(result, PortfolioResult):
-        assert isinstance(manifest, PortfolioManifest)
-        document = portfolio_document(result, manifest) if as_json else {}
-        if as_json and ladder is not None:
-            document["basket"] = ladder
-        lines = [f"{len(result.legs)} legs with one capital", "", *leg_lines(result), ""]
-        files = {} if out is None else portfolio_files(result, manifest)
-    else:
-        assert isinstance(manifest, Manifest)
-        document = document_of(result, manifest) if as_json else {}
-        if as_json and ladder is not None:
-            document["ladder"] = ladder
-        lines = [
-            f"{manifest.strategy} on {manifest.candles:,} candles of {manifest.timeframe}, "
-            f"{manifest.starts_at} to {manifest.ends_at}",
-            "",
-        ]
-        files = {} if out is None else run_files(result, manifest)
-    if out is not None:
-        write_folder(Path(out), files)
-        click.echo(f"wrote {', '.join(files)} to {out}", err=True)
-    if as_json:
-        sys.stdout.buffer.write(encoded(document) + b"\n")
-        return
-    values = metrics_document(result.metrics)
-    lines += [f"  {label:<20}{_shown(values[name], kind):>16}" for name, label, kind in _SHOWN]
-    click.echo("\n".join([*lines, "", f"  result {manifest.result_hash}"]))
-
-
-_SHOWN = (
-    ("final_equity", "final equity", "money"),
-    ("total_return", "return", "percent"),
-    ("buy_and_hold_return", "buy and hold", "percent"),
-    ("cagr", "per year (CAGR)", "percent"),
-    ("volatility", "volatility", "percent"),
-    ("sharpe", "Sharpe", "plain"),
-    ("sortino", "Sortino", "plain"),
-    ("calmar", "Calmar", "plain"),
-    ("max_drawdown", "largest drawdown", "percent"),
-    ("max_drawdown_duration", "longest drawdown", "days"),
-    ("trades", "trades", "whole"),
-    ("win_rate", "won", "percent"),
-    ("profit_factor", "profit factor", "plain"),
-    ("expectancy", "mean profit", "money"),
-    ("best_trade", "best trade", "percent"),
-    ("worst_trade", "worst trade", "percent"),
-    ("exposure", "time in the market", "percent"),
-    ("fees_paid", "fees", "money"),
-    ("slippage_paid", "slippage, rounding", "money"),
-    ("ambiguous_exits", "ambiguous exits", "whole"),
-    ("refused_orders", "refused orders", "whole"),
-)
-
-
-def _shown(value: float | int | str | None, kind: str) -> str:
-    if not isinstance(value, (float, int)):
-        return "-"
-    if kind == "percent":
-        return f"{value:,.2%}"
-    if kind == "days":
-        return f"{value / 86_400:,.1f} days"
-    return f"{value:,}" if kind == "whole" else f"{value:,.2f}"

@@ -10,11 +10,15 @@ from pathlib import Path
 import click
 
 from app.backtest_inputs import is_basket_file, load_asked_strategy, read_inputs, rules_for, span_texts
+from app.backtest_runs import SignalsTask, signals_task
 from backtesting.document import metrics_document
 from backtesting.insides import run_legs_with_insides
 from backtesting.manifest import Source
 from backtesting.portfolio import Leg, PortfolioResult, run_portfolio
 from backtesting.portfolio_document import PortfolioManifest, portfolio_manifest
+from backtesting.prepared import Prepared
+from backtesting.recipes import recipe_of
+from backtesting.workers import HERE, Pieces, Workers, spread
 from bots.finest_data import FinestRows
 from bots.orders import Costs, RulesFrom, TradingRules
 from data.timeframes import Timeframe
@@ -100,8 +104,12 @@ def run_legs_asked(
     rounding: bool,
     close_at_end: bool,
     load: LoadStrategy = load_asked_strategy,
+    workers: Workers = HERE,
 ) -> tuple[PortfolioResult, PortfolioManifest]:
-    """Read, run and stamp; `load` finds the strategy that a leg's source names. Raises InvalidInput."""
+    """Read, run and stamp; `load` finds the strategy that a leg's source names. Raises InvalidInput.
+
+    `workers` compute the legs' signals; the run itself is one, for its legs share their capital.
+    """
     if is_basket_file(Path(requests[0].source.strategy)):
         from app.basket_files import run_basket_asked
 
@@ -114,7 +122,8 @@ def run_legs_asked(
             close_at_end=close_at_end,
         )
         return result, manifest
-    legs, insides, missing = [], [], []
+    legs: list[Leg] = []
+    insides, missing = [], []
     for request in requests:
         strategy = load(request.source.strategy, request.parameters, request.timeframe)
         inputs = read_inputs(request.source, strategy, allow_missing=request.allow_missing)
@@ -132,6 +141,8 @@ def run_legs_asked(
         insides.append(inputs.inside)
         missing.append(span_texts(inputs.missing))
 
+    legs = _with_signals(legs, workers)
+
     def run(finer: Sequence[FinestRows | None]) -> PortfolioResult:
         decided = [replace(leg, finer=own) for leg, own in zip(legs, finer, strict=True)]
         return run_portfolio(decided, capital=capital, costs=costs, close_at_end=close_at_end)
@@ -140,6 +151,20 @@ def run_legs_asked(
     result = run_legs_with_insides(run, series)
     sources = [request.source for request in requests]
     return result, portfolio_manifest(result, sources, missing, rounding=rounding)
+
+
+def _with_signals(legs: Sequence[Leg], workers: Workers) -> list[Leg]:
+    """The legs with what their strategies say: a run that is repeated need not ask again."""
+
+    def tasks() -> Iterator[tuple[int, SignalsTask]]:
+        for number, leg in enumerate(legs):
+            yield number, SignalsTask(recipe=recipe_of(leg.strategy), ohlcv=leg.ohlcv)
+
+    if workers == HERE:
+        said = {number: leg.strategy.signals(leg.ohlcv) for number, leg in enumerate(legs)}
+    else:
+        said = dict(spread(Pieces(call=signals_task, total=len(legs)), tasks(), workers))
+    return [replace(leg, strategy=Prepared(leg.strategy, said[number])) for number, leg in enumerate(legs)]
 
 
 def leg_lines(result: PortfolioResult) -> Iterator[str]:

@@ -19,6 +19,7 @@ from app.commands.backtest import DecimalNumber
 from app.commands.moments import Moment
 from app.commands.sweep_folder import REQUEST_FILE, SearchFolder, StoredSearch, read_stored
 from app.commands.sweep_table import table_of
+from app.commands.telling import Teller
 from app.search_request import asked_search, local_executor
 from backtesting.document import encoded
 from backtesting.manifest import Source, iso_time
@@ -42,8 +43,6 @@ from strategies.loader import parse_strategy, read_document
 
 if TYPE_CHECKING:
     from database.repositories.research_repository import ResearchRepository
-
-_TELL_EVERY_S = 1.0
 
 
 @click.command()
@@ -291,7 +290,7 @@ def _run(
                 spec,
                 data,
                 executor=wanted,
-                progress=_Teller(),
+                progress=Teller("trials"),
                 should_stop=stopping.is_set,
                 log=log,
             )
@@ -331,26 +330,6 @@ class _Both:
     def add(self, rows: Sequence[TrialRow]) -> None:
         for log in self._logs:
             log.add(rows)
-
-
-class _Teller:
-    """Tells on standard error how far a search is, about once a second."""
-
-    def __init__(self) -> None:
-        self._begun = self._told = time.monotonic()
-        self._first: int | None = None
-
-    def __call__(self, done: int, total: int) -> None:
-        now = time.monotonic()
-        if self._first is None:
-            # What an earlier run left in the log took no time.
-            self._first = done
-        if now - self._told < _TELL_EVERY_S and done < total:
-            return
-        self._told = now
-        fresh, spent = done - self._first, now - self._begun
-        left = f", about {spent / fresh * (total - done):,.0f} s left" if fresh and done < total else ""
-        click.echo(f"{done:,} of {total:,} trials{left}", err=True)
 
 
 @contextmanager

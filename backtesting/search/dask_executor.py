@@ -7,13 +7,11 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from distributed import Client, get_worker
+from distributed import get_worker
 
+from backtesting.cluster import connected
 from backtesting.search.executors import Chunk, Done, Session, Worker
 from backtesting.search.trials import Work
-from data.errors import TransientError
-
-CONNECT_TIMEOUT_S = 10
 
 
 class DaskExecutor:
@@ -27,17 +25,7 @@ class DaskExecutor:
 
     @contextmanager
     def open(self, works: tuple[Work, ...]) -> Iterator[Session]:
-        try:
-            client: Any = Client(  # type: ignore[no-untyped-call]
-                self._address, timeout=CONNECT_TIMEOUT_S, set_as_default=False
-            )
-        except (OSError, ValueError) as error:
-            raise TransientError(f"no Dask scheduler answers at {self._address}: {error}") from error
-        with client:
-            workers = client.scheduler_info(n_workers=-1)["workers"]
-            if not workers:
-                raise TransientError(f"the Dask cluster at {self._address} has no workers")
-            threads = sum(worker["nthreads"] for worker in workers.values())
+        with connected(self._address) as (client, threads):
             [sent] = client.scatter([works], broadcast=True, hash=False)
             yield _Cluster(client, sent, 2 * threads)
 

@@ -7,7 +7,6 @@ the search's kernel runs; where the engine itself has to run trial by trial, pro
 from __future__ import annotations
 
 import multiprocessing
-import os
 import threading
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
@@ -18,6 +17,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from backtesting.search.trials import Evaluator, Outcome, Work
+from backtesting.workers import default_workers
 from data.models import FloatArray
 
 
@@ -52,11 +52,6 @@ class Executor(Protocol):
     def open(self, works: tuple[Work, ...]) -> AbstractContextManager[Session]:
         """A session for chunks of these works."""
         ...
-
-
-def default_workers() -> int:
-    """All cores that this process may use."""
-    return len(os.sched_getaffinity(0))
 
 
 class SerialExecutor:

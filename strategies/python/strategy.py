@@ -64,6 +64,11 @@ class LoadedPythonStrategy:
         return hashlib.sha256(text.encode()).hexdigest()
 
     @property
+    def source(self) -> str:
+        """The file's text."""
+        return self._source
+
+    @property
     def description(self) -> str:
         """The class's docstring up to its first blank line."""
         return " ".join((self._made.__doc__ or "").split("\n\n")[0].split())

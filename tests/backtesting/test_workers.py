@@ -1,0 +1,64 @@
+"""Pieces of work come back whole, in whatever order, and may be asked for again."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+
+from backtesting import workers
+from backtesting.workers import HERE, Pieces, Workers, spread
+
+
+def square(number: int) -> int:
+    return number * number
+
+
+def tasks(count: int) -> Iterator[tuple[str, int]]:
+    for number in range(count):
+        yield f"task {number}", number
+
+
+SQUARES = {f"task {number}": number * number for number in range(9)}
+
+
+@pytest.mark.parametrize("who", [HERE, Workers()])
+def test_every_task_is_answered_once(who: Workers) -> None:
+    assert dict(spread(Pieces(call=square, total=9), tasks(9), who)) == SQUARES
+
+
+def test_tasks_are_asked_for_only_as_they_can_be_worked_on() -> None:
+    asked: list[int] = []
+
+    def one_by_one() -> Iterator[tuple[int, int]]:
+        for number in range(5):
+            asked.append(number)
+            yield number, number
+
+    answers = spread(Pieces(call=square, total=5), one_by_one(), HERE)
+    next(answers)
+    assert asked == [0]
+
+
+def test_a_task_that_must_be_done_again_is_answered_by_its_last_doing() -> None:
+    def again(key: str, answer: int) -> int | None:
+        return answer if 1 < answer < 100 else None
+
+    assert dict(spread(Pieces(call=square, again=again, total=4), tasks(4), HERE)) == {
+        "task 0": 0,
+        "task 1": 1,
+        "task 2": 256,
+        "task 3": 6_561,
+    }
+
+
+def test_fewer_tasks_than_were_expected_are_no_trouble() -> None:
+    for who in (HERE, Workers()):
+        assert len(list(spread(Pieces(call=square, total=9), tasks(2), who))) == 2
+
+
+@pytest.mark.integration
+def test_processes_take_over_where_they_gain_something(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(workers, "_WORTH_PROCESSES_S", -1.0)
+    monkeypatch.setattr(workers, "default_workers", lambda: 2)
+    assert dict(spread(Pieces(call=square, total=9), tasks(9), Workers())) == SQUARES
