@@ -13,17 +13,21 @@ from data.errors import TradingError
 from data.messages import CandleUpdate
 from data.models import Candle, Market, Ohlcv
 from data.stores import CandleReader
-from data.timeframes import Timeframe, to_datetime
+from data.timeframes import Timeframe
 
 log = structlog.get_logger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
 class Completed:
-    """A candle as it is drawn; `note` says what it lacks and is empty when it lacks nothing."""
+    """A candle as it is drawn; `note` says what it lacks and is empty when it lacks nothing.
+
+    `since_us` is when what is known of it begins, where that is later than the candle.
+    """
 
     candle: Candle
     note: str = ""
+    since_us: int | None = None
 
 
 def step_of(timeframe: Timeframe) -> Timeframe | None:
@@ -68,15 +72,8 @@ def completed(forming: Candle, stored: Ohlcv, live: Iterable[CandleUpdate]) -> C
         trades=forming.trades,
     )
     if since_us > begin_us:
-        return Completed(whole, f"partial since {_time_within(since_us, forming.timeframe)}")
+        return Completed(whole, "partial", since_us)
     return Completed(whole, "" if all(one.covered for one in later) else "partial")
-
-
-def _time_within(at_us: int, timeframe: Timeframe) -> str:
-    """As short as the time frame allows: `09:20`, `09:20:31` in a minute, `16 Nov 09:20` in a week."""
-    if timeframe is Timeframe.M1:
-        return to_datetime(at_us).strftime("%H:%M:%S")
-    return to_datetime(at_us).strftime("%d %b %H:%M" if timeframe is Timeframe.W1 else "%H:%M")
 
 
 @dataclass(slots=True)

@@ -127,7 +127,10 @@ def quote_patch(payload: bytes, day: MarketDay | None, before: float | None) -> 
 def candle_patches(drawn: Completed, view: ChartView, theme: Theme) -> list[Patch]:
     """The ticks of a candle for one chart; what it lacks goes with them."""
     ticks = candle_ticks(drawn.candle, theme)
-    return tick_patches([{**tick, "note": drawn.note} for tick in ticks] if drawn.note else ticks, view)
+    lacks: Body = {"note": drawn.note} if drawn.note else {}
+    if drawn.since_us is not None:
+        lacks["since"] = drawn.since_us // SECOND_US
+    return tick_patches([{**tick, **lacks} for tick in ticks], view)
 
 
 def tick_patches(ticks: list[Body], view: ChartView) -> list[Patch]:

@@ -1,10 +1,16 @@
-"""How numbers and times are written on every page. What is unknown is an en dash, never a zero."""
+"""How numbers and times are written on every page. What is unknown is an en dash, never a zero.
+
+Separators and the time zone are those of the browser that asked (`dashboard.writing`), and by default
+`12,843.55` and UTC. `assets/25-chart-formats.js` writes the same in the browser.
+"""
 
 from __future__ import annotations
 
 import math
+from datetime import datetime
 from decimal import Decimal
 
+from dashboard.writing import current_writing
 from data.models import FloatArray, Instrument
 from data.timeframes import SECOND_US, to_datetime
 
@@ -20,7 +26,12 @@ def plain(value: Number | None, decimals: int) -> str:
     if value is None or not math.isfinite(value):
         return MISSING
     # `z` makes what rounds to zero a zero without a sign.
-    return f"{value:z,.{decimals}f}".replace("-", MINUS)
+    return _separated(f"{value:z,.{decimals}f}".replace("-", MINUS))
+
+
+def _separated(text: str) -> str:
+    """`12,843.55` with the separators in force."""
+    return text.translate(current_writing().separators)
 
 
 def price(value: Number | None, decimals: int) -> str:
@@ -88,7 +99,7 @@ def _significant(size: float) -> str:
     if rounded == 0:
         return "0"
     decimals = min(MAX_DECIMALS, max(0, 2 - math.floor(math.log10(rounded))))
-    return f"{rounded:.{decimals}f}"
+    return _separated(f"{rounded:.{decimals}f}")
 
 
 def quantity(value: Decimal | None) -> str:
@@ -96,7 +107,7 @@ def quantity(value: Decimal | None) -> str:
     if value is None:
         return MISSING
     shown = f"{value:,f}".replace("-", MINUS)
-    return shown.rstrip("0").rstrip(".") if "." in shown else shown
+    return _separated(shown.rstrip("0").rstrip(".") if "." in shown else shown)
 
 
 def duration(us: int) -> str:
@@ -113,18 +124,42 @@ def duration(us: int) -> str:
 
 
 def clock(at_us: int | None) -> str:
-    """Time of day in UTC, `14:32:07`; the page says that times are UTC."""
-    return MISSING if at_us is None else to_datetime(at_us).strftime("%H:%M:%S")
+    """Time of day, `14:32:07`; `zone_name` stands beside it."""
+    return MISSING if at_us is None else _local(at_us).strftime("%H:%M:%S")
 
 
 def day_and_time(at_us: int | None) -> str:
-    """`21 Nov 14:32:07`, UTC."""
-    return MISSING if at_us is None else to_datetime(at_us).strftime("%d %b %H:%M:%S")
+    """`21 Nov 14:32:07`; `zone_name` stands beside it."""
+    return MISSING if at_us is None else _local(at_us).strftime("%d %b %H:%M:%S")
 
 
 def full_time(at_us: int | None) -> str:
     """`2026-11-21 14:32:07 UTC`, for tool tips."""
-    return MISSING if at_us is None else to_datetime(at_us).strftime("%Y-%m-%d %H:%M:%S UTC")
+    if at_us is None:
+        return MISSING
+    local = _local(at_us)
+    name = local.strftime("%Z")
+    # Where a zone has no letters of its own its offset stands in their place.
+    return f"{local:%Y-%m-%d %H:%M:%S} {f'UTC{name}' if name[:1] in '+-' else name}"
+
+
+def utc_clock(at_us: int | None) -> str:
+    """Time of day in UTC whatever the preference, for what is laid out by days in UTC."""
+    return MISSING if at_us is None else to_datetime(at_us).strftime("%H:%M:%S")
+
+
+def zone_name() -> str:
+    """The zone that times are written in, as words: `UTC`, `Berlin`."""
+    return current_writing().zone_words
+
+
+def in_zone(heading: str) -> str:
+    """A heading such as `Time, UTC` with the zone in force; one such as `Time (UTC)` stays as it is."""
+    return f"{heading.removesuffix('UTC')}{zone_name()}" if heading.endswith(", UTC") else heading
+
+
+def _local(at_us: int) -> datetime:
+    return to_datetime(at_us).astimezone(current_writing().zone)
 
 
 def price_decimals(instrument: Instrument | None, closes: FloatArray) -> int:

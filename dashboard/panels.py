@@ -14,7 +14,7 @@ from dash import dcc, html
 from dash.development.base_component import Component
 
 from bots.lifecycle import BotState
-from dashboard.number_formats import MISSING, arrow, direction, percent, signed
+from dashboard.number_formats import MISSING, arrow, direction, in_zone, percent, signed
 from data.errors import TradingError
 from data.models import Side
 
@@ -84,7 +84,9 @@ def table(columns: Sequence[Column], rows: Sequence[Sequence[Content]], *, label
     def name(column: Column) -> str:
         return ("num " if column.numeric else "") + ("wide-only" if column.narrow else "")
 
-    head = html.Tr([html.Th(column.title, className=name(column), scope="col") for column in columns])
+    head = html.Tr(
+        [html.Th(in_zone(column.title), className=name(column), scope="col") for column in columns]
+    )
     body = [
         html.Tr(
             [

@@ -8,6 +8,7 @@ from typing import Any, Literal, Protocol
 import msgspec
 
 from alerts.model import ChannelHealth, StoredAlert
+from dashboard.writing import LOCAL_ZONE, NUMBERS, known_zone
 
 
 class Display(msgspec.Struct, frozen=True, kw_only=True):
@@ -15,6 +16,15 @@ class Display(msgspec.Struct, frozen=True, kw_only=True):
 
     theme: Literal["dark", "light", "system"] = "dark"
     palette: Literal["default", "cvd"] = "default"
+    zone: str = "UTC"  # a name of the IANA database, or "local": the browser's own
+    numbers: str = "comma-point"  # one of `dashboard.writing.NUMBERS`
+    chart: Literal["canvas", "plotly"] = "canvas"  # what draws prices
+
+    def __post_init__(self) -> None:
+        if self.zone != LOCAL_ZONE and not known_zone(self.zone):
+            raise ValueError(f"zone {self.zone!r} is none of the system's")
+        if self.numbers not in NUMBERS:
+            raise ValueError(f"numbers must be one of {', '.join(NUMBERS)}")
 
 
 class SettingsDesk(Protocol):

@@ -44,6 +44,7 @@ from dashboard.readers import (
     StrategyShelf,
 )
 from dashboard.saved_views import ViewShelf, change_views, views_body
+from dashboard.writing_cookie import WritingOfRequest
 from data.errors import TradingError
 from data.models import Market
 from data.stores import CoverageReader
@@ -179,6 +180,7 @@ def build_web(
     server.add_middleware(
         Gate, allowed_hosts=allowed_hosts, policy=content_security_policy(dash_app.csp_hashes())
     )
+    server.add_middleware(WritingOfRequest)
     return server
 
 

@@ -202,10 +202,10 @@
     if (!chart.view) return;
     const accepted = [];
     let mend = false;
-    for (const { key, id, bar: came, note } of ticks) {
+    for (const { key, id, bar: came, note, since } of ticks) {
       const rows = chart.rows[id];
       if (key !== chart.view.key || !rows) continue;
-      if (id === "price") chart.notes[came.time] = note;
+      if (id === "price") chart.notes[came.time] = note && noteOf(note, since);
       const bar = rebased(id, came, ticks);
       const at = lowerBound(rows, bar.time);
       if (at === rows.length) {
@@ -228,6 +228,14 @@
       chart.drawLegend();
     }
   };
+
+  // What a candle lacks, as short as its time frame allows.
+  function noteOf(note, since) {
+    if (!since) return note;
+    const { clock, shortClock, moment } = window.dashTvlwcFunctions;
+    const { seconds } = chart.view;
+    return `${note} since ${seconds === 60 ? clock(since * 1000) : seconds > 86400 ? moment(since) : shortClock(since * 1000)}`;
+  }
 
   // A sum since the first candle that was read begins elsewhere in each answer: what counts is how it moves on.
   function rebased(id, bar, ticks) {
@@ -352,7 +360,7 @@
       // By what is shown: 0.00% has neither colour nor sign.
       const size = Math.abs(change * 100).toFixed(2);
       const way = Number(size) === 0 ? "flat" : change > 0 ? "up" : "down";
-      const percent = { up: "+", down: "−", flat: "" }[way] + size + "%";
+      const percent = { up: "+", down: "−", flat: "" }[way] + live.written(size) + "%";
       figures.append(
         pair("O", format(bar.open), way, "ohl"),
         pair("H", format(bar.high), way, "ohl"),

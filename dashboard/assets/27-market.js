@@ -231,6 +231,7 @@
       market.onWatch.forEach((tell) => tell());
     });
   market.onWatch = []; // called when the markets were read
+  live.onWriting.push(() => market.readWatch().catch(() => null)); // what is shown stays
 
   market.wanted = () => market.watch; // which rows, in which order
   market.whyEmpty = () => null; // what to say in their place
@@ -322,8 +323,10 @@
     }
   }
 
-  market.quote = (quote, before) => {
-    if (before && before.p === quote.p) return;
+  market.quote = (told, before) => {
+    if (before && before.p === told.p) return;
+    const quote = { ...told };
+    for (const name of ["p", "c", "h", "l"]) quote[name] = live.written(told[name]);
     waiting[quote.m] = quote;
     if (watchTimer === null) watchTimer = setTimeout(freshenWatch, WATCH_MS);
     if (!chart.view || chart.view.market !== quote.m) return;

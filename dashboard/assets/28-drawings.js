@@ -201,31 +201,33 @@
 
   const when = make("input", "num");
   when.type = "datetime-local";
-  when.setAttribute("aria-label", "Date and time, UTC");
   const go = button("button primary", "", "Go");
   const answer = make("p", "muted");
   answer.setAttribute("role", "status");
   const form = make("form", "jump");
-  form.append(when, make("span", "muted", "UTC"), go, answer);
+  const zone = make("span", "muted");
+  form.append(when, zone, go, answer);
   go.type = "submit";
   const jumper = live.dialog("Go to a date", form);
   const jumpOpener = button("icon-button", "Go to a date", icon("calendar"));
   jumpOpener.title = "Go to a date";
   jumpOpener.onclick = () => {
     answer.textContent = "";
-    if (!when.value && chart.view) when.value = new Date(live.serverNow() - 864e5).toISOString().slice(0, 16);
+    zone.textContent = live.zone;
+    when.setAttribute("aria-label", `Date and time, ${live.zone}`);
+    if (!when.value && chart.view) when.value = window.dashTvlwcFunctions.minute(live.serverNow() - 864e5);
     jumper.showModal();
   };
   form.onsubmit = async (event) => {
     event.preventDefault();
-    const time = Date.parse(`${when.value}:00Z`.replace(/(:\d\d):\d\d:00Z$/, "$1:00Z")) / 1000;
+    const time = window.dashTvlwcFunctions.momentOf(when.value.slice(0, 16)) / 1000;
     if (!Number.isFinite(time) || !chart.view) return;
     answer.textContent = "Reading history …";
     try {
       const reached = await chart.jump(time);
       const far = reached === null || Math.abs(reached - time) > chart.view.seconds * 2;
       answer.textContent = far && reached !== null
-        ? `The nearest candle stored is of ${window.dashTvlwcFunctions.utc(reached)}.`
+        ? `The nearest candle stored is of ${window.dashTvlwcFunctions.moment(reached)}.`
         : "";
       if (!answer.textContent) jumper.close();
     } catch (error) {

@@ -49,7 +49,7 @@
       const first = chart.lowerBound(rows.price, start - view.seconds + 1);
       const last = chart.lowerBound(rows.price, end);
       if (x(last) <= 0 || x(first) >= range.timeScaleWidth) continue;
-      const format = window.dashTvlwcFunctions.utc;
+      const format = window.dashTvlwcFunctions.moment;
       const words = `${format(start)} to ${format(end)}: ${WORDS[state] || state}${reason ? `, ${reason}` : ""}`;
       said.push(words);
       put(state, x(first), x(last), words);

@@ -168,6 +168,13 @@
   }
 
   market.onShown.push(begin);
+  live.onWriting.push(() => {
+    list.replaceChildren();
+    drawnBest = "";
+    if (!tape) return;
+    drawTrades();
+    drawBest();
+  });
   setInterval(() => {
     if (!tape || document.hidden) return;
     drawBest();

@@ -49,6 +49,11 @@
     if (onPage(id)) window.dash_clientside.set_props(id, props);
   };
   live.set = set;
+  // Everything on the page is written anew: by our scripts where they draw it, else by reading the page again.
+  live.rewrite = () => {
+    if (live.layoutOf("market-request")) bump("live-epoch");
+    else location.reload();
+  };
   live.layoutOf = layoutOf;
 
   // ---- connection
@@ -119,7 +124,7 @@
   // A page shows a job in components with these ids, wherever it likes.
   function applyJob(job) {
     set(`job-bar-${job.i}`, { value: job.p });
-    set(`job-words-${job.i}`, { children: job.w });
+    set(`job-words-${job.i}`, { children: live.written(job.w) });
   }
 
   // ---- reading again
@@ -210,7 +215,9 @@
     askAgainForEmptyChart();
     const now = live.serverNow();
     const clock = document.getElementById("clock-text");
-    if (clock) clock.textContent = new Date(now).toISOString().slice(11, 19);
+    if (clock) clock.textContent = window.dashTvlwcFunctions.clock(now);
+    const zone = document.getElementById("clock-zone");
+    if (zone && zone.textContent !== live.zone) zone.textContent = live.zone;
     feedBadge();
     const note = document.getElementById("strip-age");
     if (note) {

@@ -52,6 +52,8 @@
     .then((answer) => (answer.ok ? answer.json() : null))
     .then((display) => {
       if (!display) return;
+      const live = window.candlewick;
+      if (live.writeAs(display)) live.pageReady.then(live.rewrite);
       const before = stored(SEEN);
       const now = JSON.stringify([display.theme, display.palette]);
       // What one browser chose by itself stays until somebody saves another look.
@@ -63,7 +65,10 @@
   window.dash_clientside = window.dash_clientside || {};
   window.dash_clientside.settings = {
     apply: (display) => {
-      if (display) apply(display);
+      if (display) {
+        apply(display);
+        window.candlewick.writeAs(display);
+      }
       return window.dash_clientside.no_update;
     },
   };

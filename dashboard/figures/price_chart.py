@@ -259,8 +259,9 @@ def chart_options(theme: Theme, timeframe: Timeframe) -> Row:
             "rightOffset": 13,
             "barSpacing": 7,
             "minBarSpacing": 0.4,
+            "tickMarkFormatter": "axis",
         },
-        "localization": {"timeFormatter": "utc"},
+        "localization": {"timeFormatter": "moment"},
     }
 
 

@@ -9,7 +9,7 @@ from dash import dcc, html
 from dash.development.base_component import Component
 
 from dashboard.live_views import progress_percent, progress_words
-from dashboard.number_formats import day_and_time, duration, full_time
+from dashboard.number_formats import day_and_time, duration, full_time, zone_name
 from dashboard.panels import aria, icon, tag
 from jobs.model import JobState, JobView, ResultKind
 
@@ -67,7 +67,7 @@ def progress(job: JobView) -> Component:
 def job_panel(job: JobView, now_us: int) -> Component:
     """One job in full."""
     result = result_href(job)
-    times = [f"asked {day_and_time(job.asked_at_us)} UTC by {job.who}"]
+    times = [f"asked {day_and_time(job.asked_at_us)} {zone_name()} by {job.who}"]
     if job.started_at_us is not None:
         end = job.finished_at_us or now_us
         times.append(f"ran {duration(end - job.started_at_us)}" if job.state.is_over else "running")

@@ -81,7 +81,7 @@ def runs_list(runs: Sequence[RunSummary], words: str) -> Component:
         Column("", narrow=True),
         Column("Strategy"),
         Column("Market", narrow=True),
-        Column("Candles, UTC", narrow=True),
+        Column("Candles (UTC)", narrow=True),
         Column("Return", numeric=True),
         Column("Sharpe", numeric=True, narrow=True),
         Column("Drawdown", numeric=True),

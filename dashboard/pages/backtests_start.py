@@ -9,7 +9,7 @@ from typing import Any
 from dash import ALL, ClientsideFunction, Dash, Input, Output, State, ctx, html, no_update
 from dash.development.base_component import Component
 
-from dashboard.number_formats import day_and_time
+from dashboard.number_formats import day_and_time, zone_name
 from dashboard.pages.backtests_form import PARAMETER, arguments_of, parameter_fields, runnable
 from dashboard.pages.strategies import asked
 from dashboard.panels import error_state, icon
@@ -41,7 +41,7 @@ def stored_words(market: str, reader: MarketReader) -> str:
     if not len(hours) or not len(minute):
         return f"No full hour of {symbol} is stored yet"
     first, last = day_and_time(int(hours.opened_at_us[0])), day_and_time(int(minute.opened_at_us[-1]))
-    return f"Stored of {symbol}: {first} to {last} UTC"
+    return f"Stored of {symbol}: {first} to {last} {zone_name()}"
 
 
 def register_start(

@@ -14,7 +14,7 @@ from dash.development.base_component import Component
 
 from dashboard.figures.coverage import DAY_US, DayCover, Shade, ShadedSpan, days_of, hours_of, shaded
 from dashboard.market_request import venue_name
-from dashboard.number_formats import MISSING, clock, duration, share
+from dashboard.number_formats import MISSING, duration, share, utc_clock
 from dashboard.panels import Column, aria, data, empty_state, icon, link_button, table, tag
 from dashboard.store_readers import LedgerReader
 from data.models import Market
@@ -340,7 +340,7 @@ def day_panel(cover: MarketCover, wanted: Mapping[str, str], day_us: int) -> Com
 
 
 _DAY_COLUMNS = (
-    Column("Minutes, UTC"),
+    Column("Minutes (UTC)"),
     Column("State"),
     Column("Length", numeric=True),
     Column("Why"),
@@ -353,7 +353,7 @@ def _hour(number: int, parts: Sequence[ShadedSpan]) -> Component:
         html.I(
             className=f"shade {one.shade}",
             style={"flexGrow": one.minutes},
-            title=f"{clock(one.start_us)[:5]} to {clock(one.end_us)[:5]}: {WORDS[one.shade]}"
+            title=f"{utc_clock(one.start_us)[:5]} to {utc_clock(one.end_us)[:5]}: {WORDS[one.shade]}"
             + (f", {one.reason}" if one.reason else ""),
         )
         for one in parts
@@ -366,7 +366,7 @@ def _hour(number: int, parts: Sequence[ShadedSpan]) -> Component:
 
 def _span_row(market: Market, one: ShadedSpan) -> list[Any]:
     return [
-        f"{clock(one.start_us)[:5]} to {clock(one.end_us)[:5]}",
+        f"{utc_clock(one.start_us)[:5]} to {utc_clock(one.end_us)[:5]}",
         tag(WORDS[one.shade], _KINDS[one.shade]),
         duration(one.end_us - one.start_us),
         one.reason.replace("_", " "),

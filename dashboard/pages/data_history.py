@@ -12,7 +12,7 @@ from dash import dcc, html
 from dash.development.base_component import Component
 
 from dashboard.market_request import VENUES
-from dashboard.number_formats import day_and_time, full_time
+from dashboard.number_formats import day_and_time, full_time, zone_name
 from dashboard.pages.backtests_jobs import job_tag, progress
 from dashboard.pages.data_coverage import data_href
 from dashboard.panels import aria, empty_state, icon
@@ -298,7 +298,7 @@ def _outcome(job: JobView) -> list[Any]:
         return [html.Span(job.error, className="down"), " ", at]
     if job.result is None:
         return [at]
-    return [at, " UTC", *(f" · {part}" for part in _told(job.result.summary))]
+    return [at, f" {zone_name()}", *(f" · {part}" for part in _told(job.result.summary))]
 
 
 def _told(summary: Mapping[str, Any], prefix: str = "") -> list[str]:

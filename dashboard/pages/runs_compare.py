@@ -220,7 +220,7 @@ def _trades(first: RunView, second: RunView) -> Component:
         f"{same:,} the same, {len(differing) - only_first - only_second:,} differing, "
         f"{only_first:,} only in A, {only_second:,} only in B"
     )
-    columns = (Column("Entry, UTC"), Column("Side"), Column("Difference"))
+    columns = (Column("Entry (UTC)"), Column("Side"), Column("Difference"))
     return html.Section(
         [
             html.Div(

@@ -271,16 +271,24 @@ def _register_rest(app: Dash, desk: SettingsDesk) -> None:
         state={
             "theme": State("settings-theme", "value"),
             "palette": State("settings-palette", "value"),
+            "zone": State("settings-zone", "value"),
+            "numbers": State("settings-numbers", "value"),
             "count": State("settings-changed", "data"),
         },
         prevent_initial_call=True,
     )
     async def save_display(
-        *, clicks: int | None, theme: str | None, palette: str | None, count: int | None
+        *,
+        clicks: int | None,
+        theme: str | None,
+        palette: str | None,
+        zone: str | None,
+        numbers: str | None,
+        count: int | None,
     ) -> tuple[Any, Any, Any, Any]:
         if not clicks:
             return (no_update,) * 4
-        display = {"theme": theme, "palette": palette}
+        display = {"theme": theme, "palette": palette, "zone": zone, "numbers": numbers}
         done = await _saved(
             lambda: desk.save_display(display, WHO), count, "Every browser follows when it loads."
         )

@@ -15,6 +15,7 @@ from dashboard.number_formats import MISSING, day_and_time, full_time
 from dashboard.pages.data_history import problem_lines
 from dashboard.panels import Column, aria, empty_state, icon, table, tag
 from dashboard.settings_readers import Display
+from dashboard.writing import LOCAL_ZONE, NUMBERS, zones
 from data.errors import Problem
 from data.exchanges.base import Channel
 from data.exchanges.registry import EXCHANGES
@@ -84,8 +85,21 @@ def display_form(display: Display) -> Component:
                 {"default": "Green and red", "cvd": "Blue and amber, for colour-blind eyes"},
                 display.palette,
             ),
+            _choice(
+                "zone",
+                "Time zone",
+                {
+                    "UTC": "UTC",
+                    LOCAL_ZONE: "The zone of each browser",
+                    **{name: name for name in zones()[1:]},
+                },
+                display.zone,
+                searchable=True,
+            ),
+            _choice("numbers", "Numbers", {name: number_example(name) for name in NUMBERS}, display.numbers),
             html.P(
-                "The button in the header still changes one browser's theme, until another is saved here.",
+                "The button in the header still changes one browser's theme, until another is saved here. "
+                "What is typed into forms, files, the command line and candles of days stay in UTC.",
                 className="muted",
             ),
         ],
@@ -93,15 +107,26 @@ def display_form(display: Display) -> Component:
     )
 
 
-def _choice(name: str, label: str, choices: Mapping[str, str], value: str) -> Component:
+def _choice(
+    name: str, label: str, choices: Mapping[str, str], value: str, *, searchable: bool = False
+) -> Component:
     select: Component = dmc.Select(
         id=f"settings-{name}",
         label=label,
         data=[{"value": one, "label": words} for one, words in choices.items()],
         value=value,
         allowDeselect=False,
+        searchable=searchable,
+        nothingFoundMessage="Nothing by that name",
+        maxDropdownHeight=320,
     )
     return select
+
+
+def number_example(name: str) -> str:
+    """`1,234,567.89` as one of NUMBERS writes it."""
+    group, point = NUMBERS[name]
+    return group.join(("1", "234", "567")) + point + "89"
 
 
 def venue_lines(venue: Mapping[str, Any]) -> list[tuple[str, list[str]]]:

@@ -4,8 +4,10 @@ import msgspec
 import numpy as np
 
 from dashboard.forming_candles import completed, step_of
+from dashboard.live_views import ChartView, candle_patches
+from dashboard.theme import DARK
 from data.messages import CandleUpdate
-from data.models import Candle, Ohlcv
+from data.models import Candle, Market, Ohlcv
 from data.timeframes import SECOND_US, Timeframe
 
 MINUTE_US = 60 * SECOND_US
@@ -85,16 +87,19 @@ def test_minutes_of_other_hours_do_not_count() -> None:
 def test_minutes_that_do_not_reach_back_to_the_open_say_since_when() -> None:
     now = minute(21, 100.0)
     drawn = completed(hour(now), stored(minute(20, 90.0)), [live(now)])
-    assert drawn.note == "partial since 12:20"
+    assert (drawn.note, drawn.since_us) == ("partial", OPEN_US + 20 * MINUTE_US)
     assert drawn.candle.open == 90.0
 
 
-def test_a_week_says_the_day_too() -> None:
+def test_since_when_is_told_to_the_browser_which_writes_it() -> None:
     now = minute(21, 100.0)
-    week = msgspec.structs.replace(
-        hour(now), timeframe=Timeframe.W1, opened_at_us=OPEN_US - 24 * 60 * MINUTE_US
-    )
-    assert completed(week, stored(), [live(now)]).note == "partial since 18 Nov 12:21"
+    view = ChartView(Market(now.exchange, now.symbol), Timeframe.H1, "ema", "dark")
+    drawn = completed(hour(now), stored(minute(20, 90.0)), [live(now)])
+    for patch in candle_patches(drawn, view, DARK):
+        assert (patch.body["note"], patch.body["since"]) == (
+            "partial",
+            (OPEN_US + 20 * MINUTE_US) // 1_000_000,
+        )
 
 
 def test_a_live_minute_that_is_not_covered_leaves_the_hour_partial() -> None:
