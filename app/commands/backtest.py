@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from decimal import Decimal, InvalidOperation
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 import msgspec
@@ -40,6 +40,9 @@ from data.errors import InvalidInput, Problem
 from data.models import Market
 from data.timeframes import Timeframe
 from strategies.base import Strategy
+
+if TYPE_CHECKING:
+    from backtesting.workers import Workers
 
 
 class DecimalNumber(click.ParamType[Any]):
@@ -234,10 +237,10 @@ def command(
         _check_usage(strategies, candle_files, venue, symbols)
         if no_rounding and (tick_size is not None or lot_size is not None):
             raise click.UsageError("--no-rounding contradicts --tick-size and --lot-size.")
-    # What starts processes is slow to import, and a run of its own needs none.
-    from backtesting.workers import Workers
-
-    hands = Workers(count=workers, scheduler=scheduler)
+    several = expected is None and (len(strategies) > 1 or len(symbols) > 1 or len(candle_files) > 1)
+    splits = each or several or isinstance(expected, PortfolioManifest)
+    if not splits and (workers is not None or scheduler is not None):
+        raise click.UsageError("--workers and --scheduler go with several strategies or symbols.")
     if each:
         if bot_file is not None or manifest_file is not None or finer is not None:
             raise click.UsageError("--each goes with --strategy, not with --bot, --manifest or --finer.")
@@ -262,7 +265,7 @@ def command(
                 close_at_end=close_at_end,
                 out=None if out is None else Path(out),
             ),
-            hands,
+            _hands(workers, scheduler),
             as_json=as_json,
         )
         return
@@ -274,12 +277,12 @@ def command(
             overrides={},
             rounding=expected.rounding,
             close_at_end=expected.close_at_end,
-            workers=hands,
+            workers=_hands(workers, scheduler),
         )
         hand_out(result, manifest, out, as_json=as_json)
         _compare(portfolio_differences(expected, manifest), manifest.result_hash)
         return
-    if expected is None and (len(strategies) > 1 or len(symbols) > 1 or len(candle_files) > 1):
+    if several:
         if finer is not None:
             raise click.UsageError("--finer goes with one symbol; the store finds what is finer by itself.")
         legs = leg_requests(
@@ -299,12 +302,10 @@ def command(
             overrides=overrides,
             rounding=not no_rounding,
             close_at_end=close_at_end,
-            workers=hands,
+            workers=_hands(workers, scheduler),
         )
         hand_out(result, manifest, out, as_json=as_json)
         return
-    if workers is not None or scheduler is not None:
-        raise click.UsageError("--workers and --scheduler go with several strategies or symbols.")
     if expected is not None:
         # Files may have moved since: what is given on the command line says where they are now.
         moved = {"strategy": _only(strategies), "candles": _only(candle_files), "finer": finer}
@@ -356,6 +357,13 @@ def command(
 
 
 command.add_command(compare)
+
+
+def _hands(workers: int | None, scheduler: str | None) -> Workers:
+    # What starts processes is slow to import, and a run of its own needs none.
+    from backtesting.workers import Workers
+
+    return Workers(count=workers, scheduler=scheduler)
 
 
 def _only(given: tuple[str, ...]) -> str | None:

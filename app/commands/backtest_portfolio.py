@@ -6,23 +6,24 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from decimal import Decimal
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from app.backtest_inputs import is_basket_file, load_asked_strategy, read_inputs, rules_for, span_texts
-from app.backtest_runs import SignalsTask, signals_task
 from backtesting.document import metrics_document
 from backtesting.insides import run_legs_with_insides
 from backtesting.manifest import Source
 from backtesting.portfolio import Leg, PortfolioResult, run_portfolio
 from backtesting.portfolio_document import PortfolioManifest, portfolio_manifest
 from backtesting.prepared import Prepared
-from backtesting.recipes import recipe_of
-from backtesting.workers import HERE, Pieces, Workers, spread
 from bots.finest_data import FinestRows
 from bots.orders import Costs, RulesFrom, TradingRules
 from data.timeframes import Timeframe
 from strategies.base import Strategy
+
+if TYPE_CHECKING:
+    from backtesting.workers import Workers
 
 LoadStrategy = Callable[[str, Mapping[str, float | str], Timeframe | None], Strategy]
 
@@ -104,11 +105,12 @@ def run_legs_asked(
     rounding: bool,
     close_at_end: bool,
     load: LoadStrategy = load_asked_strategy,
-    workers: Workers = HERE,
+    workers: Workers | None = None,
 ) -> tuple[PortfolioResult, PortfolioManifest]:
     """Read, run and stamp; `load` finds the strategy that a leg's source names. Raises InvalidInput.
 
-    `workers` compute the legs' signals; the run itself is one, for its legs share their capital.
+    `workers` compute the legs' signals, by default this thread; the run itself is one, for its legs share
+    their capital.
     """
     if is_basket_file(Path(requests[0].source.strategy)):
         from app.basket_files import run_basket_asked
@@ -153,17 +155,21 @@ def run_legs_asked(
     return result, portfolio_manifest(result, sources, missing, rounding=rounding)
 
 
-def _with_signals(legs: Sequence[Leg], workers: Workers) -> list[Leg]:
+def _with_signals(legs: Sequence[Leg], workers: Workers | None) -> list[Leg]:
     """The legs with what their strategies say: a run that is repeated need not ask again."""
-
-    def tasks() -> Iterator[tuple[int, SignalsTask]]:
-        for number, leg in enumerate(legs):
-            yield number, SignalsTask(recipe=recipe_of(leg.strategy), ohlcv=leg.ohlcv)
-
-    if workers == HERE:
+    if workers is None:
         said = {number: leg.strategy.signals(leg.ohlcv) for number, leg in enumerate(legs)}
     else:
-        said = dict(spread(Pieces(call=signals_task, total=len(legs)), tasks(), workers))
+        # What starts processes is slow to import, and a run of its own needs none.
+        from app.backtest_runs import SignalsTask, signals_task
+        from backtesting.recipes import recipe_of
+        from backtesting.workers import Pieces, spread
+
+        tasks = (
+            (number, SignalsTask(recipe=recipe_of(leg.strategy), ohlcv=leg.ohlcv))
+            for number, leg in enumerate(legs)
+        )
+        said = dict(spread(Pieces(call=signals_task, total=len(legs)), tasks, workers))
     return [replace(leg, strategy=Prepared(leg.strategy, said[number])) for number, leg in enumerate(legs)]
 
 
