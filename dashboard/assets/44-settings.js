@@ -53,7 +53,9 @@
     .then((display) => {
       if (!display) return;
       const live = window.candlewick;
-      if (live.writeAs(display)) live.pageReady.then(live.rewrite);
+      if (!live.writeAs(display)) return;
+      // The Market page asked for its chart before it could know; others ask when they are drawn, and know by then.
+      if (live.ready || root.dataset.first === "market") live.pageReady.then(live.rewrite);
       const before = stored(SEEN);
       const now = JSON.stringify([display.theme, display.palette]);
       // What one browser chose by itself stays until somebody saves another look.
