@@ -156,7 +156,7 @@ def _phone_links(pages: Sequence[Page]) -> list[Component]:
 
 def _header(*, simulated: bool) -> Component:
     notice = html.Span(
-        [icon("info-circle"), "SIMULATED"],
+        [icon("info-circle"), html.Span("SIMULATED", className="long")],
         className="pill simulated",
         title="Prices come from the simulated venue of the demo, not from a real one",
     )
@@ -189,7 +189,9 @@ def _header(*, simulated: bool) -> Component:
                 className="pill mode",
                 title="Bots trade with virtual money; no order leaves this machine",
             ),
-            html.Span([html.I(id="feed-dot", className="dot"), html.Span(id="feed-text")], className="pill"),
+            html.Span(
+                [html.I(id="feed-dot", className="dot"), html.Span(id="feed-text")], className="pill feed"
+            ),
             dmc.Popover(
                 [
                     dmc.PopoverTarget(
@@ -212,7 +214,8 @@ def _header(*, simulated: bool) -> Component:
             dcc.Interval(id="collectors-timer", interval=2_000, disabled=True),
             stop_button(),
             html.Span(
-                [icon("clock"), html.B(id="clock-text", className="num"), "UTC"], className="pill clock"
+                [icon("clock"), html.B(id="clock-text", className="num"), html.Span("UTC", id="clock-zone")],
+                className="pill clock",
             ),
             dmc.ColorSchemeToggle(
                 lightIcon=icon("sun"),
