@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from bots.ladders.basket_record import basket_sentence
 from bots.views import DecisionView
 from strategies.explain import explain
 
@@ -37,6 +38,8 @@ def why(record: Mapping[str, Any], action: str | None = None) -> list[str]:
 
     Empty for the record of a strategy that is no set of rules.
     """
+    if sentence := basket_sentence(record):
+        return [sentence]
     if "rules" not in record or "values" not in record:
         return []
     sentences = explain(record)

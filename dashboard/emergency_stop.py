@@ -14,7 +14,7 @@ from dash.development.base_component import Component
 from bots.emergency import EmergencyReport, LeftOver
 from bots.lifecycle import ACTIVE
 from bots.views import BotView
-from dashboard.number_formats import clock, full_time, signed
+from dashboard.number_formats import clock, full_time, signed, zone_name
 from dashboard.panels import aria, data, icon, toast
 from dashboard.readers import BotDesk, EmergencyStop
 from data.errors import TradingError
@@ -213,7 +213,8 @@ def register_stop(app: Dash, stop: EmergencyStop, bots: BotDesk) -> None:
 def question(bots: Sequence[BotView]) -> list[Component]:
     """What stopping does, with figures."""
     active = sum(bot.state in ACTIVE for bot in bots)
-    holding = [bot for bot in bots if bot.position is not None]
+    holding = [bot for bot in bots if bot.holds]
+    held_now = sum(len(bot.holdings) for bot in holding)
     pnl: dict[str, Decimal] = {}
     for bot in holding:
         if bot.market is not None:
@@ -221,7 +222,7 @@ def question(bots: Sequence[BotView]) -> list[Component]:
             pnl[quote] = pnl.get(quote, Decimal(0)) + bot.unrealised_pnl
     at_work = f"{active} bots are" if active != 1 else "1 bot is"
     money = ", ".join(f"{signed(value)} {quote}" for quote, value in sorted(pnl.items()))
-    positions = f"{len(holding)} positions are" if len(holding) != 1 else "1 position is"
+    positions = f"{held_now} positions are" if held_now != 1 else "1 position is"
     held = f"{positions} open, at {money} now." if holding else "No position is open."
     return [
         html.P(
@@ -260,7 +261,9 @@ def banner(report: EmergencyReport) -> Component | None:
                     html.Span(
                         [
                             "Stopped since ",
-                            html.Span(f"{since} UTC", className="num", title=full_time(state.since_us)),
+                            html.Span(
+                                f"{since} {zone_name()}", className="num", title=full_time(state.since_us)
+                            ),
                             told,
                             f". Nothing new is ordered; {closing}.",
                         ]

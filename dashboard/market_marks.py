@@ -62,7 +62,7 @@ def marks_body(sources: MarketSources, request: Mapping[str, Any]) -> Body:
     if market is None:
         return {"key": "", "markers": [], "lines": [], "notes": {}, "choices": []}
     theme = theme_named(resolved.scheme)
-    bots = [bot for bot in sources.bots.list_bots() if bot.market == market]
+    bots = [bot for bot in sources.bots.list_bots() if market in bot.markets]
     wanted = chosen_layers(str(request.get("layers", "")))
     shown = [bot for bot in bots if wanted is None or (BOT, bot.name) in wanted]
     marked = _bot_marks(sources, market, shown, resolved.timeframe, theme, everything=wanted is None)
@@ -77,7 +77,10 @@ def marks_body(sources: MarketSources, request: Mapping[str, Any]) -> Body:
     return {
         "key": resolved.view(market).key,
         "markers": markers,
-        "lines": position_lines({bot.name: bot.position for bot in shown if bot.position}, theme),
+        "lines": position_lines(
+            {bot.name: held.position for bot in shown for held in bot.holdings if held.market == market},
+            theme,
+        ),
         "notes": {name: note for name, note in notes.items() if name in kept},
         "choices": [
             *({"value": f"{BOT}:{bot.name}", "label": bot.name, "on": bot in shown} for bot in bots),
@@ -147,7 +150,12 @@ def _bot_marks(
         for one in sources.bots.signals(market, frame, limit=MAX_MARKERS)
         if everything or one.version in versions
     ]
-    fills = [fill for bot in bots for fill in sources.bots.fills(bot.name, limit=MAX_MARKERS)]
+    fills = [
+        fill
+        for bot in bots
+        for fill in sources.bots.fills(bot.name, limit=MAX_MARKERS)
+        if fill.market == market
+    ]
     decimals = sources.decimals(market)
     return [
         *zip(signal_markers(said, timeframe, theme), map(_signal_note, said), strict=True),

@@ -133,7 +133,9 @@ def create(file: Path, start: bool, why: str, as_json: bool) -> None:
     config = load_bot(path)
     strategies_in(settings.candlewick_strategies, python_strategies())(config, str(path))
     with open_store(settings) as store:
-        warn_if_unrecorded(config.market, store.candle_repository.recorded_markets())
+        recorded = store.candle_repository.recorded_markets()
+        for symbol in config.symbols:
+            warn_if_unrecorded(Market(config.venue, symbol), recorded)
         view = store.bots.create(config, who=_who(), why=why, start=start, source=str(path))
         if start:
             view = _once(store.bots, config.name, lambda bot: bot.state is not BotState.CREATED)
@@ -387,7 +389,9 @@ def show(name: str, limit: int, as_json: bool) -> None:
         for item in items:
             fields = _document(item)
             fields.pop("bot")
-            fields.pop("market", None)
+            market = fields.pop("market", None)
+            if view.symbols and market is not None:
+                fields = {"symbol": market["symbol"], **fields}
             fields.pop("record", None)
             words = [f"{key} {value}" for key, value in fields.items() if value not in (None, "", False)]
             click.echo(f"  {', '.join(words)}")
@@ -405,6 +409,8 @@ def _document(item: msgspec.Struct) -> dict[str, Any]:
         value = getattr(item, field)
         if isinstance(value, msgspec.Struct):
             value = _document(value)
+        elif isinstance(value, tuple) and value and isinstance(value[0], msgspec.Struct):
+            value = [_document(one) for one in value]
         if field.endswith("_us"):
             field = field.removesuffix("_us")
             field = field if field.split("_")[-1] == "at" else f"{field}_at"
@@ -422,8 +428,11 @@ def _line(view: BotView) -> str:
     held = "flat"
     if view.position is not None:
         held = f"{view.position.side} {view.position.quantity} at {view.position.entry_price}"
+    elif view.holds:
+        held = ", ".join(f"{one.position.quantity} {one.market.symbol}" for one in view.holdings)
     change = "" if view.return_rate is None else f" ({view.return_rate:+.2%})"
-    place = f"{view.market or 'no market'} {view.timeframe or ''}".strip()
+    markets = ", ".join(view.symbols) if view.symbols else f"{view.market or 'no market'}"
+    place = f"{markets} {view.timeframe or ''}".strip()
     words = f"{view.name}: {view.state}{heading}, {view.strategy or 'no strategy'} on {place}"
     figures = f"{held}, equity {view.equity:.2f}{change}, {view.trades} trades"
     return f"{words}; {figures}" + (f"; {view.health}" if view.health else "")
@@ -434,7 +443,7 @@ def _report(view: BotView, as_json: bool, *, wanted: BotState) -> None:
         _print_json({"bot": bot_document(view)})
         return
     click.echo(_line(view))
-    if view.state is BotState.STOPPED and view.position is not None:
+    if view.state is BotState.STOPPED and view.holds:
         click.echo(
             "its position stays open and unprotected; start it, or `stop --flatten` closes it", err=True
         )

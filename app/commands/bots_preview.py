@@ -12,7 +12,7 @@ import msgspec
 
 from app.commands.backtest import DecimalNumber
 from bots.config import BotConfig, load_bot
-from bots.ladders.settings import RebalanceSettings, type_of
+from bots.ladders.settings import LadderType, RebalanceSettings, type_of
 from bots.ladders.standing import LadderStanding
 from bots.ladders.worst_case import WorstCase, basket_worst_case, worst_case
 from data.errors import InvalidInput, Problem
@@ -85,7 +85,10 @@ def ladder_lines(standing: LadderStanding | None) -> Iterator[str]:
         return
     worst = standing.worst_case
     yield f"{standing.type}: bound {standing.most_committed:.8g} of {worst.capital} at most so far"
-    yield f"  waiting orders: {len(standing.resting)} of {worst.orders}"
+    if standing.type is LadderType.REBALANCE:
+        yield f"  orders at once: {standing.most_orders} at most so far, of {worst.orders}"
+    else:
+        yield f"  waiting orders: {len(standing.resting)} of {worst.orders}"
     for order in standing.resting:
         yield f"  {order.side} {order.quantity} at {order.price}, order {order.sequence}"
     if standing.realised is not None:

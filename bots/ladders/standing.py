@@ -7,10 +7,11 @@ from decimal import Decimal
 import msgspec
 
 from bots.config import parse_bot
+from bots.ladders.basket import BasketState
 from bots.ladders.grid import Grid
 from bots.ladders.settings import GridSettings, LadderType, RebalanceSettings, type_of
 from bots.ladders.state import GridState, LadderState
-from bots.ladders.worst_case import WorstCase, worst_case
+from bots.ladders.worst_case import WorstCase, basket_worst_case, worst_case
 from bots.orders import TradingRules
 from bots.stores import BotRecord
 from data.models import Side
@@ -34,7 +35,7 @@ class LadderStanding(msgspec.Struct, frozen=True, kw_only=True):
     most_orders: int
     gap_loss: Decimal  # what stops lost beyond their level
     finished: str  # why it has ended; empty while it works
-    resting: tuple[RestingOrder, ...]  # the highest price first
+    resting: tuple[RestingOrder, ...]  # the highest price first; a basket sends market orders alone
     realised: Decimal | None = None  # a grid's gain is realised + inventory - fees; None for others
     inventory: Decimal | None = None
     fees: Decimal | None = None
@@ -47,14 +48,31 @@ class _Saved(msgspec.Struct, frozen=True, kw_only=True):
     state: LadderState
 
 
+class _SavedBasket(msgspec.Struct, frozen=True, kw_only=True):
+    """As `_Saved`, of a basket."""
+
+    state: BasketState
+
+
 def standing_of(record: BotRecord) -> LadderStanding | None:
     """None for a bot that follows a strategy, and for one that has not begun."""
     if record.account is None or "type" not in record.config:
         return None
     config = parse_bot(record.config, where=f"bot {record.name}")
     settings = config.ladder
-    if settings is None or isinstance(settings, RebalanceSettings):
+    if settings is None:
         return None
+    if isinstance(settings, RebalanceSettings):
+        held = msgspec.json.decode(record.account, type=_SavedBasket).state
+        return LadderStanding(
+            type=type_of(settings),
+            worst_case=basket_worst_case(settings, config.costs, config.capital),
+            most_committed=held.most_paid_in,
+            most_orders=held.most_orders,
+            gap_loss=held.gap_loss,
+            finished=held.finished,
+            resting=(),
+        )
     saved = msgspec.json.decode(record.account, type=_Saved)
     state = saved.state
     standing = LadderStanding(

@@ -13,14 +13,22 @@ from dash.development.base_component import Component
 from bots.config import BotConfig, parse_bot
 from bots.ladders.grid import grid_levels
 from bots.ladders.settings import DcaSettings, GridSettings, RebalanceSettings, entry_of
-from bots.ladders.worst_case import WorstCase, loss_when_stopped, safety_orders, worst_case
+from bots.ladders.worst_case import (
+    WorstCase,
+    basket_worst_case,
+    loss_when_stopped,
+    safety_orders,
+    worst_case,
+)
 from bots.orders import PositionSide, TradingRules
 from bots.risk.limits import Limits
 from dashboard.number_formats import MISSING, money, percent, price, share
+from dashboard.pages.bot_basket import weight_rows
 from dashboard.pages.bot_form import Choices, check_shelf
 from dashboard.pages.bots_sources import BotSources
 from dashboard.panels import Column, icon, table
 from data.errors import Problem
+from data.models import Market
 from strategies.base import Strategy
 
 _MOST_STEPS = 14
@@ -33,7 +41,8 @@ class Checked:
     config: BotConfig
     strategy: Strategy
     limits: Limits  # in force: the profile's with the bot's own laid over them
-    last: float | None  # the market's last price, where one is known
+    last: float | None  # the market's last price, where one is known; None for a basket
+    unrecorded: tuple[str, ...] = ()  # of its symbols those without a candle
 
 
 def read_choices(sources: BotSources) -> Choices:
@@ -61,9 +70,14 @@ def check(
     strategy = sources.load_strategy(config, source)
     book = sources.risk.book()
     book.account_of(config)
-    day = sources.days.day(config.market)
+    day = None if isinstance(config.ladder, RebalanceSettings) else sources.days.day(config.market)
+    recorded = set(sources.market.markets())
     return Checked(
-        config=config, strategy=strategy, limits=book.limits_of(config), last=day.last if day else None
+        config=config,
+        strategy=strategy,
+        limits=book.limits_of(config),
+        last=day.last if day else None,
+        unrecorded=tuple(one for one in config.symbols if Market(config.venue, one) not in recorded),
     )
 
 
@@ -74,11 +88,29 @@ def cost_panel(checked: Checked, decimals: int) -> Component:
     if config.ladder is None:
         lines, notes = strategy_lines(checked, quote)
         return html.Div([_facts(lines), *notes])
-    assert not isinstance(config.ladder, RebalanceSettings)  # refused when its strategy was loaded
+    if isinstance(config.ladder, RebalanceSettings):
+        return _basket_panel(checked, config.ladder, quote, decimals)
     worst = worst_case(config.ladder, config.costs)
     notes = limit_notes(checked.limits, worst.capital, "all orders filled")
     return html.Div(
         [_facts(ladder_lines(checked, worst, quote, decimals)), *notes, _steps(checked, decimals)]
+    )
+
+
+def _basket_panel(checked: Checked, settings: RebalanceSettings, quote: str, decimals: int) -> Component:
+    worst = basket_worst_case(settings, checked.config.costs, checked.config.capital)
+    largest = max(settings.weights.values()) * checked.config.capital
+    notes = limit_notes(checked.limits, largest, "the largest purchase")
+    if checked.unrecorded:
+        names = ", ".join(checked.unrecorded)
+        words = f"{names}: no candle is stored; the basket waits until all its symbols have one"
+        notes.append(html.P([icon("alert-triangle"), words], className="cost-note"))
+    return html.Div(
+        [
+            _facts(ladder_lines(checked, worst, quote, decimals)),
+            *notes,
+            weight_rows(settings.weights, checked.config.capital),
+        ]
     )
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from decimal import Decimal
 from typing import Any
 
@@ -11,13 +11,14 @@ import dash_mantine_components as dmc
 from dash import html
 from dash.development.base_component import Component
 
-from bots.config import OnRestart
+from bots.config import VENUES, OnRestart
 from bots.ladders.fields import FIELDS, Field, Kind
 from bots.ladders.settings import IMMEDIATELY, LadderType
 from bots.risk.limits import NAMES as LIMITS
 from bots.risk.profiles import RiskBook
 from dashboard.market_request import venue_name
 from dashboard.pages.backtests_form import number_of
+from dashboard.pages.bot_basket import EXAMPLE, read_weights, weights_of, weights_text
 from dashboard.readers import StrategyShelf
 from data.errors import InvalidInput, Problem
 from data.models import Market
@@ -26,8 +27,7 @@ from strategies.definition import ParameterRange
 from strategies.loader import parse_document, parse_strategy
 
 STRATEGY = "strategy"  # the kind of a bot that places one order at a time
-# Baskets are run in backtests alone: bots refuse them.
-KINDS = (STRATEGY, *(kind.value for kind in LadderType if kind is not LadderType.REBALANCE))
+KINDS = (STRATEGY, *(kind.value for kind in LadderType))
 _ACCOUNT_LIMITS = frozenset({"max_symbol_notional", "max_correlated_exposure", "max_account_notional"})
 BOT_LIMITS = tuple(name for name in LIMITS if name not in _ACCOUNT_LIMITS)
 _LIMIT_WORDS = {
@@ -141,7 +141,9 @@ def _bounds(one: ParameterRange) -> str:
     return f"{one.minimum:g} to {one.maximum:g}"
 
 
-def ladder_fields(kind: LadderType, given: Values, choices: Choices) -> list[FormField]:
+def ladder_fields(
+    kind: LadderType, given: Values, choices: Choices, fixed: Collection[str] = ()
+) -> list[FormField]:
     """One field per setting of a bot with several orders."""
     found = []
     for name, one in FIELDS[kind].items():
@@ -154,6 +156,8 @@ def ladder_fields(kind: LadderType, given: Values, choices: Choices) -> list[For
                 value=given.get(key) or "",
                 help=one.means,
                 choices=_setting_choices(one, choices),
+                placeholder=f"as in {EXAMPLE}" if one.kind is Kind.WEIGHTS else "",
+                disabled=key in fixed,
             )
         )
     return found
@@ -179,16 +183,29 @@ def trading_fields(kind: str, given: Values, choices: Choices, fixed: Collection
     own = "The strategy's own" if kind == STRATEGY else "1m, or the entry strategy's own"
     frames = [{"value": "own", "label": own}]
     frames += [{"value": one.value, "label": one.value} for one in Timeframe]
-    fields = [
-        FormField(key="name", label="Name", value=given.get("name") or "", disabled="name" in fixed),
-        FormField(
-            key="market",
-            label="Market",
-            value=given.get("market") or "",
-            choices=markets,
-            disabled="market" in fixed,
-        ),
-    ]
+    fields = [FormField(key="name", label="Name", value=given.get("name") or "", disabled="name" in fixed)]
+    if kind == LadderType.REBALANCE:
+        venues = [{"value": one, "label": venue_name(one)} for one in VENUES]
+        fields.append(
+            FormField(
+                key="venue",
+                label="Venue",
+                value=given.get("venue") or "",
+                help="of all its symbols",
+                choices=venues,
+                disabled="venue" in fixed,
+            )
+        )
+    else:
+        fields.append(
+            FormField(
+                key="market",
+                label="Market",
+                value=given.get("market") or "",
+                choices=markets,
+                disabled="market" in fixed,
+            )
+        )
     if kind == STRATEGY:
         strategy = given.get("strategy") or ""
         names = [*choices.strategies, *([strategy] if strategy not in ("", *choices.strategies) else [])]
@@ -276,6 +293,9 @@ def values_of(document: Mapping[str, Any]) -> dict[str, str]:
             found[key] = _text(value)
     if document.get("venue") and document.get("symbol"):
         found["market"] = f"{document['venue']}:{document['symbol']}"
+    elif document.get("venue"):
+        found["venue"] = str(document["venue"])
+        found["settings/weights"] = weights_text(weights_of(document.get("settings") or {}))
     return found
 
 
@@ -311,6 +331,8 @@ def document_of(kind: str, values: Values) -> dict[str, Any]:
             document[part] = text
         elif part == "parameters":
             document.setdefault(part, {})[name] = number_of(text)
+        elif name == "weights":
+            document.setdefault(part, {})[name] = read_weights(text)
         else:
             document.setdefault(part, {})[name] = text == "yes" if name in flags else text
     return document
@@ -322,7 +344,11 @@ def told(problems: Sequence[Problem], keys: Sequence[str]) -> tuple[list[str | N
     elsewhere = []
     for one in problems:
         key = one.field.replace(".", "/")
-        key = "market" if key in ("venue", "symbol") else key
+        key = "market" if key in ("venue", "symbol") and key not in keys else key
+        if key.startswith("settings/weights/") and key not in keys:
+            # One field holds them all: it says which of them is meant.
+            one = replace(one, value=f"{key.rpartition('/')[2]} {one.value}")
+            key = "settings/weights"
         if key in keys:
             at.setdefault(
                 key, one.expected if one.value in ("", "missing") else f"{one.value}: {one.expected}"

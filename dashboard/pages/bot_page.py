@@ -21,6 +21,7 @@ from dashboard.figures.price_chart import (
     price_chart_series,
     signal_markers,
 )
+from dashboard.pages.bot_basket import parts_table, weights_of
 from dashboard.pages.bot_decisions import FILTERS as DECISION_FILTERS
 from dashboard.pages.bot_decisions import decisions_list
 from dashboard.pages.bot_panels import bot_head, bot_kpis, facts, orders_table, page_actions, trades_table
@@ -212,7 +213,7 @@ def _register_charts(app: Dash, sources: BotSources) -> None:
         def read() -> tuple[Any, ...]:
             bot = sources.bots.bot(name)
             # Another bot's news are news of this page too: what has not changed is not drawn again.
-            held = bot.position.entry_at_us if bot.position else 0
+            held = max((one.position.entry_at_us for one in bot.holdings), default=0)
             key = f"{name}|{scheme}|{bot.last_candle_us}|{held}|{bot.trades}|{bot.fees_paid}"
             if key == drawn:
                 return (no_update,) * 8
@@ -242,13 +243,15 @@ def _price_chart(sources: BotSources, bot: BotView, theme: Theme) -> tuple[Any, 
         words = f"No candle of {market.symbol} is stored yet; the bot waits for the first one."
         return [], chart_options(theme, timeframe), no_update, empty_state("chart-candle", words), title
     start_us = int(candles.opened_at_us[0])
-    fills = fill_markers(sources.bots.fills(bot.name, limit=_MARKED_FILLS), timeframe, theme)
+    made = sources.bots.fills(bot.name, limit=_MARKED_FILLS)
+    fills = fill_markers([fill for fill in made if fill.market == market], timeframe, theme)
     said = [
         one
         for one in sources.bots.signals(market, timeframe, start_us=start_us)
         if one.version == bot.strategy_version
     ]
-    lines = position_lines({bot.name: bot.position}, theme) if bot.position else []
+    held = next((one.position for one in bot.holdings if one.market == market), None)
+    lines = position_lines({bot.name: held}, theme) if held else []
     series = price_chart_series(
         candles,
         [],
@@ -298,12 +301,13 @@ def tab_body(sources: BotSources, name: str, tab: str, wanted: str) -> Component
     """What a tab shows. Reads the store. Raises InvalidInput for an unknown bot."""
     bot = sources.bots.bot(name)
     decimals = sources.decimals(bot.market)
+    symbols = {market: sources.decimals(market) for market in bot.markets} if bot.symbols else None
     if tab == "orders":
-        return orders_table(sources.bots.orders(name, limit=_ROWS))
+        return orders_table(sources.bots.orders(name, limit=_ROWS), with_symbol=bool(bot.symbols))
     if tab == "fills":
-        return fills_table(sources.bots.fills(name, limit=_ROWS), decimals, with_bot=False)
+        return fills_table(sources.bots.fills(name, limit=_ROWS), decimals, with_bot=False, symbols=symbols)
     if tab == "trades":
-        return trades_table(sources.bots.trades(name, limit=_ROWS), decimals)
+        return trades_table(sources.bots.trades(name, limit=_ROWS), decimals, symbols=symbols)
     if tab == "decisions":
         saying = wanted != "all"
         found = sources.bots.decisions(name, limit=_DECISIONS if saying else _ROWS, saying_something=saying)
@@ -312,4 +316,8 @@ def tab_body(sources: BotSources, name: str, tab: str, wanted: str) -> Component
         return settings_panel(sources, bot)
     if tab == "audit":
         return events_list(sources.bots.audit(name, limit=_ROWS), with_bot=False)
+    if symbols is not None:
+        _, settings = sources.bots.settings(name)
+        parts = parts_table(bot, weights_of(settings.get("settings") or {}), symbols)
+        return html.Div([parts, facts(bot, decimals, sources.now_us())])
     return facts(bot, decimals, sources.now_us())

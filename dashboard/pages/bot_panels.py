@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from dash import dcc, html
@@ -23,11 +23,12 @@ from dashboard.number_formats import (
     price,
     quantity,
     share,
+    zone_name,
 )
 from dashboard.pages.bots_clone import can_delete
 from dashboard.pages.bots_panels import action_buttons, position_text, quote_of
 from dashboard.panels import Column, amount, aria, change, empty_state, icon, side_tag, state_tag, table, tag
-from data.models import Side
+from data.models import Market, Side
 from data.timeframes import Timeframe
 
 _ORDER_KINDS = {
@@ -43,7 +44,7 @@ def bot_head(bot: BotView) -> list[Component]:
     market = (
         dcc.Link(
             [
-                bot.market.symbol,
+                ", ".join(bot.symbols) or bot.market.symbol,
                 html.Span(f" · {venue_name(bot.market.exchange)} · {bot.timeframe or MISSING}"),
             ],
             href=market_href(bot.market, bot.timeframe or Timeframe.M1),
@@ -105,7 +106,7 @@ def bot_kpis(bot: BotView, fall: DrawdownView | None) -> list[Component]:
             f"below {money(fall.peak)}" if fall is not None else "not known",
         ),
         card("Win rate", share(bot.win_rate), f"{bot.trades:,} closed trades"),
-        card("Fees paid", money(bot.fees_paid), f"last candle {clock(bot.last_candle_us)} UTC"),
+        card("Fees paid", money(bot.fees_paid), f"last candle {clock(bot.last_candle_us)} {zone_name()}"),
     ]
 
 
@@ -124,7 +125,7 @@ def facts(bot: BotView, decimals: int, now_us: int) -> Component:
         fact("Fees paid", money(bot.fees_paid)),
         fact("Win rate", f"{share(bot.win_rate)} of {bot.trades:,}" if bot.trades else MISSING),
         fact("Last candle", clock(bot.last_candle_us), full_time(bot.last_candle_us)),
-        fact("Last price", price(bot.last_price, decimals)),
+        *([] if bot.symbols else [fact("Last price", price(bot.last_price, decimals))]),
         fact("Running since", day_and_time(bot.started_at_us), full_time(bot.started_at_us)),
         fact(
             "Version", html.Span(bot.strategy_version[:10] or MISSING, className="mono"), bot.strategy_version
@@ -140,24 +141,27 @@ def facts(bot: BotView, decimals: int, now_us: int) -> Component:
             fact("Target", price(position.target_price, decimals)),
         ]
         if position is not None
-        else [fact("Position", "Flat")]
+        else [fact("Position", tag(position_text(bot)[0], position_text(bot)[2]) if bot.holds else "Flat")]
     )
     return html.Div(html.Div([*held, *account], className="facts"), className="panel-body")
 
 
-def trades_table(trades: Sequence[TradeView], decimals: int) -> Component:
-    """Closed round trips, newest first."""
+def trades_table(
+    trades: Sequence[TradeView], decimals: int, *, symbols: Mapping[Market, int] | None = None
+) -> Component:
+    """Closed round trips, newest first; with `symbols`, the decimals of each market, they name theirs."""
     if not trades:
         return empty_state("scale", "No closed trade yet.")
     rows: list[list[Any]] = [
         [
             html.Span(day_and_time(trade.exit_at_us), title=full_time(trade.exit_at_us)),
+            *([trade.market.symbol] if symbols is not None else []),
             side_tag(
                 Side.BUY if trade.side is PositionSide.LONG else Side.SELL, trade.side.value.capitalize()
             ),
             quantity(trade.quantity),
-            price(trade.entry_price, decimals),
-            price(trade.exit_price, decimals),
+            price(trade.entry_price, decimals if symbols is None else symbols.get(trade.market, decimals)),
+            price(trade.exit_price, decimals if symbols is None else symbols.get(trade.market, decimals)),
             amount(trade.pnl),
             change(float(trade.return_rate)),
             trade.exit_reason.value.replace("_", " "),
@@ -166,6 +170,7 @@ def trades_table(trades: Sequence[TradeView], decimals: int) -> Component:
     ]
     columns = (
         Column("Closed, UTC"),
+        *([Column("Symbol", narrow=True)] if symbols is not None else []),
         Column("Side"),
         Column("Size", numeric=True),
         Column("Entry", numeric=True),
@@ -177,7 +182,7 @@ def trades_table(trades: Sequence[TradeView], decimals: int) -> Component:
     return table(columns, rows, label="Closed trades")
 
 
-def orders_table(orders: Sequence[OrderView]) -> Component:
+def orders_table(orders: Sequence[OrderView], *, with_symbol: bool = False) -> Component:
     """Orders, newest first, with why one was refused or called off."""
     if not orders:
         return empty_state("receipt", "No order yet. A signal that passes every gate makes one.")
@@ -185,6 +190,7 @@ def orders_table(orders: Sequence[OrderView]) -> Component:
         [
             f"{order.sequence}",
             html.Span(day_and_time(order.decided_at_us), title=full_time(order.decided_at_us)),
+            *([order.market.symbol] if with_symbol else []),
             side_tag(order.side),
             order.position_side.value.capitalize(),
             order.reason.value.replace("_", " "),
@@ -197,6 +203,7 @@ def orders_table(orders: Sequence[OrderView]) -> Component:
     columns = (
         Column("Number", numeric=True),
         Column("Decided, UTC"),
+        *([Column("Symbol", narrow=True)] if with_symbol else []),
         Column("Side"),
         Column("Position", narrow=True),
         Column("Why"),

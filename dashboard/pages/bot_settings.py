@@ -14,7 +14,7 @@ from bots.config import BotConfig, parse_bot
 from bots.ladders.settings import LadderType
 from bots.lifecycle import ACTIVE
 from bots.views import BotView, VersionView
-from dashboard.number_formats import day_and_time, full_time
+from dashboard.number_formats import day_and_time, full_time, zone_name
 from dashboard.pages.bot_check import check, cost_panel, problem_lines, read_choices
 from dashboard.pages.bot_form import (
     KINDS,
@@ -53,7 +53,8 @@ def settings_panel(sources: BotSources, bot: BotView) -> Component:
     choices = read_choices(sources)
     kind = kind_of(document)
     given: dict[str, str | None] = dict(values_of(document))
-    fixed = {"name", *({"capital"} if bot.started_at_us else ()), *({"market"} if bot.position else ())}
+    fixed = {"name", *({"capital"} if bot.started_at_us else ()), *({"market"} if bot.holds else ())}
+    fixed |= {"venue"} if bot.started_at_us else set()
     if kind == STRATEGY:
         own = section("Parameters", parameter_fields(_parameters(sources, document), given), SCOPE)
     else:
@@ -178,7 +179,7 @@ def _version(
             html.Div(
                 [
                     html.Time(day_and_time(one.at_us), title=full_time(one.at_us), className="num"),
-                    f" UTC {origin}",
+                    f" {zone_name()} {origin}",
                     f": {one.why}" if one.why else "",
                 ],
                 className="muted",

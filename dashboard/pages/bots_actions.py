@@ -97,7 +97,7 @@ def register_actions(app: Dash, sources: BotSources) -> None:
 
         def read() -> tuple[list[BotView], list[Component]]:
             bots = [sources.bots.bot(name) for name in names]
-            holding = [bot for bot in bots if bot.position is not None]
+            holding = [bot for bot in bots if bot.holds]
             return holding, stop_words(holding, {bot.name: sources.decimals(bot.market) for bot in holding})
 
         try:
@@ -218,13 +218,17 @@ def stop_words(holding: Sequence[BotView], decimals: dict[str, int]) -> list[Com
 
 
 def _held(bot: BotView) -> str:
-    assert bot.position is not None  # only asked for bots that hold one
+    if bot.position is None:
+        return ", ".join(f"{quantity(one.position.quantity)} {one.market.symbol}" for one in bot.holdings)
     symbol = bot.market.symbol if bot.market else ""
     return f"{symbol} {bot.position.side.value} ({quantity(bot.position.quantity)})"
 
 
 def _one(bot: BotView, decimals: int) -> Component:
-    assert bot.position is not None
+    if bot.position is None:
+        words = "Closing sells all of it at the next candle's open."
+        pnl = f", now at {signed(bot.unrealised_pnl)} {quote_of(bot)}. "
+        return html.P(["It holds ", html.B(_held(bot)), pnl, words])
     long = bot.position.side is PositionSide.LONG
     return html.P(
         [

@@ -103,7 +103,7 @@ def can_delete(bot: BotView) -> bool:
 def delete_words(bot: BotView) -> list[Component]:
     """What goes with a bot, with figures."""
     result = f"{money(bot.equity)} {quote_of(bot)} ({signed(bot.equity - bot.capital)})"
-    held = " Its open position is forgotten with it." if bot.position is not None else ""
+    held = " Its open position is forgotten with it." if bot.holds else ""
     return [
         html.P(
             [

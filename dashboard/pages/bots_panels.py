@@ -29,6 +29,7 @@ from dashboard.number_formats import (
     share,
     signed,
 )
+from dashboard.pages.bot_basket import position_words
 from dashboard.panels import (
     STATE_ICONS,
     Column,
@@ -98,11 +99,11 @@ def kpi_cards(bots: Sequence[BotView]) -> list[Component]:
     others = f" · and {len(capital) - 1} more currencies" if len(capital) > 1 else ""
     gain = equity[quote] - capital[quote]
     rate = float(gain / capital[quote]) if capital[quote] else None
-    positions = [bot for bot in bots if bot.position is not None]
+    positions = [held for bot in bots for held in bot.holdings]
     trades, wins = sum(bot.trades for bot in bots), sum(bot.wins for bot in bots)
     running = sum(bot.state is BotState.RUNNING for bot in bots)
     troubled = sum(bool(bot.health) for bot in bots)
-    held = sum((bot.equity - bot.cash for bot in positions if quote_of(bot) == quote), Decimal(0))
+    held = sum((bot.equity - bot.cash for bot in bots if quote_of(bot) == quote), Decimal(0))
     exposure = float(abs(held) / equity[quote]) if equity[quote] else None
 
     def card(title: str, figure: Any, note: Any) -> Component:
@@ -143,13 +144,15 @@ def allowed_actions(bot: BotView) -> list[str]:
     commands = (BotCommand.START, BotCommand.PAUSE, BotCommand.STOP)
     allowed = [command.value for command in commands if allows(command, bot.state, bot.desired_state)]
     # Stopping a stopped bot only matters while it holds a position, which it can then close.
-    idle = bot.state in (BotState.STOPPED, BotState.FAILED) and bot.position is None
+    idle = bot.state in (BotState.STOPPED, BotState.FAILED) and not bot.holds
     return [name for name in allowed if not (name == "stop" and idle)]
 
 
 def position_text(bot: BotView) -> tuple[str, str, str]:
     """First line, second line and direction of a bot's position."""
     position = bot.position
+    if bot.positions:
+        return (position_words(bot), signed(bot.unrealised_pnl), "up")
     if position is None:
         return ("Flat", "", "flat")
     long = position.side is PositionSide.LONG
@@ -170,7 +173,7 @@ def grid_row(bot: BotView, spark: str | None) -> dict[str, Any]:
     return {
         "id": bot.name,
         "bot": [bot.name, strategy],
-        "market": [bot.market.symbol, venue_name(bot.market.exchange)] if bot.market else [MISSING, ""],
+        "market": [_symbols(bot), venue_name(bot.market.exchange)] if bot.market else [MISSING, ""],
         "state": bot.state.value,
         "state_text": state_text(bot.state, bot.desired_state),
         "state_kind": state_kind(bot.state),
@@ -252,6 +255,12 @@ def _bot_card(bot: BotView, *, picked: bool) -> Component:
         ],
         className="panel bot-card",
     )
+
+
+def _symbols(bot: BotView) -> str:
+    """Its symbol; of several the first and how many more."""
+    assert bot.market is not None
+    return f"{bot.market.symbol} +{len(bot.symbols) - 1}" if len(bot.symbols) > 1 else bot.market.symbol
 
 
 def no_bots() -> Component:

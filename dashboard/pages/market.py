@@ -30,6 +30,7 @@ from dashboard.pages.market_panels import (
 from dashboard.panels import aria, data, icon, read_or_error, skeleton_rows
 from dashboard.readers import BotDesk
 from data.errors import TradingError
+from data.models import Market
 
 # Dash walks every component of the page at each change: lists show what a person reads, the rest is on /bots.
 _ROWS = 20  # of fills and events below the chart
@@ -308,7 +309,7 @@ def _register_side(app: Dash, sources: MarketSources) -> None:
             resolved = sources.resolve(request)
             if resolved.market is None:
                 return signals_list([])
-            bots = [bot for bot in sources.bots.list_bots() if bot.market == resolved.market]
+            bots = [bot for bot in sources.bots.list_bots() if resolved.market in bot.markets]
             frames = {bot.timeframe for bot in bots if bot.timeframe} | {resolved.timeframe}
             said = [
                 one
@@ -332,13 +333,15 @@ def _register_side(app: Dash, sources: MarketSources) -> None:
             resolved = sources.resolve(request)
             bots = sources.bots.list_bots()
             if tab == "positions":
-                markets = {bot.market for bot in bots if bot.market is not None and bot.position is not None}
+                markets = {held.market for bot in bots for held in bot.holdings}
                 decimals = {market: sources.decimals(market) for market in markets}
                 return positions_table(bots, decimals, sources.now_us())
-            here = [bot for bot in bots if bot.market == resolved.market]
+            here = [bot for bot in bots if resolved.market in bot.markets]
             if tab == "fills":
                 decimals_here = sources.decimals(resolved.market) if resolved.market else 2
-                return fills_table(_newest_fills(sources.bots, here), decimals_here, with_bot=True)
+                return fills_table(
+                    _newest_fills(sources.bots, here, resolved.market), decimals_here, with_bot=True
+                )
             events = [event for bot in here for event in sources.bots.audit(bot.name, limit=_ROWS)]
             newest = sorted(events, key=lambda event: event.at_us, reverse=True)
             return events_list(newest[:_ROWS], with_bot=True)
@@ -346,6 +349,6 @@ def _register_side(app: Dash, sources: MarketSources) -> None:
         return await read_or_error("The table", read)
 
 
-def _newest_fills(desk: BotDesk, bots: list[BotView]) -> list[FillView]:
-    fills = [fill for bot in bots for fill in desk.fills(bot.name, limit=_ROWS)]
+def _newest_fills(desk: BotDesk, bots: list[BotView], market: Market | None) -> list[FillView]:
+    fills = [fill for bot in bots for fill in desk.fills(bot.name, limit=_ROWS) if fill.market == market]
     return sorted(fills, key=lambda fill: fill.filled_at_us, reverse=True)[:_ROWS]

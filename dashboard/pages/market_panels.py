@@ -81,29 +81,28 @@ def positions_table(bots: Sequence[BotView], decimals: Mapping[Market, int], now
     """Open positions of all bots, marked at each bot's last close."""
     rows: list[list[Any]] = []
     for bot in bots:
-        position, market = bot.position, bot.market
-        if position is None or market is None:
-            continue
-        digits = decimals.get(market, 2)
-        long = position.side is PositionSide.LONG
-        cost = position.entry_price * position.quantity
-        stops = [level for level in (position.stop_price, position.trailing_price) if level is not None]
-        # The nearer of two stops is the one that acts.
-        stop = (max if long else min)(stops) if stops else None
-        rows.append(
-            [
-                dcc.Link(html.Strong(bot.name), href=bot_href(bot.name)),
-                dcc.Link(market.symbol, href=market_href(market, bot.timeframe or Timeframe.M1)),
-                tag(f"{'▲ Long' if long else '▼ Short'}", "up" if long else "down"),
-                quantity(position.quantity),
-                price(position.entry_price, digits),
-                price(bot.last_price, digits),
-                price(stop, digits),
-                amount(position.unrealised_pnl),
-                change(float(position.unrealised_pnl / cost) if cost else None),
-                duration(now_us - position.entry_at_us),
-            ]
-        )
+        for held in bot.holdings:
+            position, market = held.position, held.market
+            digits = decimals.get(market, 2)
+            long = position.side is PositionSide.LONG
+            cost = position.entry_price * position.quantity
+            stops = [level for level in (position.stop_price, position.trailing_price) if level is not None]
+            # The nearer of two stops is the one that acts.
+            stop = (max if long else min)(stops) if stops else None
+            rows.append(
+                [
+                    dcc.Link(html.Strong(bot.name), href=bot_href(bot.name)),
+                    dcc.Link(market.symbol, href=market_href(market, bot.timeframe or Timeframe.M1)),
+                    tag(f"{'▲ Long' if long else '▼ Short'}", "up" if long else "down"),
+                    quantity(position.quantity),
+                    price(position.entry_price, digits),
+                    price(held.price, digits),
+                    price(stop, digits),
+                    amount(position.unrealised_pnl),
+                    change(float(position.unrealised_pnl / cost) if cost else None),
+                    duration(now_us - position.entry_at_us),
+                ]
+            )
     if not rows:
         return empty_state(
             "wallet",
@@ -125,18 +124,25 @@ def positions_table(bots: Sequence[BotView], decimals: Mapping[Market, int], now
     return table(columns, rows, label="Open positions")
 
 
-def fills_table(fills: Sequence[FillView], decimals: int, *, with_bot: bool) -> Component:
-    """Executions, newest first."""
+def fills_table(
+    fills: Sequence[FillView],
+    decimals: int,
+    *,
+    with_bot: bool,
+    symbols: Mapping[Market, int] | None = None,
+) -> Component:
+    """Executions, newest first; with `symbols`, the decimals of each market, they name theirs."""
     if not fills:
         return empty_state("receipt", "No fill yet. The first order a bot fills appears here.")
     rows: list[list[Any]] = [
         [
             *([dcc.Link(html.Strong(fill.bot), href=bot_href(fill.bot))] if with_bot else []),
             html.Span(day_and_time(fill.filled_at_us), title=full_time(fill.filled_at_us)),
+            *([fill.market.symbol] if symbols is not None else []),
             side_tag(fill.side),
             fill.reason.value.replace("_", " "),
             quantity(fill.quantity),
-            price(fill.price, decimals),
+            price(fill.price, decimals if symbols is None else symbols.get(fill.market, decimals)),
             money(fill.price * fill.quantity),
             money(fill.fee),
         ]
@@ -145,6 +151,7 @@ def fills_table(fills: Sequence[FillView], decimals: int, *, with_bot: bool) -> 
     columns = (
         *([Column("Bot")] if with_bot else []),
         Column("Time, UTC"),
+        *([Column("Symbol", narrow=True)] if symbols is not None else []),
         Column("Side"),
         Column("Why"),
         Column("Size", numeric=True),

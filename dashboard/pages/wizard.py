@@ -12,6 +12,7 @@ from dash import ALL, Dash, Input, Output, State, dcc, html, no_update
 from dash.development.base_component import Component
 
 from bots.ladders.settings import LadderType
+from dashboard.pages.bot_basket import suggested_weights
 from dashboard.pages.bot_check import check, cost_panel, problem_lines, read_choices
 from dashboard.pages.bot_form import (
     KINDS,
@@ -42,6 +43,7 @@ _LOOKS = {
     "grid": ("Grid", "grid-dots", "Buys low and sells high within a range"),
     "dca": ("DCA", "stack-2", "Averages down with safety orders"),
     "pyramid": ("Pyramid", "trending-up", "Adds to what goes its way"),
+    "rebalance": ("Basket", "chart-pie", "Holds several symbols at their weights"),
 }
 # What a form begins with; every figure can be changed, and what they amount to stands beside them.
 _CAPITAL = "10000"
@@ -67,6 +69,7 @@ _BEGINNINGS: dict[str, dict[str, str]] = {
         "volume_scale": "0.8",
         "entry": "immediately",
     },
+    "rebalance": {"threshold": "0.05", "every": "1w", "stop_loss": "0.3"},
 }
 _RANGE = (("lower", Decimal("0.92")), ("upper", Decimal("1.08")), ("stop_price", Decimal("0.88")))
 
@@ -122,6 +125,9 @@ def _form(kind: str, choices: Choices, taken: set[str]) -> Component:
         "slippage_bps": "1",
     }
     given |= {f"settings/{name}": value for name, value in _BEGINNINGS.get(kind, {}).items()}
+    if kind == LadderType.REBALANCE:
+        venue, weights = suggested_weights(choices.markets)
+        given |= {"name": _free("basket", taken), "venue": venue, "settings/weights": weights}
     own: Component
     if kind == STRATEGY:
         own = html.Section(
@@ -129,7 +135,8 @@ def _form(kind: str, choices: Choices, taken: set[str]) -> Component:
             className="bot-section",
         )
     else:
-        own = section("Orders", ladder_fields(LadderType(kind), given, choices), SCOPE)
+        title = "Weights" if kind == LadderType.REBALANCE else "Orders"
+        own = section(title, ladder_fields(LadderType(kind), given, choices), SCOPE)
     return html.Section(
         [
             section("What it trades", trading_fields(kind, given, choices, ()), SCOPE),

@@ -5,13 +5,16 @@ from __future__ import annotations
 from decimal import Decimal
 from typing import Any
 
+import msgspec
 import pytest
 
 from app.strategy_shelf import StrategyShelf
 from bots.config import as_document, parse_bot
+from bots.ladders.settings import RebalanceSettings
 from bots.ladders.worst_case import worst_case
 from bots.risk.limits import Limits
 from bots.risk.profiles import RiskBook
+from dashboard.pages.bot_basket import parts_table, position_words, suggested_weights
 from dashboard.pages.bot_check import limit_notes
 from dashboard.pages.bot_form import (
     BOT_LIMITS,
@@ -30,6 +33,7 @@ from dashboard.pages.bots import view_key
 from dashboard.pages.bots_actions import stop_words
 from dashboard.pages.bots_clone import free_name
 from data.errors import InvalidInput, Problem
+from data.models import Market
 from tests.dashboard.desk import STRATEGIES
 from tests.dashboard.fakes import BTC, FakeBots, bot_view, position
 
@@ -67,7 +71,16 @@ GRID = {
 }
 
 
-@pytest.mark.parametrize("document", [FOLLOWER, DCA, GRID], ids=["strategy", "dca", "grid"])
+BASKET = {
+    "name": "basket",
+    "venue": "okx",
+    "type": "rebalance",
+    "capital": 10_000,
+    "settings": {"weights": {"ETH-USDT": 0.4, "BTC-USDT": 0.125}, "threshold": 0.05, "every": "1w"},
+}
+
+
+@pytest.mark.parametrize("document", [FOLLOWER, DCA, GRID, BASKET], ids=["strategy", "dca", "grid", "basket"])
 def test_a_bot_that_is_read_into_the_form_comes_out_of_it_unchanged(document: dict[str, Any]) -> None:
     config = parse_bot(document, where="bot")
     kind = str(document.get("type", "strategy"))
@@ -136,7 +149,45 @@ def test_an_order_that_a_limit_would_keep_back_is_told_before_the_start() -> Non
 
 
 def test_only_kinds_that_bots_accept_are_offered() -> None:
-    assert KINDS == ("strategy", "grid", "dca", "pyramid")
+    assert KINDS == ("strategy", "grid", "dca", "pyramid", "rebalance")
+
+
+def test_weights_are_read_as_people_write_them_and_a_wrong_one_is_named_at_their_field() -> None:
+    values = {"name": "b", "venue": "binance", "capital": "1000", "settings/every": "1d"}
+    document = document_of("rebalance", {**values, "settings/weights": "btc-usdt 50%, ETH-USDT: 0.3"})
+    config = parse_bot(document, where="bot")
+    assert isinstance(config.ladder, RebalanceSettings)
+    assert config.ladder.weights == {"BTC-USDT": Decimal("0.5"), "ETH-USDT": Decimal("0.3")}
+    wrong = document_of("rebalance", {**values, "settings/weights": "BTC-USDT 50%, ETH-USDT much"})
+    with pytest.raises(InvalidInput) as caught:
+        parse_bot(wrong, where="bot")
+    at, elsewhere = told(caught.value.problems, [*values, "settings/weights"])
+    assert at[-1] is not None
+    assert at[-1].startswith('ETH-USDT "much": must be a weight')
+    assert elsewhere == []
+
+
+def test_a_basket_begins_with_well_known_symbols_of_one_venue() -> None:
+    symbols = ["AVAX-USDT", "ETH-USDT", "BTC-USDT-PERP", "BTC-USDT"]
+    markets = [Market("binance", "BTC-USDT"), *(Market("okx", symbol) for symbol in symbols)]
+    assert suggested_weights(markets) == ("okx", "BTC-USDT 50%, ETH-USDT 30%, AVAX-USDT 10%")
+
+
+def test_a_baskets_positions_stand_by_symbol_with_weight_and_share() -> None:
+    held = msgspec.structs.replace(position(), symbol="ETH-USDT", quantity=Decimal(2), last_price=1_250.0)
+    view = msgspec.structs.replace(
+        bot_view("basket"),
+        symbols=("BTC-USDT", "ETH-USDT"),
+        positions=(held,),
+        equity=Decimal(10_000),
+        cash=Decimal(7_500),
+    )
+    weights = {"BTC-USDT": Decimal("0.5"), "ETH-USDT": Decimal("0.3")}
+    text = str(parts_table(view, weights, {}))
+    assert text.index("BTC-USDT") < text.index("ETH-USDT") < text.index("Cash")
+    for words in ("'50.0%'", "'30.0%'", "'20.0%'", "'25.0%'", "'75.0%'", "'2,500.00'"):
+        assert words in text
+    assert position_words(view) == "▲ 1 symbol, 2,500.00"
 
 
 def test_the_worst_case_of_the_form_is_that_of_the_service() -> None:

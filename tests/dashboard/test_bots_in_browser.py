@@ -96,3 +96,26 @@ def test_a_new_bot_shows_its_worst_case_is_changed_taken_back_and_deleted(
         expect(page.locator(".bots-grid .ag-center-cols-container .ag-row")).to_have_count(5)
         assert desk.bots.asked == [("delete", "averaging", False)]
         assert not bad, bad
+
+
+def test_a_basket_is_made_with_its_weights_and_shows_each_symbol(
+    browser: Browser, own: tuple[Desk, str]
+) -> None:
+    desk, url = own
+    with opened(browser, url) as (page, bad):
+        page.goto("/bots?new=rebalance")
+        cost = page.locator("#wizard-cost")
+        expect(cost).to_contain_text("Binds at most")
+        weights = page.get_by_label("Weights", exact=True)
+        weights.fill("BTC-USDT 50%, ETH-USDT much")
+        weights.blur()
+        expect(page.locator(".mantine-InputWrapper-error")).to_contain_text("ETH-USDT")
+        weights.fill("BTC-USDT 50%, ETH-USDT 30%, XYZ-USDT 10%")
+        weights.blur()
+        expect(cost).to_contain_text("XYZ-USDT: no candle is stored")
+        expect(cost.locator("table")).to_contain_text("5,000.00")
+        page.get_by_role("button", name="Create the bot").click()
+        expect(page.locator("#bot-head")).to_contain_text("basket")
+        (created,) = desk.bots.created
+        assert created.symbols == ("BTC-USDT", "ETH-USDT", "XYZ-USDT")
+        assert not bad, bad
