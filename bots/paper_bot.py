@@ -152,16 +152,17 @@ class PaperBot(BotLife):
         gates: Sequence[EntryGate],
     ) -> bool:
         stored, taken = fresh.get(self.market), self.taken_until_us
-        if stored is None or taken is None:
+        if taken is None:
             return False
-        first = int(stored.opened_at_us.searchsorted(taken, side="right"))
-        last = min(len(stored), first + MOST_FRESH)
-        for candle in candles_of(stored.rows(first, last), self.market):
-            if self.state not in ACTIVE:
-                return False
-            self.take(candle, finer, gates)
-        if last < len(stored):
-            return True
+        if stored is not None:
+            first = int(stored.opened_at_us.searchsorted(taken, side="right"))
+            last = min(len(stored), first + MOST_FRESH)
+            for candle in candles_of(stored.rows(first, last), self.market):
+                if self.state not in ACTIVE:
+                    return False
+                self.take(candle, finer, gates)
+            if last < len(stored):
+                return True
         begun, newest = forming.get(self.market), self.last_candle_us
         if (
             begun is not None

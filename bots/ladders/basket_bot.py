@@ -121,7 +121,7 @@ class BasketBot(BotLife):
     ) -> bool:
         taken = self.taken_until_us
         stored = [_after(fresh[market], taken) for market in self._markets if market in fresh]
-        if taken is None or not stored:
+        if taken is None:
             return False
         common = in_common(stored) if len(stored) == len(self._markets) else np.empty(0, dtype=np.int64)
         for candles in _rows(stored, self._markets, common[:MOST_FRESH]):

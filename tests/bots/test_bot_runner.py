@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from contextlib import asynccontextmanager
 from decimal import Decimal
 
@@ -10,8 +10,11 @@ import pytest
 import structlog
 from structlog.typing import EventDict
 
+from bots.bot_life import Series
 from bots.bot_runner import BotRunner
 from bots.config import BotConfig
+from bots.ladders.settings import RebalanceSettings
+from bots.ladders.strategy import BasketStrategy
 from bots.lifecycle import BotState
 from bots.messages import CONTROL_TOPIC, BotAsked, BotUpdate, SignalsSaid
 from bots.orders import OrderReason
@@ -20,7 +23,8 @@ from bots.service import BotService
 from bots.stores import BotStep
 from data.errors import InvalidInput, Problem
 from data.messages import CandleUpdate
-from data.models import Instrument, InstrumentKind
+from data.models import Instrument, InstrumentKind, Market, Ohlcv
+from data.timeframes import Timeframe
 from strategies.base import Strategy
 from tests.bots.bot_fakes import (
     BTC,
@@ -37,6 +41,17 @@ from tests.bots.bot_fakes import (
 CLOSES = [100.0, 101, 99, 102, 104, 103, 97, 98, 105, 107, 101, 100, 99, 103, 108, 104]
 NOW = T0 + 400 * 86_400_000_000
 SCRIPT = {T0 + 5 * MINUTE: "long_entry", T0 + 8 * MINUTE: "long_exit"}
+
+
+class Fresh:
+    """Satisfies FreshCandleReader as the real one does: series without news are left out."""
+
+    def __init__(self, candles: MemoryCandles) -> None:
+        self._candles = candles
+
+    def candles_since(self, wanted: Mapping[Series, int]) -> dict[Series, Ohlcv]:
+        found = {one: self._candles.candles(*one, start_us=after_us + 1) for one, after_us in wanted.items()}
+        return {one: ohlcv for one, ohlcv in found.items() if len(ohlcv)}
 
 
 class Desk:
@@ -63,6 +78,7 @@ class Desk:
             clock=lambda: NOW,
             bus=self.bus,
             poll_s=poll_s,
+            fresh=Fresh(self.candles),
         )
 
     @asynccontextmanager
@@ -347,6 +363,41 @@ async def test_an_open_heard_on_the_bus_fills_before_the_candle_closes() -> None
     ]
     assert updates[-1].fills[0].reason is OrderReason.ENTRY
     assert (updates[-1].bot, updates[-1].state) == ("trend", BotState.RUNNING)
+
+
+async def test_a_basket_takes_candles_once_all_its_symbols_have_them_and_fills_at_their_opens() -> None:
+    eth = Market("binance", "ETH-USDT")
+    bus = MemoryBus()
+    desk = Desk(bus=bus)
+    desk.candles.put(eth, minutes(CLOSES[:5]))
+    settings = {"weights": {"BTC-USDT": 0.5, "ETH-USDT": 0.3}, "threshold": 0.01}
+    config = bot_config(strategy=None, symbol=None, type="rebalance", settings=settings)
+    assert isinstance(config.ladder, RebalanceSettings)
+    desk.strategies["trend"] = BasketStrategy(config.ladder, Timeframe.M1)
+    desk.store.add(config)
+
+    async def hear(market: Market, upto: int, *, closed: bool) -> None:
+        news = msgspec.json.decode(candle_news(upto, closed=closed), type=CandleUpdate)
+        candle = msgspec.structs.replace(news.candle, symbol=market.symbol)
+        told = msgspec.structs.replace(news, candle=candle)
+        await bus.publish(f"candles.binance.{market.symbol}.1m", msgspec.json.encode(told))
+
+    async with desk.running(poll_s=30):
+        await until(desk.taken(5))
+        await until(lambda: bus.hears("candles.binance.ETH-USDT.1m"))
+        desk.extend(6)
+        await hear(BTC, 6, closed=True)
+        await asyncio.sleep(0.05)
+        assert desk.taken(5)()
+        desk.candles.put(eth, minutes(CLOSES[:6]))
+        await hear(eth, 6, closed=True)
+        await until(desk.taken(6))
+        await hear(BTC, 7, closed=False)
+        await asyncio.sleep(0.05)
+        assert desk.fills() == []
+        await hear(eth, 7, closed=False)
+        await until(lambda: desk.fills() == [(OrderReason.ENTRY, 6)] * 2)
+        assert desk.taken(6)()
 
 
 def candle_news(upto: int, *, closed: bool, covered: bool = True) -> bytes:
