@@ -7,6 +7,7 @@ candles is therefore asked for while the scripts still load, drawn by `assets/26
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 from dashboard.chart_data import FIRST_BARS, HISTORY_BARS, ChartRows
@@ -19,6 +20,7 @@ from dashboard.figures.price_chart import (
     pane_options,
     series_specs,
 )
+from dashboard.figures.price_plot import price_plot
 from dashboard.figures.sparkline import sparkline_image
 from dashboard.market_day import MarketDay
 from dashboard.market_request import MarketRequest, market_href, venue_name
@@ -31,6 +33,8 @@ from data.models import Market
 from data.timeframes import SECOND_US, Timeframe
 
 Body = dict[str, Any]
+
+PLOTLY = "plotly"
 
 _LAST_SECOND = 2**40
 
@@ -63,6 +67,7 @@ def chart_body(sources: MarketSources, request: Mapping[str, Any]) -> Body:
         "cover": None if len(rows.ohlcv) else _no_candles(market, resolved.timeframe),
         "strip": strip_body(day, market, sources.hub.last_price(market)),
         "address": None if layout is None else layout.words(),
+        **({"plot": _plot(rows, request, theme, decimals)} if request.get("chart") == PLOTLY else {}),
     }
 
 
@@ -176,6 +181,19 @@ def _view(
             for line, colour in zip(rows.overlays, colours, strict=True)
         ],
     }
+
+
+def _plot(rows: ChartRows, request: Mapping[str, Any], theme: Theme, decimals: int) -> Body:
+    """The figure of the chart without its data, which the browser has in the columns and windows itself."""
+    figure: Body = price_plot(
+        rows.ohlcv.rows(0, 0),
+        [replace(line, values=line.values[:0]) for line in rows.overlays],
+        theme=theme,
+        decimals=decimals,
+        scale=str(request.get("scale", "")),
+        shares=shares_of(request.get("panes")),
+    ).to_plotly_json()
+    return figure
 
 
 def _no_market(sources: MarketSources, resolved: MarketRequest) -> Body:

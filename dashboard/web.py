@@ -8,11 +8,13 @@ import time
 from collections.abc import AsyncIterator, Callable, Collection, Mapping
 from contextlib import asynccontextmanager
 from functools import partial
+from pathlib import Path
 from typing import Any
 
+import plotly
 import structlog
 from fastapi import FastAPI, WebSocket, WebSocketDisconnect
-from fastapi.responses import JSONResponse, Response
+from fastapi.responses import FileResponse, JSONResponse, Response
 
 from bots.bot_loading import StrategyLoader
 from dashboard.chart_data import ChartData
@@ -148,6 +150,11 @@ def build_web(
     add_reader(server, "/desk/views", lambda _query: views_body(views))
     if views is not None:
         add_changer(server, "/desk/views", lambda text: change_views(views, text, now_us()))
+
+    @server.get("/desk/plotly.js")
+    async def plotly_script() -> Response:
+        path = Path(plotly.__file__).parent / "package_data" / "plotly.min.js"
+        return FileResponse(path, headers={"Cache-Control": "max-age=86400"})
 
     # The pages' route answers every other path with the application and 200.
     @server.api_route("/api/{rest:path}", methods=_METHODS)

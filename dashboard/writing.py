@@ -68,8 +68,11 @@ def known_zone(name: str) -> bool:
 
 @lru_cache(maxsize=256)
 def parse_writing(text: str) -> Writing:
-    """`Europe/Berlin|point-comma` as a cookie holds it; the default for what is neither."""
-    zone_name, _, numbers = text.partition("|")
+    """`Europe/Berlin|point-comma|canvas` as a cookie holds it; the default for what is none of ours.
+
+    What draws the prices the browser asks for by itself.
+    """
+    zone_name, numbers, *_ = *text.split("|"), ""
     zone = _zone(zone_name)
     group, point = NUMBERS.get(numbers, NUMBERS["comma-point"])
     separators = {} if (group, point) == (",", ".") else {ord(","): group, ord("."): point}

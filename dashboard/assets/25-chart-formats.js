@@ -24,7 +24,7 @@
     const found = document.cookie.split("; ").find((one) => one.startsWith(`${COOKIE}=`));
     return found ? decodeURIComponent(found.slice(COOKIE.length + 1)) : "";
   };
-  const DEFAULT = "UTC|comma-point";
+  const DEFAULT = "UTC|comma-point|canvas";
   let group;
   let point;
   let parts; // of a moment in the zone; null for UTC
@@ -54,7 +54,7 @@
   // Write as `display` (what the desk keeps) says from now on. Resolves to whether that is new.
   live.writeAs = (display) => {
     const own = Intl.DateTimeFormat().resolvedOptions().timeZone || "UTC";
-    const wanted = `${display.zone === "local" ? own : display.zone || "UTC"}|${display.numbers || "comma-point"}`;
+    const wanted = `${display.zone === "local" ? own : display.zone || "UTC"}|${display.numbers || "comma-point"}|${display.chart || "canvas"}`;
     if (wanted === (cookie() || DEFAULT)) return false;
     document.cookie = `${COOKIE}=${encodeURIComponent(wanted)}; path=/; max-age=${YEAR_S}; SameSite=Strict`;
     if (cookie() !== wanted) return false; // cookies are forbidden here
@@ -75,6 +75,7 @@
     return value < 0 && /[1-9]/.test(text) ? "−" + text : text;
   }
   formats.grouped = grouped;
+  formats.separators = () => point + group; // as Plotly takes them
 
   for (let decimals = 0; decimals <= 10; decimals += 1) {
     formats["price" + decimals] = (value) => grouped(value, decimals);

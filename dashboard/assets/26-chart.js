@@ -79,7 +79,25 @@
     }
   };
 
+  // Plotly draws where the preferences ask for it.
+  let plot = null;
+  function renderPlot(changes) {
+    plot = plot || live.plotChart(canvas, reports);
+    if (!chart.view) return plot.clear();
+    const { timeScaleAction, visibleLogicalRange, tick } = changes;
+    plot.render(
+      { view: chart.view, figure: chart.figure, rows: chart.rows, marks },
+      {
+        reset: timeScaleAction && timeScaleAction.action === "resetTimeScale",
+        newest: timeScaleAction && timeScaleAction.action === "scrollToRealTime",
+        look: visibleLogicalRange,
+        soon: Boolean(tick),
+      }
+    );
+  }
+
   function render(changes) {
+    if (chart.figure || plot) return renderPlot(changes);
     props = { ...props, ...changes };
     if (root === null) root = window.ReactDOM.createRoot(canvas);
     // At once: of two ticks in one drawing of the page the component would see the later alone.
@@ -113,9 +131,12 @@
 
   // Draw what the server answered. The same chart keeps what is in view.
   chart.show = (body) => {
+    // The preference changed since the first chart was drawn: the page begins anew with what now draws it.
+    if (body.plot ? root : plot) return location.reload();
     const same = chart.view && chart.view.key === body.view.key;
     const live_ = same ? chart.rows : {};
     chart.view = live.view = body.view;
+    chart.figure = body.plot || null;
     const rows = rowsOf(body.columns, body.view);
     if (same) keepOlderAndNewer(rows, live_);
     chart.rows = rows;
@@ -169,7 +190,7 @@
     chart.view = live.view = null;
     chart.rows = {};
     specs = [];
-    if (root !== null) render({ series: [], paneOptions: [], tick: undefined });
+    if (root !== null || plot) render({ series: [], paneOptions: [], tick: undefined });
     chart.drawLegend();
     if (paintedOnce) paintedOnce();
   };

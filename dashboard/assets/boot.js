@@ -33,6 +33,7 @@
     const plain = live.scheme().replace("-cvd", "");
     const palettes = { cvd: `${plain}-cvd`, default: plain };
     query.set("scheme", palettes[asked.get("palette")] || live.scheme());
+    if (/candlewick-writing=[^;]*plotly/.test(document.cookie)) query.set("chart", "plotly");
     if (!live.layoutWords.some((name) => asked.get(name))) query.set("bare", "1");
     for (const [name, value] of Object.entries(more)) query.set(name, value);
     return query.toString();

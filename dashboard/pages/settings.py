@@ -273,6 +273,7 @@ def _register_rest(app: Dash, desk: SettingsDesk) -> None:
             "palette": State("settings-palette", "value"),
             "zone": State("settings-zone", "value"),
             "numbers": State("settings-numbers", "value"),
+            "chart": State("settings-chart", "value"),
             "count": State("settings-changed", "data"),
         },
         prevent_initial_call=True,
@@ -284,11 +285,12 @@ def _register_rest(app: Dash, desk: SettingsDesk) -> None:
         palette: str | None,
         zone: str | None,
         numbers: str | None,
+        chart: str | None,
         count: int | None,
     ) -> tuple[Any, Any, Any, Any]:
         if not clicks:
             return (no_update,) * 4
-        display = {"theme": theme, "palette": palette, "zone": zone, "numbers": numbers}
+        display = {"theme": theme, "palette": palette, "zone": zone, "numbers": numbers, "chart": chart}
         done = await _saved(
             lambda: desk.save_display(display, WHO), count, "Every browser follows when it loads."
         )

@@ -97,6 +97,12 @@ def display_form(display: Display) -> Component:
                 searchable=True,
             ),
             _choice("numbers", "Numbers", {name: number_example(name) for name in NUMBERS}, display.numbers),
+            _choice(
+                "chart",
+                "Price chart",
+                {"canvas": "Canvas, for any length of history", "plotly": "Plotly, 400 candles on a screen"},
+                display.chart,
+            ),
             html.P(
                 "The button in the header still changes one browser's theme, until another is saved here. "
                 "What is typed into forms, files, the command line and candles of days stay in UTC.",

@@ -10,9 +10,10 @@ from playwright.sync_api import expect
 
 from dashboard.number_formats import clock, compact, plain
 from dashboard.writing import NUMBERS, parse_writing, written_as
-from data.timeframes import SECOND_US
+from data.timeframes import SECOND_US, Timeframe
 from tests.dashboard.browser import chromium, opened
 from tests.dashboard.desk import Serving, build_desk
+from tests.dashboard.fakes import BTC, forming
 
 _VALUES = (0.0, 0.004, -0.004, 7.0, 999.995, 1_234.25, -12_843.55, 65_662.2, 1_234_567.891)
 _MOMENTS_S = (1_784_000_000, 1_795_000_000, 1_792_890_000, 0)  # summer, winter, the night the clocks go back
@@ -58,4 +59,42 @@ def test_a_zone_and_separators_are_saved_and_followed_and_both_sides_write_alike
                     [zone, numbers, _VALUES, _MOMENTS_S],
                 )
                 assert theirs == ours, (zone, numbers)
+        assert not bad, bad
+
+
+@pytest.mark.browser
+def test_prices_drawn_by_plotly_are_windowed_and_follow_the_market() -> None:
+    desk = build_desk(now_us=time.time_ns() // 1_000)
+    shown = "window.candlewick.chart.range.visibleLogicalRange"
+    with chromium() as browser, Serving(desk.app) as serving, opened(browser, serving.url) as (page, bad):
+        page.goto("/settings?view=display")
+        page.locator("#settings-chart").click()
+        page.get_by_role("option", name=re.compile("^Plotly")).click()
+        page.locator("#settings-display-save").click()
+        page.wait_for_function("() => document.cookie.includes('plotly')")
+        page.goto("/market?venue=binance&symbol=BTC-USDT&tf=1m&overlay=ema,rsi(14,close)")
+        page.wait_for_function("() => (document.getElementById('chart') || {}).data")
+        drawn = "() => document.getElementById('chart').data.map(trace => trace.type)"
+        assert page.evaluate(drawn) == ["candlestick", "bar", "scatter", "scatter", "scatter", "scatter"]
+        count = "() => document.getElementById('chart').data[0].x.length"
+        assert page.evaluate(count) <= 800
+        box = page.locator("#chart").bounding_box()
+        assert box is not None
+        page.wait_for_function("() => document.documentElement.dataset.feed === 'live'")
+        stored = desk.market.series[BTC, Timeframe.M1]
+        price = float(stored.close[-1]) + 40
+        desk.bus.candle(forming(BTC, stored, price), closed=False)
+        page.wait_for_function(
+            "price => document.getElementById('chart').data[0].close.at(-1) === price", arg=price
+        )
+        page.mouse.move(box["x"] + 400, box["y"] + 200)
+        page.mouse.down()
+        page.mouse.move(box["x"] + 800, box["y"] + 200, steps=5)
+        page.mouse.up()
+        page.wait_for_function(f"() => {shown}.to < 1480")
+        for _ in range(8):
+            page.mouse.wheel(0, 500)
+        page.wait_for_function(f"() => {shown}.to - {shown}.from > 300")
+        assert page.evaluate(f"() => {shown}.to - {shown}.from") <= 400
+        assert page.evaluate(count) <= 801
         assert not bad, bad
