@@ -30,7 +30,10 @@ def actions(decision: DecisionView) -> list[str]:
 
 def said(decision: DecisionView) -> list[str]:
     """What the strategy said, in words; empty when it said nothing."""
-    return [_SAID[name] for name in actions(decision)]
+    names = actions(decision)
+    if names and basket_sentence(decision.record):
+        return ["rebalance"]
+    return [_SAID[name] for name in names]
 
 
 def why(record: Mapping[str, Any], action: str | None = None) -> list[str]:

@@ -79,11 +79,9 @@ def suggested_weights(markets: Sequence[Market]) -> tuple[str, str]:
 
 
 def position_words(bot: BotView) -> str:
-    """What a basket holds, in one line."""
-    held = bot.holdings
-    worth = sum((one.value for one in held), Decimal(0))
-    count = "1 symbol" if len(held) == 1 else f"{len(held)} symbols"
-    return f"▲ {count}, {money(worth)}"
+    """What a basket holds, in two words."""
+    count = len(bot.holdings)
+    return "▲ 1 symbol" if count == 1 else f"▲ {count} symbols"
 
 
 def parts_table(bot: BotView, weights: Mapping[str, Decimal], decimals: Mapping[Market, int]) -> Component:

@@ -77,7 +77,9 @@ def _decision(decision: DecisionView, decimals: int) -> Component:
                 [
                     head,
                     held,
-                    html.Span(f"close {price(decision.close, decimals)}", className="num muted"),
+                    None
+                    if "parts" in decision.record
+                    else html.Span(f"close {price(decision.close, decimals)}", className="num muted"),
                     html.Span(decision.outcome) if decision.outcome else None,
                     html.Span(orders, className="muted") if orders else None,
                 ],

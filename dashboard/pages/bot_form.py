@@ -73,6 +73,7 @@ class FormField:
     choices: Sequence[Mapping[str, str]] | None = None
     placeholder: str = ""
     disabled: bool = False
+    wide: bool = False  # over the whole form
 
 
 def field_component(field: FormField, scope: str) -> Component:
@@ -103,6 +104,7 @@ def field_component(field: FormField, scope: str) -> Component:
             disabled=field.disabled,
             debounce=True,
             inputWrapperOrder=_ORDER,
+            style={"gridColumn": "1 / -1"} if field.wide else None,
             size="xs",
         )
     return made
@@ -157,6 +159,7 @@ def ladder_fields(
                 help=one.means,
                 choices=_setting_choices(one, choices),
                 placeholder=f"as in {EXAMPLE}" if one.kind is Kind.WEIGHTS else "",
+                wide=one.kind is Kind.WEIGHTS,
                 disabled=key in fixed,
             )
         )
@@ -180,7 +183,8 @@ def trading_fields(kind: str, given: Values, choices: Choices, fixed: Collection
     ]
     if given.get("market") and all(one["value"] != given["market"] for one in markets):
         markets.append({"value": str(given["market"]), "label": str(given["market"])})
-    own = "The strategy's own" if kind == STRATEGY else "1m, or the entry strategy's own"
+    own = "The strategy's own" if kind == STRATEGY else "1m, or its entry's own"
+    own = "1m" if kind == LadderType.REBALANCE else own
     frames = [{"value": "own", "label": own}]
     frames += [{"value": one.value, "label": one.value} for one in Timeframe]
     fields = [FormField(key="name", label="Name", value=given.get("name") or "", disabled="name" in fixed)]

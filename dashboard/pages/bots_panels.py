@@ -170,6 +170,8 @@ def grid_row(bot: BotView, spark: str | None) -> dict[str, Any]:
     way = direction(None if rate is None else rate * 100)
     strategy = f"{bot.strategy} · {bot.timeframe}" if bot.timeframe else bot.strategy
     signal = bot.last_signal.replace("_", " ") or MISSING
+    if bot.symbols and bot.last_signal:
+        signal = "rebalance"
     return {
         "id": bot.name,
         "bot": [bot.name, strategy],
@@ -258,9 +260,10 @@ def _bot_card(bot: BotView, *, picked: bool) -> Component:
 
 
 def _symbols(bot: BotView) -> str:
-    """Its symbol; of several the first and how many more."""
+    """Its symbol; of several what the first is in and how many more."""
     assert bot.market is not None
-    return f"{bot.market.symbol} +{len(bot.symbols) - 1}" if len(bot.symbols) > 1 else bot.market.symbol
+    base = bot.market.symbol.partition("-")[0]
+    return f"{base} + {len(bot.symbols) - 1}" if len(bot.symbols) > 1 else bot.market.symbol
 
 
 def no_bots() -> Component:

@@ -187,7 +187,7 @@ def test_a_baskets_positions_stand_by_symbol_with_weight_and_share() -> None:
     assert text.index("BTC-USDT") < text.index("ETH-USDT") < text.index("Cash")
     for words in ("'50.0%'", "'30.0%'", "'20.0%'", "'25.0%'", "'75.0%'", "'2,500.00'"):
         assert words in text
-    assert position_words(view) == "▲ 1 symbol, 2,500.00"
+    assert position_words(view) == "▲ 1 symbol"
 
 
 def test_the_worst_case_of_the_form_is_that_of_the_service() -> None:
