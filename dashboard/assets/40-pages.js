@@ -127,7 +127,13 @@
       return named || (shown && shown.length ? shown[0] : null);
     },
 
-    search: (value) => (value ? [value, null] : [NONE(), NONE()]),
+    // Another symbol on the Market page keeps the layout of the chart.
+    search: (value) => {
+      if (!value) return [NONE(), NONE()];
+      if (current() !== "/market" || !value.startsWith("/market?")) return [value, null];
+      const { venue, symbol } = Object.fromEntries(new URLSearchParams(value.split("?")[1]));
+      return [live.address({ venue, symbol }), null];
+    },
 
     confirmName: (typed, name) => !name || typed !== name,
   };
