@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import multiprocessing
 import os
+import signal
 import time
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Executor, Future, ProcessPoolExecutor, wait
@@ -93,8 +94,22 @@ def _processes(count: int) -> Iterator[tuple[Executor, int]]:
         yield _Here(), 1
         return
     # A fork would copy the locks of this process's threads; a fresh interpreter has none.
-    with ProcessPoolExecutor(count, mp_context=multiprocessing.get_context("spawn")) as pool:
-        yield pool, count
+    spawn = multiprocessing.get_context("spawn")
+    others = set(multiprocessing.active_children())
+    with ProcessPoolExecutor(count, mp_context=spawn, initializer=leave_interrupts_to_parent) as pool:
+        try:
+            yield pool, count
+        except BaseException:
+            # Nobody wants what they are at. One that waits for more would keep this process from ending.
+            pool.shutdown(wait=False, cancel_futures=True)
+            for worker in set(multiprocessing.active_children()) - others:
+                worker.terminate()
+            raise
+
+
+def leave_interrupts_to_parent() -> None:
+    """Ctrl-C reaches every process of a terminal; a worker that died of it could take a lock along."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
 def _answers(

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from backtesting.search.trials import Evaluator, Outcome, Work
-from backtesting.workers import default_workers
+from backtesting.workers import default_workers, leave_interrupts_to_parent
 from data.models import FloatArray
 
 
@@ -145,6 +145,7 @@ _process_worker: Worker | None = None
 
 def _begin(works: tuple[Work, ...]) -> None:
     global _process_worker
+    leave_interrupts_to_parent()
     _process_worker = Worker(works)
 
 

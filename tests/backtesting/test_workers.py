@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
+import os
+import signal
+import subprocess
+import sys
+import time
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
 from backtesting import workers
 from backtesting.workers import HERE, Pieces, Workers, spread
+from data.kernel_cache import PROJECT
 
 
 def square(number: int) -> int:
@@ -62,3 +69,39 @@ def test_processes_take_over_where_they_gain_something(monkeypatch: pytest.Monke
     monkeypatch.setattr(workers, "_WORTH_PROCESSES_S", -1.0)
     monkeypatch.setattr(workers, "default_workers", lambda: 2)
     assert dict(spread(Pieces(call=square, total=9), tasks(9), Workers())) == SQUARES
+
+
+_SLOW = """
+import time
+from backtesting.workers import Pieces, Workers, spread
+
+if __name__ == "__main__":
+    naps = ((number, 0.05) for number in range(9_999))
+    for key, _ in spread(Pieces(call=time.sleep, total=9_999), naps, Workers(count=2)):
+        print(key, flush=True)
+"""
+
+
+@pytest.mark.integration
+def test_an_interrupt_of_the_whole_group_ends_workers_and_all(tmp_path: Path) -> None:
+    script = tmp_path / "slow.py"
+    script.write_text(_SLOW)
+    environment = os.environ | {"PYTHONPATH": str(PROJECT)}
+    with subprocess.Popen(
+        [sys.executable, str(script)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        env=environment,
+        start_new_session=True,
+    ) as process:
+        assert process.stdout is not None
+        process.stdout.readline()
+        # As a terminal does it, and an impatient person.
+        os.killpg(process.pid, signal.SIGINT)
+        os.killpg(process.pid, signal.SIGINT)
+        assert process.wait(timeout=20) != 0
+    deadline = time.monotonic() + 10
+    with pytest.raises(ProcessLookupError):
+        while time.monotonic() < deadline:
+            os.killpg(process.pid, 0)
+            time.sleep(0.05)
