@@ -245,6 +245,13 @@
     });
   });
 
-  if (document.documentElement.dataset.first === "market") live.painted.then(() => views.reread().catch(() => null));
-  else live.pageReady.then(() => views.reread().catch(() => null));
+  // Read once the chart stands, or when the page is gone to; what cannot be read now is asked for in the dialogs.
+  let begun = false;
+  const begin = () => {
+    if (begun) return;
+    begun = true;
+    views.reread().catch(() => null);
+  };
+  if (document.documentElement.dataset.first === "market") live.painted.then(begin);
+  market.onFollow.push(begin);
 })();
