@@ -121,7 +121,9 @@ def interventions(recorded: Recorded) -> list[Intervention]:
     ]
     found += [
         Intervention(
-            at_us=fill.filled_at_us, what="flatten", detail=f"{fill.side} {fill.quantity} at {fill.price}"
+            at_us=fill.filled_at_us,
+            what="flatten",
+            detail=f"{fill.side} {fill.quantity} {fill.market.symbol} at {fill.price}",
         )
         for fill in recorded.fills
         if fill.reason is OrderReason.FLATTEN
