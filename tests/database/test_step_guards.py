@@ -8,10 +8,11 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from decimal import Decimal
 
+import msgspec
 import psycopg
 import pytest
 
-from bots.accounts import AccountTerms, SubLedger
+from bots.accounts import AccountTerms, SharePart, SubLedger
 from bots.config import as_document, parse_bot
 from bots.emergency import EmergencyState
 from bots.gates import Gate, Violation
@@ -330,3 +331,23 @@ def test_violations_are_listed_newest_first_and_outlive_their_bot(
     event = BotEvent(at_us=T0, who="test", what="deleted")
     assert bots.ask(wish, BotState.STOPPED, flatten=False, event=event)
     assert risk.violations(wish.name, limit=5) == [newest]
+
+
+def test_a_baskets_symbols_count_against_the_limits_of_the_account_and_come_back_as_stored(
+    bots: BotRepository, risk: RiskRepository, new_account: Callable[..., str]
+) -> None:
+    account = new_account(10_000, Limits(max_symbol_notional=Decimal(500)))
+    basket, single = new_bot(bots), new_bot(bots)
+    parts = (
+        SharePart(symbol="ETH-USDT", in_use=Decimal("400.5")),
+        SharePart(symbol="BTC-USDT", in_use=Decimal(300)),
+    )
+    step = step_of(basket, account=account, in_use=Decimal("700.5"))
+    assert step.sub_ledger is not None
+    share = msgspec.structs.replace(step.sub_ledger, parts=parts)
+    assert bots.commit([msgspec.structs.replace(step, sub_ledger=share)]) == {basket}
+    view = risk.account(account)
+    assert view is not None
+    assert set(view.shares[0].ledger.parts) == set(parts)
+    assert not bots.commit([step_of(single, account=account, in_use=201)])
+    assert bots.commit([step_of(single, account=account, in_use=200)]) == {single}
