@@ -5,8 +5,8 @@
 A venue of its own process sends trades in Binance's protocol (paced_venue.py), the product's collector
 records them into an embedded PostgreSQL and publishes them on an embedded Valkey once they are committed, and
 this process subscribes. The lag of a trade is the moment its message is read here less its time, which the
-venue cuts to milliseconds: up to a millisecond too much. The first five seconds are not counted. A collector
-stores and tells what came about every 200 ms, which alone makes the median 100 ms.
+venue cuts to milliseconds: up to a millisecond too much. Five seconds from the first trade on do not count.
+A collector stores and tells what came about every 200 ms, which alone makes the median 100 ms.
 """
 
 from __future__ import annotations
@@ -15,11 +15,12 @@ import argparse
 import asyncio
 import contextlib
 import json
+import os
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import IO
 
@@ -34,30 +35,71 @@ from embedded.valkey import EmbeddedValkey
 from messaging.encoding import decode
 from messaging.redis_bus import RedisBus
 
-WARM_UP_S = 5.0
+START_S, WARM_UP_S = 60.0, 5.0
 
 
-async def heard(redis_url: str, seconds: float) -> tuple[list[float], int]:
-    """Milliseconds of lag of every trade published within so many seconds, and the messages they came in."""
-    lags: list[float] = []
-    messages = 0
+async def heard(redis_url: str, seconds: float, on_counting: Callable[[], None]) -> tuple[list[float], int]:
+    """Milliseconds of lag of every trade published within so many seconds, and the messages they came in.
+
+    Counting begins, and is told, some seconds after the first trades. Nothing where none come.
+    """
+    messages: list[tuple[int, str, bytes]] = []
+    clock = asyncio.get_running_loop().time
     bus = RedisBus(redis_url)
-    try:
-        async with asyncio.timeout(WARM_UP_S + seconds):
-            counts_from = time.monotonic() + WARM_UP_S
+    counts_from = 0.0
+    is_counting = False
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(START_S) as limit:
             async for topic, payload in bus.subscribe([ALL_TRADES]):
-                now_us = time.time_ns() // 1_000
-                if time.monotonic() < counts_from:
+                heard_at_us = time.time_ns() // 1_000
+                if not counts_from:
+                    counts_from = clock() + WARM_UP_S
+                    limit.reschedule(counts_from + seconds)
+                if clock() < counts_from:
                     continue
-                batch = decode(topic, payload)
-                assert isinstance(batch, TradeBatch)
-                messages += 1
-                lags += [(now_us - trade.traded_at_us) / 1_000 for trade in batch.trades]
-    except TimeoutError:
-        pass
-    finally:
-        await bus.close()
-    return lags, messages
+                if not is_counting:
+                    is_counting = True
+                    on_counting()
+                messages.append((heard_at_us, topic, payload))
+    await bus.close()
+    lags: list[float] = []
+    # Read afterwards: a listener that is busy with one message hears the next one late.
+    for heard_at_us, topic, payload in messages:
+        batch = decode(topic, payload)
+        assert isinstance(batch, TradeBatch)
+        lags += [(heard_at_us - trade.traded_at_us) / 1_000 for trade in batch.trades]
+    return lags, len(messages)
+
+
+class CpuShares:
+    """How much of a core each program used since `begin`; its children's with its own."""
+
+    def __init__(self, programs: Mapping[str, int]) -> None:
+        """`programs`: process ids."""
+        self._programs = {name: psutil.Process(pid) for name, pid in programs.items()}
+        self.begin()
+
+    def begin(self) -> None:
+        self._begun_s, self._before = time.monotonic(), self._used()
+
+    def shares(self) -> dict[str, float]:
+        spent_s = time.monotonic() - self._begun_s
+        return {name: round((used - self._before[name]) / spent_s, 3) for name, used in self._used().items()}
+
+    def _used(self) -> dict[str, float]:
+        return {name: sum(map(_cpu_s, _tree(process))) for name, process in self._programs.items()}
+
+
+def _tree(process: psutil.Process) -> list[psutil.Process]:
+    # The benchmark's own children are the other programs.
+    return [process] if process.pid == os.getpid() else [process, *process.children(recursive=True)]
+
+
+def _cpu_s(process: psutil.Process) -> float:
+    try:
+        return float(sum(process.cpu_times()[:2]))
+    except psutil.NoSuchProcess:
+        return 0.0
 
 
 @contextlib.contextmanager
@@ -74,7 +116,9 @@ def program(*arguments: str, log: IO[str] | int = subprocess.PIPE) -> Iterator[s
             process.communicate()
 
 
-def measure(database_url: str, redis_url: str, rate: int, markets: int, seconds: float) -> dict[str, float]:
+def measure(
+    database_url: str, database_pid: int, redis_url: str, rate: int, markets: int, seconds: float
+) -> dict[str, object]:
     migrate(database_url)
     with (
         tempfile.TemporaryDirectory(prefix="bench-latency-") as folder,
@@ -91,10 +135,10 @@ def measure(database_url: str, redis_url: str, rate: int, markets: int, seconds:
             folder,
             log=subprocess.DEVNULL,
         ) as collector:
-            watched = psutil.Process(collector.pid)
-            begun, cpu = time.monotonic(), sum(watched.cpu_times()[:2])
-            lags, messages = asyncio.run(heard(redis_url, seconds))
-            cpu = (sum(watched.cpu_times()[:2]) - cpu) / (time.monotonic() - begun)
+            programs = {"venue": venue.pid, "collector": collector.pid, "listener": os.getpid()}
+            shares = CpuShares(programs | {"database": database_pid})
+            lags, messages = asyncio.run(heard(redis_url, seconds, shares.begin))
+            used = shares.shares()
     if not lags:
         raise SystemExit(f"no trade came at {rate} a second")
     return {
@@ -105,7 +149,7 @@ def measure(database_url: str, redis_url: str, rate: int, markets: int, seconds:
         "p90_ms": round(float(np.quantile(lags, 0.9)), 1),
         "p99_ms": round(float(np.quantile(lags, 0.99)), 1),
         "max_ms": round(max(lags), 1),
-        "collector_cpu_share": round(cpu, 3),
+        "cpu_shares": used,
     }
 
 
@@ -123,6 +167,7 @@ def main() -> None:
         postgres = EmbeddedPostgres(Path(folder) / "postgres", log=Path(folder) / "postgres.log")
         valkey = EmbeddedValkey(Path(folder) / "valkey", log=Path(folder) / "valkey.log")
         postgres.start()
+        assert postgres.pid is not None
         try:
             valkey.start()
             try:
@@ -130,7 +175,14 @@ def main() -> None:
                     name = f"rate_{rate}"
                     postgres.create_database(name)
                     figures.append(
-                        measure(postgres.url(name), valkey.url(), rate, arguments.markets, arguments.seconds)
+                        measure(
+                            postgres.url(name),
+                            postgres.pid,
+                            valkey.url(),
+                            rate,
+                            arguments.markets,
+                            arguments.seconds,
+                        )
                     )
             finally:
                 valkey.stop()

@@ -11,6 +11,8 @@ import sys
 import time
 from pathlib import Path
 
+import uvloop
+
 from data.collectors.rest import VenueRest
 from data.collectors.settings import VenueSettings
 from data.collectors.trade_collector import run_collector
@@ -78,4 +80,4 @@ async def main(database_url: str, redis_url: str, ws_url: str, markets: int, fol
 
 
 if __name__ == "__main__":
-    asyncio.run(main(sys.argv[1], sys.argv[2], sys.argv[3], int(sys.argv[4]), Path(sys.argv[5])))
+    uvloop.run(main(sys.argv[1], sys.argv[2], sys.argv[3], int(sys.argv[4]), Path(sys.argv[5])))
