@@ -12,10 +12,10 @@ from dash.development.base_component import Component
 
 from alerts.model import DeliveryState
 from dashboard.page import Page
+from dashboard.pages.settings_display import display_form
 from dashboard.pages.settings_forms import (
     collectors_body,
     delivery_log,
-    display_form,
     notifications_body,
     notifications_form,
     retention_days,

@@ -14,8 +14,6 @@ from dashboard.market_request import VENUES
 from dashboard.number_formats import MISSING, day_and_time, full_time
 from dashboard.pages.data_history import problem_lines
 from dashboard.panels import Column, aria, empty_state, icon, table, tag
-from dashboard.settings_readers import Display
-from dashboard.writing import LOCAL_ZONE, NUMBERS, zones
 from data.errors import Problem
 from data.exchanges.base import Channel
 from data.exchanges.registry import EXCHANGES
@@ -67,72 +65,6 @@ def panel(title: str, icon_name: str, note: str, body: Sequence[Any], form: str 
 
 def told_problems(problems: Sequence[Problem]) -> list[Component]:
     return problem_lines(problems)
-
-
-def display_form(display: Display) -> Component:
-    """How the pages look."""
-    return panel(
-        "Display",
-        "sun",
-        "for every browser that opens this desk",
-        [
-            _choice(
-                "theme", "Theme", {"dark": "Dark", "light": "Light", "system": "As the system"}, display.theme
-            ),
-            _choice(
-                "palette",
-                "Up and down",
-                {"default": "Green and red", "cvd": "Blue and amber, for colour-blind eyes"},
-                display.palette,
-            ),
-            _choice(
-                "zone",
-                "Time zone",
-                {
-                    "UTC": "UTC",
-                    LOCAL_ZONE: "The zone of each browser",
-                    **{name: name for name in zones()[1:]},
-                },
-                display.zone,
-                searchable=True,
-            ),
-            _choice("numbers", "Numbers", {name: number_example(name) for name in NUMBERS}, display.numbers),
-            _choice(
-                "chart",
-                "Price chart",
-                {"canvas": "Canvas, for any length of history", "plotly": "Plotly, 400 candles on a screen"},
-                display.chart,
-            ),
-            html.P(
-                "The button in the header still changes one browser's theme, until another is saved here. "
-                "What is typed into forms, files, the command line and candles of days stay in UTC.",
-                className="muted",
-            ),
-        ],
-        form="display",
-    )
-
-
-def _choice(
-    name: str, label: str, choices: Mapping[str, str], value: str, *, searchable: bool = False
-) -> Component:
-    select: Component = dmc.Select(
-        id=f"settings-{name}",
-        label=label,
-        data=[{"value": one, "label": words} for one, words in choices.items()],
-        value=value,
-        allowDeselect=False,
-        searchable=searchable,
-        nothingFoundMessage="Nothing by that name",
-        maxDropdownHeight=320,
-    )
-    return select
-
-
-def number_example(name: str) -> str:
-    """`1,234,567.89` as one of NUMBERS writes it."""
-    group, point = NUMBERS[name]
-    return group.join(("1", "234", "567")) + point + "89"
 
 
 def venue_lines(venue: Mapping[str, Any]) -> list[tuple[str, list[str]]]:

@@ -23,7 +23,7 @@ from dashboard.number_formats import (
     utc_clock,
     zone_name,
 )
-from dashboard.pages.settings_forms import number_example
+from dashboard.pages.settings_display import number_example
 from dashboard.settings_readers import Display
 from dashboard.writing import NUMBERS, known_zone, parse_writing, written_as, zones
 from dashboard.writing_cookie import WritingOfRequest
