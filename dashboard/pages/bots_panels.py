@@ -225,7 +225,7 @@ def bot_cards(bots: Sequence[BotView], picked: Collection[str] = ()) -> list[Com
 
 
 def _bot_card(bot: BotView, *, picked: bool) -> Component:
-    where = f"{bot.strategy} · {bot.timeframe or MISSING} · {bot.market.symbol if bot.market else MISSING}"
+    where = f"{bot.strategy} · {bot.timeframe or MISSING} · {_symbols(bot) if bot.market else MISSING}"
     text, pnl, way = position_text(bot)
     return html.Div(
         [

@@ -48,7 +48,7 @@ _ACTIONS = {
 
 def bots_pill(bots: Sequence[BotView], market: Market) -> Component:
     """How many bots trade this market."""
-    here = [bot for bot in bots if bot.market == market]
+    here = [bot for bot in bots if market in bot.markets]
     words = [html.B(str(len(here))), "bot on this market" if len(here) == 1 else "bots on this market"]
     return dcc.Link([icon("robot"), *words], href="/bots", className="pill")
 
