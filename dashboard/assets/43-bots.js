@@ -8,8 +8,33 @@
     return Boolean(element) && getComputedStyle(element).display !== "none";
   };
 
+  // Until somebody moves the bot's chart, it ends with the newest candle.
+  const BARS_SHOWN = { wide: 110, narrow: 48 };
+  const BARS_AFTER = 6;
+  let moved = false;
+  let nudge = 0;
+  for (const kind of ["pointerdown", "wheel"]) {
+    document.addEventListener(
+      kind,
+      (event) => {
+        if (event.target.closest && event.target.closest("#bot-chart-box")) moved = true;
+      },
+      { capture: true, passive: true }
+    );
+  }
+
   window.dash_clientside = window.dash_clientside || {};
   window.dash_clientside.bots = {
+    follow: (series, _name) => {
+      const told = window.dash_clientside.callback_context.triggered.map((one) => one.prop_id);
+      if (told.includes("bot-shown.data")) moved = false;
+      const bars = series && series.length ? series[0].data.length : 0;
+      if (!bars || moved) return NONE();
+      nudge = nudge ? 0 : 0.001; // an equal range would not be taken as another one
+      const shown = window.innerWidth < 768 ? BARS_SHOWN.narrow : BARS_SHOWN.wide;
+      return { from: bars - shown + nudge, to: bars + BARS_AFTER };
+    },
+
     // {} leads to all bots, {bot: name} to one.
     goto: (to) => {
       if (!to || !isOpen()) return NONE();

@@ -10,6 +10,7 @@ import plotly.graph_objects as go
 from bots.risk.exposure import Correlations
 from bots.views import EquityCurve
 from dashboard.figures.backtest import axis, base_layout
+from dashboard.number_formats import MINUS
 from dashboard.theme import Theme
 from data.models import FloatArray, IntArray
 
@@ -42,9 +43,13 @@ def _as_of(at_us: IntArray, known_us: IntArray, values: FloatArray, before: floa
 
 
 def correlation_figure(found: Correlations, *, theme: Theme) -> go.Figure:
-    """A square per pair of markets: red moves together, blue against each other, empty is not known."""
-    names = [f"{market.symbol} · {market.exchange}" for market in found.markets]
+    """A square per pair of markets: blue moves together, amber against each other, empty is not known."""
+    names = [f"{market.symbol}<br>{market.exchange}" for market in found.markets]
     figures = len(names) <= _MOST_NUMBERS
+    told = [
+        ["" if value != value else f"{value:.2f}".replace("-", MINUS) for value in row]
+        for row in found.matrix.tolist()
+    ]
     figure = go.Figure(
         go.Heatmap(
             x=names,
@@ -52,13 +57,14 @@ def correlation_figure(found: Correlations, *, theme: Theme) -> go.Figure:
             z=found.matrix,
             zmin=-1,
             zmax=1,
-            colorscale=[(0.0, theme.accent), (0.5, theme.s2), (1.0, theme.down)],
-            texttemplate="%{z:.2f}" if figures else None,
+            colorscale=[(0.0, theme.warn), (0.5, theme.s2), (1.0, theme.accent)],
+            text=told,  # type: ignore[arg-type]  # one row a list, which the stubs do not know
+            texttemplate="%{text}" if figures else None,
             textfont={"color": theme.tx, "size": 11},
             xgap=2,
             ygap=2,
             hoverongaps=False,
-            hovertemplate="%{y} and %{x}: %{z:.2f}<extra></extra>",
+            hovertemplate="%{y} and %{x}: %{text}<extra></extra>",
             showscale=False,
         )
     )
@@ -68,7 +74,7 @@ def correlation_figure(found: Correlations, *, theme: Theme) -> go.Figure:
             "margin": {"l": 8, "r": 8, "t": 8, "b": 8},
             "hovermode": "closest",
         },
-        xaxis=axis(theme, showgrid=False, automargin=True, tickangle=-30, fixedrange=True),
+        xaxis=axis(theme, showgrid=False, automargin=True, tickangle=0 if figures else -40, fixedrange=True),
         yaxis=axis(
             theme, showgrid=False, automargin=True, autorange="reversed", side="left", fixedrange=True
         ),

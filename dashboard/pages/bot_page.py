@@ -192,6 +192,13 @@ def _register_head(app: Dash, sources: BotSources) -> None:
 
 
 def _register_charts(app: Dash, sources: BotSources) -> None:
+    app.clientside_callback(  # type: ignore[no-untyped-call]  # Dash leaves it untyped
+        ClientsideFunction("bots", "follow"),
+        Output("bot-chart", "visibleLogicalRange"),
+        Input("bot-chart", "series"),
+        Input("bot-shown", "data"),
+    )
+
     @app.callback(
         Output("bot-chart", "series"),
         Output("bot-chart", "chartOptions"),

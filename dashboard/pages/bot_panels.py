@@ -16,6 +16,7 @@ from dashboard.number_formats import (
     MISSING,
     clock,
     day_and_time,
+    direction,
     duration,
     full_time,
     money,
@@ -102,7 +103,7 @@ def bot_kpis(bot: BotView, fall: DrawdownView | None) -> list[Component]:
         ),
         card(
             "Drawdown now",
-            html.Span(percent(lost), className="down" if lost else ""),
+            html.Span(percent(lost), className=direction((lost or 0.0) * 100)),
             f"below {money(fall.peak)}" if fall is not None else "not known",
         ),
         card("Win rate", share(bot.win_rate), f"{bot.trades:,} closed trades"),

@@ -9,7 +9,7 @@ import dash_mantine_components as dmc
 from dash import dcc, html
 from dash.development.base_component import Component
 
-from dashboard.number_formats import MISSING, clock, day_and_time, duration, full_time, quantity
+from dashboard.number_formats import MISSING, day_and_time, duration, full_time, quantity
 from dashboard.pages.data_coverage import data_href, market_cell
 from dashboard.panels import Column, aria, empty_state, icon, table, tag
 from dashboard.store_readers import FactsReader
@@ -100,12 +100,12 @@ _COLUMNS = (
     Column("Kind", narrow=True),
     Column("Status"),
     Column("Tick", numeric=True),
-    Column("Lot", numeric=True),
+    Column("Lot", numeric=True, narrow=True),
     Column("Least notional", numeric=True, narrow=True),
     Column("Contract", numeric=True, narrow=True),
     Column("Feed"),
-    Column("Last trade, UTC", numeric=True, narrow=True),
-    Column("Versions", numeric=True),
+    Column("So since, UTC", numeric=True, narrow=True),
+    Column("Versions", numeric=True, narrow=True),
 )
 
 
@@ -121,7 +121,7 @@ def _row(market: Market, facts: FactsReader, feed: FeedState | None, now_us: int
         quantity(now.min_notional) if now.min_notional else MISSING,
         quantity(now.contract_size),
         _feed(feed, now_us),
-        clock(feed.last_trade_at_us) if feed is not None and feed.last_trade_at_us else MISSING,
+        MISSING if feed is None else day_and_time(feed.since_us),
         str(len(versions)),
     ]
 

@@ -19,6 +19,7 @@ from dashboard.number_formats import (
     MISSING,
     compact,
     day_and_time,
+    direction,
     full_time,
     money,
     percent,
@@ -78,7 +79,7 @@ def portfolio_kpis(
         ),
         card(
             "Drawdown now",
-            html.Span(percent(lost), className="down" if lost else ""),
+            html.Span(percent(lost), className=direction((lost or 0.0) * 100)),
             f"below {money(total.peak)}, the sum of the bots' peaks" if total and bots else "no bot yet",
         ),
         card(

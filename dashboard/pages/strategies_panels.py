@@ -62,7 +62,7 @@ def strategy_list(
 
 def _template_row(name: str) -> Component:
     return dcc.Link(
-        [icon("code" if name.endswith(".py") else "template"), name.removesuffix(".py").replace("_", " ")],
+        [icon("code" if name.endswith(".py") else "template"), name.replace("_", " ")],
         href=_template_href(name),
         className="template-row",
     )

@@ -44,8 +44,9 @@ def test_the_heat_map_has_a_cell_per_pair_and_keeps_what_is_not_known_empty() ->
     matrix = np.array([[1.0, np.nan], [np.nan, 1.0]])
     figure = correlation_figure(Correlations(markets=(BTC, ETH), matrix=matrix), theme=DARK)
     heat: Any = figure.data[0]
-    assert list(heat.x) == ["BTC-USDT · binance", "ETH-USDT · binance"]
+    assert list(heat.x) == ["BTC-USDT<br>binance", "ETH-USDT<br>binance"]
     assert np.isnan(np.asarray(heat.z)[0, 1])
+    assert heat.text[0][1] == ""
     assert (heat.zmin, heat.zmax) == (-1, 1)
 
 
