@@ -3,7 +3,7 @@
   "use strict";
   const live = window.candlewick;
   const { make, chart, market } = live;
-  const WORDS = { repaired: "repaired", venue_down: "the venue did not trade", missing: "missing" };
+  const WORDS = { repaired: "repaired", venue_down: "the venue did not trade", missing: "missing", none: "not recorded" };
   const LEAST_PX = 2; // what is shorter is still seen
   const AGAIN_MS = 60000;
 

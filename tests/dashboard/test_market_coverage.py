@@ -87,6 +87,16 @@ def test_what_is_not_complete_is_told_with_its_reason() -> None:
     ]
 
 
+def test_what_nobody_recorded_yet_is_no_hole() -> None:
+    spans = [
+        _span(-600, -300, MinuteState.MISSING, "before_recording"),
+        _span(-300, -60, MinuteState.COMPLETE),
+        _span(-60, 0, MinuteState.MISSING, "not_yet_recorded"),
+    ]
+    body = coverage_body(_sources(FakeCoverage(spans)), ASKED)
+    assert [shade for _, _, shade, _ in body["spans"]] == ["none", "none"]
+
+
 def test_without_a_ledger_nothing_is_said() -> None:
     assert coverage_body(_sources(None), ASKED)["known"] is False
 
