@@ -50,9 +50,9 @@
 
   // ---- the dialog
 
-  const lists = make("div", "list-tabs");
-  const names = make("span", "list-names");
-  const body = make("div", "list-body");
+  const lists = make("div", "lists-tabs");
+  const names = make("span", "lists-names");
+  const body = make("div", "lists-body");
   const problem = make("p", "down");
   problem.setAttribute("role", "alert");
   const dialog = live.dialog("Watchlists", lists, problem, body);
@@ -87,7 +87,7 @@
   lists.append(names, newList());
 
   function listRow(list, name, index) {
-    const row = make("div", "list-row");
+    const row = make("div", "lists-row");
     const shown = market.watch.find((one) => one.market === name) || missing(name);
     const title = make("span", "name");
     title.append(make("b", "", shown.base), make("span", "muted", `-${shown.quote}`), make("small", "", shown.where));
@@ -169,13 +169,13 @@
       body.replaceChildren(make("p", "muted", views.kept ? why : "Lists cannot be saved here."));
       return;
     }
-    const head = make("div", "list-head");
+    const head = make("div", "lists-head");
     const renaming = button("button", "", icon("edit"), "Rename");
     renaming.onclick = () => rename(list, head);
     const trash = button("button", "", icon("trash"), "Delete");
     trash.onclick = () => remove(list);
     head.append(make("b", "", list.name), make("span", "count", String(list.markets.length)), renaming, trash);
-    const rows = make("div", "list-rows");
+    const rows = make("div", "lists-rows");
     rows.append(...list.markets.map((name, index) => listRow(list, name, index)));
     if (!list.markets.length) rows.append(make("p", "muted", "No market yet. Add some from below."));
     const filter = make("input", "dialog-filter");
