@@ -16,12 +16,14 @@ from data.collectors.rest_okx import OkxTransport
 from data.collectors.settings import VenueSettings
 from data.collectors.settings_file import SettingsFile, ShardSettings
 from data.collectors.trade_collector import run_collector
+from data.exchanges.base import ExchangeAdapter
 from data.exchanges.registry import adapter_for, products
 from database.repositories.channel_repository import ChannelRepository
 from database.repositories.market_repository import MarketRepository
 from messaging.redis_publisher import RedisPublisher
 
 _LOOK_S = 0.5
+_CATCHING_UP_S = 10.0
 
 
 async def collect(
@@ -46,9 +48,8 @@ async def collect(
         channels = ChannelRepository(services.database_url, application_name=f"{name} channels")
         stack.push_async_callback(channels.close)
         bus = await stack.enter_async_context(bus_at(services.redis_url))
-        # Trades are read without it meanwhile; a collector that comes back must not wait for a compiler.
-        tasks = await stack.enter_async_context(asyncio.TaskGroup())
-        tasks.create_task(asyncio.to_thread(adapter.make_ready))
+        ready = asyncio.create_task(_make_ready(adapter))
+        stack.callback(ready.cancel)
         await run_collector(
             adapter,
             rest,
@@ -64,6 +65,12 @@ async def collect(
             shard=plan.name,
             restarts=restarts,
         )
+
+
+async def _make_ready(adapter: ExchangeAdapter) -> None:
+    """Load compiled code once a collector that came back has caught up: it reads without until then."""
+    await asyncio.sleep(_CATCHING_UP_S)
+    await asyncio.to_thread(adapter.make_ready)
 
 
 async def collect_venue(settings: Settings, services: RunningServices, exchange: str) -> None:
