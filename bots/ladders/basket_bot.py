@@ -233,7 +233,10 @@ class BasketBot(BotLife):
     def close_now(self, forming: Mapping[Market, Candle], *, why: str, at_us: int) -> None:
         """Sell each symbol whose newest price is known at once, the others at the next common open."""
         last_us = self.last_candle_us
-        begun = [forming.get(market) for market in self._markets]
+        begun = [
+            forming.get(market) if ledger.quantity else None
+            for market, ledger in zip(self._markets, self._account.ledgers, strict=True)
+        ]
         known = [
             None if candle is None or (last_us is not None and candle.opened_at_us <= last_us) else candle
             for candle in begun

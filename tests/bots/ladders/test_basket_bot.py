@@ -369,6 +369,9 @@ def test_an_emergency_sells_what_has_a_price_at_once_and_the_rest_at_the_next_op
     life.keep()
     assert [fill.symbol for fill in life.steps[-1].fills] == ["BTC-USDT", "ETH-USDT"]
     assert life.bot.has_position
+    # A runner asks at each of its turns.
+    life.bot.close_now(forming, why="a test", at_us=T0)
+    assert not life.bot.has_news
 
     def engaged(wish: EntryWish) -> GateVerdict:
         return GateVerdict(gate=Gate.EMERGENCY, detail="a test")
