@@ -164,6 +164,26 @@ def test_candles_in_a_heap_give_what_they_gave_one_by_one() -> None:
     assert heap.record.account == alone.record.account
 
 
+@pytest.mark.parametrize("seed", range(5))
+def test_whichever_symbols_candles_come_first_the_fills_are_the_same(seed: int) -> None:
+    stored = wander(seed, length=60)
+    chance = random.Random(seed)
+    life = Life(part(stored, 0, 1))
+    known = dict.fromkeys(MARKETS, 1)
+    while min(known.values()) < 60:
+        market = chance.choice([one for one, rows in known.items() if rows < 60])
+        known[market] = min(60, known[market] + chance.randint(1, 4))
+        taken = life.bot.taken_until_us
+        assert taken is not None
+        fresh = {
+            one: ohlcv.rows(int(ohlcv.opened_at_us.searchsorted(taken, side="right")), known[one])
+            for one, ohlcv in stored.items()
+        }
+        life.feed({one: ohlcv for one, ohlcv in fresh.items() if len(ohlcv)})
+    assert life.fills == lived(stored).fills
+    assert life.record.health == ""
+
+
 def test_it_fills_like_the_backtest_of_the_same_candles() -> None:
     stored = wander(11)
     life = lived(stored, every="1h", stop_loss=0.3)
