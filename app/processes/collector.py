@@ -6,6 +6,8 @@ import asyncio
 from collections.abc import Callable
 from contextlib import AsyncExitStack
 
+import structlog
+
 from app.composition import bus_at, now_us
 from app.installation import Installation, RunningServices
 from config.settings import Settings
@@ -21,6 +23,8 @@ from data.exchanges.registry import adapter_for, products
 from database.repositories.channel_repository import ChannelRepository
 from database.repositories.market_repository import MarketRepository
 from messaging.redis_publisher import RedisPublisher
+
+log = structlog.get_logger()
 
 _LOOK_S = 0.5
 _CATCHING_UP_S = 10.0
@@ -71,6 +75,12 @@ async def _make_ready(adapter: ExchangeAdapter) -> None:
     """Load compiled code once a collector that came back has caught up: it reads without until then."""
     await asyncio.sleep(_CATCHING_UP_S)
     await asyncio.to_thread(adapter.make_ready)
+
+
+def _tell_not_ready(getting_ready: asyncio.Task[None]) -> None:
+    """A collector reads without compiled code as well: slower, and no trade is lost."""
+    if not getting_ready.cancelled() and (error := getting_ready.exception()) is not None:
+        log.error("compiled_code_not_loaded", exc_info=error)
 
 
 async def collect_venue(settings: Settings, services: RunningServices, exchange: str) -> None:

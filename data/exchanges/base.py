@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 _SAFE_DIGITS = 15
 _INFINITY = float("inf")
 # Preparing for compiled code costs what so few messages gain by it.
-_MANY = 8
+_MANY = 16
 
 # The time frame of `Channel.KLINES`.
 KLINE_TIMEFRAME = Timeframe.M1

@@ -27,8 +27,11 @@ _FIELDS = {
     TradeField.MAKER_BOUGHT: kernel.MAKER_BOUGHT,
     TradeField.TAKER_SIDE: kernel.TAKER_SIDE,
 }
+_NO_PART_OF_A_TRADE = (kernel.SKIPPED, kernel.SKIPPED_DECIMAL, kernel.END)
 _MOST_LEARNED_AT_ONCE = 8
 _MOST_FAILURES = 3
+_MOST_HEADS = 1_000
+_UNPLAIN = re.compile(rb"[\\\s]")  # an escape or a space, by which a key may hide from `_FIELD`
 _MOST_SHAPES_OF_A_SYMBOL = 8
 
 _Piece = tuple[bytes, int]  # text, and the field after it
@@ -47,7 +50,8 @@ class FrameReader:
         """Compiles, unless that was done before."""
         self._layout, self._read_one = layout, read_one
         self._shapes: list[tuple[list[_Piece], Trade]] = []
-        self._failures: Counter[str] = Counter()
+        # By the beginnings of messages: what cannot be learned is not read with care again and again.
+        self._failures: Counter[bytes] = Counter()
         self._build()
         self._read([b""])
 
@@ -112,17 +116,20 @@ class FrameReader:
         for at in np.flatnonzero(whole[kernel.SHAPE] < 0).tolist():
             message = messages[at]
             head = message[kernel.HEAD_FROM : kernel.HEAD_END]
-            if head in heads:
+            if head in heads or self._failures[head] >= _MOST_FAILURES:
                 continue
             heads.add(head)
             if len(heads) > _MOST_LEARNED_AT_ONCE:
                 break
             trade = self._read_one(message)
-            if trade is not None and self._failures[trade.symbol] < _MOST_FAILURES:
-                self._learn_from(message, trade)
+            if trade is None or not self._learn_from(message, trade):
+                if len(self._failures) >= _MOST_HEADS:
+                    self._failures.clear()
+                self._failures[head] += 1
         return len(self._shapes) > known
 
-    def _learn_from(self, message: bytes, trade: Trade) -> None:
+    def _learn_from(self, message: bytes, trade: Trade) -> bool:
+        """Whether there is a shape of this message now, by which the same trade is read of it."""
         pieces = _pieces_of(message, self._layout)
         of_symbol = sum(model.symbol == trade.symbol for _, model in self._shapes)
         if pieces is not None and of_symbol < _MOST_SHAPES_OF_A_SYMBOL:
@@ -132,10 +139,10 @@ class FrameReader:
             if found is not None and not found[2]:
                 [again] = self._waiting(found[0], found[1], 0).by_symbol[trade.symbol]
                 if again == trade:
-                    return
+                    return True
             self._shapes.pop()
             self._build()
-        self._failures[trade.symbol] += 1
+        return False
 
     def _build(self) -> None:
         """Put the shapes into the kernel's tables."""
@@ -164,6 +171,8 @@ class FrameReader:
 
 def _pieces_of(message: bytes, layout: TradeLayout) -> list[_Piece] | None:
     """The message in pieces, the newline after it included; None where it has not each field once."""
+    if _UNPLAIN.search(message):
+        return None
     pieces: list[_Piece] = []
     start = 0
     for match in _FIELD.finditer(message):
@@ -171,14 +180,14 @@ def _pieces_of(message: bytes, layout: TradeLayout) -> list[_Piece] | None:
         wanted = layout.fields.get(name)
         if wanted is not None:
             field = _FIELDS[wanted]
-        elif value.isdigit() and name not in layout.decisive:
-            field = kernel.SKIPPED
+        elif name not in layout.decisive and value[:1].isdigit():
+            field = kernel.SKIPPED if value.isdigit() else kernel.SKIPPED_DECIMAL
         else:
             continue
         pieces.append((message[start : match.start(2)], field))
         start = match.end(2)
     pieces.append((message[start:] + b"\n", kernel.END))
-    found = Counter(field for _, field in pieces if field not in (kernel.SKIPPED, kernel.END))
+    found = Counter(field for _, field in pieces if field not in _NO_PART_OF_A_TRADE)
     is_whole = found == Counter(_FIELDS[field] for field in layout.fields.values())
     return pieces if is_whole and len(pieces[0][0]) >= kernel.HEAD_END else None
 

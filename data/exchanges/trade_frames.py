@@ -25,7 +25,7 @@ Words = NDArray[np.uint64]
 PADDING = 8
 
 # What a piece ends with.
-END, SKIPPED, TRADE_ID, TIME, PRICE, QUANTITY, MAKER_BOUGHT, TAKER_SIDE = range(8)
+END, SKIPPED, TRADE_ID, TIME, PRICE, QUANTITY, MAKER_BOUGHT, TAKER_SIDE, SKIPPED_DECIMAL = range(9)
 # Columns of `pieces`: where its text stands, how long it is, and the field after it.
 PIECE_AT, PIECE_LENGTH, PIECE_FIELD = range(3)
 
@@ -183,6 +183,11 @@ def _message(
             if digits > 1 and word_at(text, at) & _BYTE == _ZERO:
                 return -1
             at += digits
+            if field == SKIPPED_DECIMAL and word_at(text, at) & _BYTE == _POINT:
+                amount, digits = _digits(text, at + 1)
+                if digits == 0 or digits > _MOST_DIGITS:
+                    return -1
+                at += 1 + digits
             if field == TRADE_ID:
                 whole[WHOLE_ID, number] = amount
             elif field == TIME:

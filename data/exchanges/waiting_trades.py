@@ -1,8 +1,8 @@
 """Many messages that wait at once, read at the price of few calls: the plain trades among them together.
 
 What is read here is what each adapter's `parse` makes of the same message, but for numbers that stand without
-their quotes, or with quotes too many: those are read all the same. Whatever is not plainly one exact trade of
-a known market is left to `parse`.
+their quotes, with quotes too many or for true and false, and for fields that say nothing of the trade: those
+are read all the same. Whatever is not plainly one exact trade of a known market is left to `parse`.
 """
 
 from __future__ import annotations

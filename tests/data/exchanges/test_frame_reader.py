@@ -14,7 +14,9 @@ from hypothesis import strategies as st
 from data.exchanges.base import ExchangeAdapter
 from data.exchanges.binance import BinanceAdapter
 from data.exchanges.binance_usdm import BinanceUsdmAdapter
+from data.exchanges.frame_reader import FrameReader
 from data.exchanges.okx import OkxAdapter
+from data.exchanges.trade_layouts import OKX_LAYOUT
 from data.exchanges.waiting_trades import WaitingTrades
 from data.files.frames import read_frames
 from data.models import InstrumentKind, Trade
@@ -140,7 +142,7 @@ def test_numbers_are_the_nearest_doubles_or_left_to_parse(
     names = {"binance": "tpqT", "futures": "apqT"}.get(venue, ("tradeId", "px", "sz", "ts"))
     in_quotes = venue == "okx"
     values = (str(trade_id) if in_quotes else trade_id, price, quantity, str(at_ms) if in_quotes else at_ms)
-    messages = [numbered(venue, number) for number in range(AROUND)]
+    messages = [numbered(venue, number) for number in range(2 * AROUND)]
     messages.append(FRAMES[venue](**dict(zip(names, values, strict=True))))
     expected, trouble = trades_one_by_one(ADAPTERS[venue], messages)
     trades, found, _ = trades_in_turn(ADAPTERS[venue], messages)
@@ -158,7 +160,7 @@ def test_recorded_trades_are_all_read_in_batches_of_any_size(shared_data: Path) 
     path = shared_data / "frames/binance/spot_btcusdt_20230405.log.gz"
     messages = [frame.text.encode() for frame in read_frames(path) if '@trade"' in frame.text][:900]
     expected, _ = trades_one_by_one(ADAPTERS["binance"], messages)
-    for size in (9, 200, 900):
+    for size in (17, 200, 900):
         trades = [
             trade
             for start in range(0, len(messages), size)
@@ -205,6 +207,35 @@ def test_a_row_of_several_trades_is_never_one(count: object) -> None:
 def test_what_varies_beside_the_trade_does_not_matter() -> None:
     messages = [okx_frame(tradeId=str(number), seqId=number * 7) for number in range(20)]
     assert len(read(ADAPTERS["okx"], messages)) == 20
+
+
+def test_a_number_beside_the_trade_may_have_decimals() -> None:
+    messages = [futures_frame(a=number, nq=f"{number / 8:f}") for number in range(20)]
+    expected, _ = trades_one_by_one(ADAPTERS["futures"], messages)
+    assert read(ADAPTERS["futures"], messages) == expected
+
+
+@pytest.mark.parametrize("key", [b'"\\u0070":', b'"p": '])
+def test_a_price_said_twice_is_the_last_as_parse_reads_it(key: bytes) -> None:
+    messages = [
+        binance_frame(t=number, p=f"{2 + number}.5").replace(b"}}", b"," + key + b'"1.5"}}')
+        for number in range(20)
+    ]
+    expected, _ = trades_one_by_one(ADAPTERS["binance"], messages)
+    trades, _, _ = trades_in_turn(ADAPTERS["binance"], messages)
+    assert trades == expected
+    assert {trade.price for trade in trades} == {1.5}
+
+
+def test_what_cannot_be_learned_is_not_tried_for_ever() -> None:
+    layout, tried = OKX_LAYOUT, []
+    quote = (
+        b'{"arg":{"channel":"bbo-tbt","instId":"BTC-USDT"},"data":[{"asks":[["7","1"]],"bids":[["6","1"]]}]}'
+    )
+    reader = FrameReader(layout, lambda message: tried.append(message))
+    for _ in range(20):
+        assert reader.in_turn([quote] * 20) is None
+    assert len(tried) == 3
 
 
 def test_a_venue_that_begins_to_write_otherwise_is_learned_anew() -> None:
