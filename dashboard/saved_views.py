@@ -22,6 +22,7 @@ _NAME = re.compile(r"\S(?:.{0,48}\S)?")
 _PANES = re.compile(r"\d{1,4}(\.\d{1,3})?(,\d{1,4}(\.\d{1,3})?){0,14}")
 _MARKET = re.compile(r"[a-z0-9_-]{1,30}:[A-Z0-9][A-Z0-9.-]{1,40}")
 _LONGEST = {"overlay": 400, "layers": 600}
+_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]")
 _WHERE = "saved views"
 
 
@@ -126,18 +127,21 @@ def change_views(shelf: ViewShelf, text: bytes, at_us: int) -> dict[str, Any]:
     """Do what a browser asks for and tell what is saved then. Raises InvalidInput, nothing changed."""
     try:
         change = msgspec.json.decode(text, type=_Change)
-    except msgspec.DecodeError as error:
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        # The last two are msgspec's answers to bytes that are no UTF-8 and to brackets without an end.
         raise _wrong("", text[:60].decode(errors="replace"), str(error)) from error
     if isinstance(change, _Save):
         _save(shelf, change, at_us)
     elif isinstance(change, _Rename):
-        _check_name(change.to)
+        _check_name(change.to, "to")
+        _check_sought(change.name)
         if not shelf.rename(change.kind, change.name, change.to):
             raise _wrong("to", change.to, f"another name, or {change.name!r} is gone")
     elif isinstance(change, _Delete):
+        _check_sought(change.name)
         shelf.delete(change.kind, change.name)  # what is gone already is what was asked for
-    elif not shelf.set_default(change.name):
-        raise _wrong("name", change.name, "a saved layout")
+    else:
+        _choose(shelf, change.name)
     return views_body(shelf)
 
 
@@ -165,6 +169,13 @@ def _save(shelf: ViewShelf, change: _Save, at_us: int) -> None:
         raise _wrong("name", view.name, "a name that is not taken")
 
 
+def _choose(shelf: ViewShelf, name: str | None) -> None:
+    if name is not None:
+        _check_sought(name)
+    if not shelf.set_default(name):
+        raise _wrong("name", name, "a saved layout")
+
+
 def _check(view: SavedView) -> None:
     _check_name(view.name)
     if isinstance(view, Watchlist):
@@ -180,12 +191,26 @@ def _check(view: SavedView) -> None:
     for field, most in _LONGEST.items():
         if len(getattr(view, field)) > most:
             raise _wrong(field, getattr(view, field), f"at most {most} characters")
+        _check_printed(field, getattr(view, field))
 
 
-def _check_name(name: str) -> None:
+def _check_name(name: str, field: str = "name") -> None:
+    _check_printed(field, name)
     if not _NAME.fullmatch(name):
-        raise _wrong("name", name, "1 to 50 characters without a space at either end")
+        raise _wrong(field, name, "1 to 50 characters without a space at either end")
+
+
+def _check_sought(name: str) -> None:
+    # No more than PostgreSQL asks: what an earlier version took with a tab in its name can still be deleted.
+    if "\0" in name:
+        raise _wrong("name", name, "a name without the control character U+0000")
+
+
+def _check_printed(field: str, text: str) -> None:
+    if found := _CONTROL.search(text):
+        raise _wrong(field, text, f"text without the control character U+{ord(found[0]):04X}")
 
 
 def _wrong(field: str, value: object, expected: str) -> InvalidInput:
-    return InvalidInput(Problem(where=_WHERE, field=field, value=str(value)[:60], expected=expected))
+    shown = _CONTROL.sub("\N{REPLACEMENT CHARACTER}", str(value)[:60])
+    return InvalidInput(Problem(where=_WHERE, field=field, value=shown, expected=expected))

@@ -98,6 +98,55 @@ def test_what_makes_no_sense_is_refused_and_nothing_is_kept(view: dict[str, Any]
     assert not shelf.kept
 
 
+async def test_bytes_that_are_no_text_are_refused_over_http() -> None:
+    desk = build_desk()
+    async with started(desk.app):
+        for body in (
+            b'{"do":"delete","kind":"layout","name":"Scalp\xffing"}',
+            b'{"do":"save","view":{"kind":"layout","name":"x","\xed\xa0\x80":""}}',
+            b'{"do":"delete","kind":"layout","name":"\\ud800"}',
+            b'{"views":' + b"[" * 20_000,
+            b"\xff",
+            b"",
+        ):
+            answer = await request(desk.app, "POST", "/desk/views", origin="http://127.0.0.1:8050", body=body)
+            assert answer.status == 400, body[:60]
+            assert json.loads(answer.text)["error"].startswith("saved views")
+
+
+@pytest.mark.parametrize("control", ["\0", "\x1b", "\t", "\x7f", "\x85", "\u2028"])
+@pytest.mark.parametrize("field", ["name", "overlay", "layers"])
+def test_control_characters_are_refused_by_their_number_and_not_repeated(field: str, control: str) -> None:
+    shelf = FakeViews(LAYOUT)
+    odd = f"Scalp{control}ing"
+    with pytest.raises(InvalidInput, match=rf"{field}.*U\+{ord(control):04X}") as refused:
+        ask(shelf, do="save", view={"kind": "layout", "name": "x", field: odd})
+    assert control not in str(refused.value)
+    if field == "name":
+        with pytest.raises(InvalidInput, match=r"to .*control character"):
+            ask(shelf, do="rename", kind="layout", name="Scalping", to=odd)
+    assert views_body(shelf)["views"] == [msgspec.to_builtins(LAYOUT)]
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"do": "rename", "kind": "layout", "name": "x\0", "to": "y"},
+        {"do": "delete", "kind": "watchlist", "name": "\0"},
+        {"do": "default", "name": "x\0"},
+    ],
+)
+def test_a_name_no_store_can_hold_is_not_looked_for(change: dict[str, Any]) -> None:
+    with pytest.raises(InvalidInput, match=r"U\+0000"):
+        ask(FakeViews(LAYOUT), **change)
+
+
+def test_what_was_saved_with_a_control_character_in_its_name_can_be_renamed_and_deleted() -> None:
+    shelf = FakeViews(ChartLayout(name="a\tb"), ChartLayout(name="c\td"))
+    ask(shelf, do="rename", kind="layout", name="a\tb", to="a b")
+    assert [view["name"] for view in ask(shelf, do="delete", kind="layout", name="c\td")] == ["a b"]
+
+
 def test_there_is_an_end_to_what_is_kept() -> None:
     shelf = FakeViews(*(Watchlist(name=f"list {number}") for number in range(MAX_SAVED)))
     with pytest.raises(InvalidInput, match="delete one first"):
