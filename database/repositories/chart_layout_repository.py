@@ -9,6 +9,10 @@ from typing import Any
 from data.timeframes import to_datetime
 from database.engine import database_errors, sync_engine
 
+# Changes that look before they write come one after the other: two at once would both find a name free, or no
+# default yet, and the second would break a unique index. Readers do not wait.
+_ONE_AT_A_TIME = "LOCK TABLE chart_layouts IN SHARE ROW EXCLUSIVE MODE"
+
 
 class ChartLayoutRepository:
     """Kinds are "layout" and "watchlist". Raises TransientError while the database is away."""
@@ -47,11 +51,14 @@ class ChartLayoutRepository:
 
     def rename(self, kind: str, name: str, to: str) -> bool:
         """False where there is none of that name, or one of the new name already."""
-        return self._changed(
-            "UPDATE chart_layouts SET name = %s WHERE kind = %s AND name = %s AND NOT EXISTS "
-            "(SELECT FROM chart_layouts taken WHERE taken.kind = %s AND taken.name = %s)",
-            (to, kind, name, kind, to),
-        )
+        with database_errors(self._url), self._engine.begin() as connection:
+            connection.exec_driver_sql(_ONE_AT_A_TIME)
+            renamed = connection.exec_driver_sql(
+                "UPDATE chart_layouts SET name = %s WHERE kind = %s AND name = %s AND NOT EXISTS "
+                "(SELECT FROM chart_layouts taken WHERE taken.kind = %s AND taken.name = %s)",
+                (to, kind, name, kind, to),
+            )
+            return renamed.rowcount > 0
 
     def delete(self, kind: str, name: str) -> bool:
         """False where there was none."""
@@ -60,13 +67,14 @@ class ChartLayoutRepository:
     def set_default(self, kind: str, name: str | None) -> bool:
         """Make it the only default of its kind, or none; False, nothing changed, where there is no such."""
         with database_errors(self._url), self._engine.begin() as connection:
+            connection.exec_driver_sql(_ONE_AT_A_TIME)
             if name is not None:
                 found = connection.exec_driver_sql(
-                    "SELECT 1 FROM chart_layouts WHERE kind = %s AND name = %s FOR UPDATE", (kind, name)
+                    "SELECT 1 FROM chart_layouts WHERE kind = %s AND name = %s", (kind, name)
                 ).scalar()
                 if found is None:
                     return False
-            # One after the other: the index allows no moment with two of them.
+            # Two statements: the index allows no moment with two of them.
             connection.exec_driver_sql(
                 "UPDATE chart_layouts SET is_default = false WHERE kind = %s AND is_default", (kind,)
             )
