@@ -6,6 +6,7 @@ import re
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from itertools import pairwise
+from typing import NamedTuple
 
 import numpy as np
 
@@ -35,6 +36,16 @@ _UNPLAIN = re.compile(rb"[\\\s]")  # an escape or a space, by which a key may hi
 _MOST_SHAPES_OF_A_SYMBOL = 8
 
 _Piece = tuple[bytes, int]  # text, and the field after it
+_Read = tuple[IntArray, FloatArray, int, int]  # as the kernel leaves and returns it
+
+
+class _Shape(NamedTuple):
+    """How a market's messages stand, and the trade it was learned from."""
+
+    pieces: list[_Piece]
+    model: Trade
+    code: int  # by which the kernel looks it up
+
 
 # The one trade that a message says, as its adapter reads it; None for any other message.
 ReadOne = Callable[[bytes], Trade | None]
@@ -49,37 +60,26 @@ class FrameReader:
     def __init__(self, layout: TradeLayout, read_one: ReadOne) -> None:
         """Compiles, unless that was done before."""
         self._layout, self._read_one = layout, read_one
-        self._shapes: list[tuple[list[_Piece], Trade]] = []
+        self._shapes: list[_Shape] = []
         # By the beginnings of messages: what cannot be learned is not read with care again and again.
         self._failures: Counter[bytes] = Counter()
         self._build()
-        self._read([b""])
+        _read([b""], self._tables)
 
     def in_turn(self, messages: Sequence[bytes]) -> Iterator[WaitingTrades | bytes] | None:
         """As `ExchangeAdapter.in_turn`; None for messages of which most would be left over."""
-        found = self._read(messages)
+        found = _read(messages, self._tables)
         if found is None:
             return None
         whole, real, left, changes = found
         if left:
             if self._learn(messages, whole):
-                found = self._read(messages)
+                found = _read(messages, self._tables)
                 assert found is not None
                 whole, real, left, changes = found
             if left * 2 > len(messages):
                 return None
         return self._parts(messages, whole, real, left, changes)
-
-    def _read(self, messages: Sequence[bytes]) -> tuple[IntArray, FloatArray, int, int] | None:
-        text = b"\n".join((*messages, _PADDING))
-        count, size = len(messages), len(text) - len(_PADDING)
-        if text.count(b"\n") != count + len(_PADDING):
-            return None  # where one ends could not be told
-        whole, real = np.empty((4, count), dtype=np.int64), np.empty((2, count))
-        left, changes = kernel.read_trade_frames(
-            np.frombuffer(text, dtype=np.uint8), size, *self._tables, whole, real
-        )
-        return whole, real, left, changes
 
     def _parts(
         self, messages: Sequence[bytes], whole: IntArray, real: FloatArray, left: int, changes: int
@@ -97,7 +97,7 @@ class FrameReader:
     def _waiting(self, whole: IntArray, real: FloatArray, changes: int) -> WaitingTrades:
         sent_at_us, count = int(whole[kernel.WHOLE_TIME, -1]) * _MS_US, whole.shape[1]
         if not changes:
-            model = self._shapes[whole[kernel.SHAPE, 0]][1]
+            model = self._shapes[whole[kernel.SHAPE, 0]].model
             return WaitingTrades({model.symbol: _trades(model, whole, real)}, sent_at_us, count)
         numbers = self._symbol_of[whole[kernel.SHAPE]]
         # Stable: each market's trades stay in the order in which they came.
@@ -105,7 +105,7 @@ class FrameReader:
         whole, real, numbers = whole[:, order], real[:, order], numbers[order]
         by_symbol: dict[str, list[Trade]] = {}
         for start, end in pairwise([0, *(np.flatnonzero(np.diff(numbers)) + 1).tolist(), count]):
-            model = self._shapes[whole[kernel.SHAPE, start]][1]
+            model = self._shapes[whole[kernel.SHAPE, start]].model
             by_symbol[model.symbol] = _trades(model, whole[:, start:end], real[:, start:end])
         return WaitingTrades(by_symbol, sent_at_us, count)
 
@@ -126,47 +126,64 @@ class FrameReader:
                 if len(self._failures) >= _MOST_HEADS:
                     self._failures.clear()
                 self._failures[head] += 1
-        return len(self._shapes) > known
+        if len(self._shapes) == known:
+            return False
+        self._build()
+        return True
 
     def _learn_from(self, message: bytes, trade: Trade) -> bool:
         """Whether there is a shape of this message now, by which the same trade is read of it."""
         pieces = _pieces_of(message, self._layout)
-        of_symbol = sum(model.symbol == trade.symbol for _, model in self._shapes)
+        of_symbol = sum(shape.model.symbol == trade.symbol for shape in self._shapes)
         if pieces is not None and of_symbol < _MOST_SHAPES_OF_A_SYMBOL:
-            self._shapes.append((pieces, trade))
-            self._build()
-            found = self._read([message])
-            if found is not None and not found[2]:
-                [again] = self._waiting(found[0], found[1], 0).by_symbol[trade.symbol]
-                if again == trade:
-                    return True
-            self._shapes.pop()
-            self._build()
+            code = int(kernel.head_hash(np.frombuffer(pieces[0][0], dtype=np.uint8), 0))
+            shape = _Shape(pieces, trade, code)
+            found = _read([message], _tables([shape]))
+            if found is not None and found[2] == 0 and _trades(trade, found[0], found[1]) == [trade]:
+                self._shapes.append(shape)
+                return True
         return False
 
     def _build(self) -> None:
         """Put the shapes into the kernel's tables."""
-        pieces = [piece for own, _ in self._shapes for piece in own]
-        texts = b"".join(text for text, _ in pieces)
-        lengths = np.array([len(text) for text, _ in pieces], dtype=np.int64)
-        table = np.empty((len(pieces), 3), dtype=np.int64)
-        table[:, kernel.PIECE_AT] = np.cumsum(lengths) - lengths
-        table[:, kernel.PIECE_LENGTH] = lengths
-        table[:, kernel.PIECE_FIELD] = [field for _, field in pieces]
-        starts = np.cumsum([0, *(len(own) for own, _ in self._shapes)], dtype=np.int64)
-        slots = np.full(1 << (2 * len(self._shapes) + 1).bit_length(), -1, dtype=np.int64)
-        codes = np.zeros(len(slots), dtype=np.uint64)
-        for number, (own, _) in enumerate(self._shapes):
-            code = kernel.head_hash(np.frombuffer(own[0][0], dtype=np.uint8), 0)
-            slot = int(code) & (len(slots) - 1)
-            while slots[slot] >= 0:
-                slot = (slot + 1) % len(slots)
-            slots[slot], codes[slot] = number, code
-        words = np.frombuffer(texts + _PADDING, dtype=np.uint8)
-        self._tables = words, table, starts, slots, codes
+        self._tables = _tables(self._shapes)
         numbers: dict[str, int] = {}
-        of_shapes = [numbers.setdefault(model.symbol, len(numbers)) for _, model in self._shapes]
+        of_shapes = [numbers.setdefault(shape.model.symbol, len(numbers)) for shape in self._shapes]
         self._symbol_of = np.array(of_shapes, dtype=np.int64)
+
+
+_Tables = tuple[kernel.Text, IntArray, IntArray, IntArray, kernel.Words]
+
+
+def _tables(shapes: Sequence[_Shape]) -> _Tables:
+    """Texts, pieces, where each shape's begin, and the table by which the kernel finds them."""
+    pieces = [piece for shape in shapes for piece in shape.pieces]
+    lengths = np.array([len(text) for text, _ in pieces], dtype=np.int64)
+    table = np.empty((len(pieces), 3), dtype=np.int64)
+    table[:, kernel.PIECE_AT] = np.cumsum(lengths) - lengths
+    table[:, kernel.PIECE_LENGTH] = lengths
+    table[:, kernel.PIECE_FIELD] = [field for _, field in pieces]
+    starts = np.cumsum([0, *(len(shape.pieces) for shape in shapes)], dtype=np.int64)
+    slots = np.full(1 << (2 * len(shapes) + 1).bit_length(), -1, dtype=np.int64)
+    codes = np.zeros(len(slots), dtype=np.uint64)
+    for number, shape in enumerate(shapes):
+        slot = shape.code & (len(slots) - 1)
+        while slots[slot] >= 0:
+            slot = (slot + 1) % len(slots)
+        slots[slot], codes[slot] = number, shape.code
+    words = np.frombuffer(b"".join(text for text, _ in pieces) + _PADDING, dtype=np.uint8)
+    return words, table, starts, slots, codes
+
+
+def _read(messages: Sequence[bytes], tables: _Tables) -> _Read | None:
+    """What the kernel makes of them; None where it could not be told where one ends."""
+    text = b"\n".join((*messages, _PADDING))
+    count, size = len(messages), len(text) - len(_PADDING)
+    if text.count(b"\n") != count + len(_PADDING):
+        return None
+    whole, real = np.empty((4, count), dtype=np.int64), np.empty((2, count))
+    left, changes = kernel.read_trade_frames(np.frombuffer(text, dtype=np.uint8), size, *tables, whole, real)
+    return whole, real, left, changes
 
 
 def _pieces_of(message: bytes, layout: TradeLayout) -> list[_Piece] | None:

@@ -264,3 +264,20 @@ def test_what_a_market_means_is_learned_anew_with_its_instrument() -> None:
 def test_messages_of_other_channels_are_all_left() -> None:
     quote = b'{"stream":"btcusdt@bookTicker","data":{"u":1,"s":"BTCUSDT","b":"1","B":"2","a":"3","A":"4"}}'
     assert left_over(ADAPTERS["binance"], [quote] * 20) == [quote] * 20
+
+
+def test_hundreds_of_markets_are_learned_a_few_at_a_time_and_then_all_read() -> None:
+    adapter = BinanceAdapter()
+    names = [f"T{number}" for number in range(300)]
+    adapter.use([instrument("binance", f"{name}-USDT", f"{name}USDT", InstrumentKind.SPOT) for name in names])
+    adapter.make_ready()
+    messages = [
+        binance_frame(s=f"{name}USDT", t=number).replace(b"btcusdt", f"{name}usdt".lower().encode())
+        for number in (1, 2)
+        for name in names
+    ]
+    expected, _ = trades_one_by_one(adapter, messages)
+    for _ in range(45):
+        trades, trouble, left = trades_in_turn(adapter, messages)
+        assert (by_market(trades), trouble) == (by_market(expected), 0)
+    assert left == 0
