@@ -53,6 +53,7 @@ async def collect(
         stack.push_async_callback(channels.close)
         bus = await stack.enter_async_context(bus_at(services.redis_url))
         ready = asyncio.create_task(_make_ready(adapter))
+        ready.add_done_callback(_tell_not_ready)
         stack.callback(ready.cancel)
         await run_collector(
             adapter,
