@@ -161,8 +161,9 @@ class BotLoader:
                     for series in bot.series
                 ]
             )
-            if len(newest):
-                bot.hold_entries_until(int(newest[-1]))
+            until_us = int(newest[-1]) if len(newest) else bot.taken_until_us
+            if until_us is not None:
+                bot.hold_entries_until(until_us)
         return bot
 
     def begin(self, bot: BotLife, at_us: int) -> None:

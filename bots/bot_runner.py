@@ -31,7 +31,7 @@ from bots.risk.desk_rules import DeskRules
 from bots.roster import Roster
 from bots.shards import WHOLE, Shard
 from bots.step_writer import StepWriter, internal_error
-from bots.stores import BotBus, BotRecord, BotStep, BotStore, FreshCandleReader, RunnerClaim, Wish
+from bots.stores import MOST_FRESH, BotBus, BotRecord, BotStep, BotStore, FreshCandleReader, RunnerClaim, Wish
 from data.errors import TradingError, TransientError
 from data.messages import CandleUpdate, FeedNews
 from data.models import Candle, Market, Ohlcv
@@ -335,6 +335,10 @@ class BotRunner:
             if (candle := self._forming.get(one)) is not None
         }
         fresh = await self._work(partial(self._loader.candles_since, wanted)) if wanted else {}
+        for one, candles in fresh.items():
+            if len(candles) >= MOST_FRESH:
+                # Read from where the slowest bot is, and perhaps not to the end: more of it may be stored.
+                forming.pop(one, None)
         turns = [
             _Turn(
                 bot,

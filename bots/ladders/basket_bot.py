@@ -41,6 +41,9 @@ class SavedBasket(SavedLife, frozen=True, kw_only=True):
 
     rules: tuple[TradingRules, ...]  # as they were at the last start, in the order of the weights
     state: BasketState
+    looked_until_us: int | None = None  # candles up to here are not taken any more
+    flatten_at_open: bool = False
+    entries_after_us: int | None = None  # open of a candle up to which nothing is bought
 
 
 class BasketBot(BotLife):
@@ -54,7 +57,10 @@ class BasketBot(BotLife):
         self._markets = tuple(Market(config.venue, symbol) for symbol in config.symbols)
         self._rules = tuple(TradingRules() for _ in self._markets) if saved is None else saved.rules
         self._account = self._new_account(None if saved is None else saved.state)
-        self._looked_until_us: int | None = None  # no candle up to here is one that all have
+        # No candle up to here is one that all have.
+        self._looked_until_us = None if saved is None else saved.looked_until_us
+        self._flatten_at_open = saved is not None and saved.flatten_at_open
+        self._entries_after_us = None if saved is None else saved.entries_after_us
 
     @property
     def markets(self) -> tuple[Market, ...]:
@@ -88,7 +94,9 @@ class BasketBot(BotLife):
         self._checkpoint_us = None
         self._looked_until_us = None
         started_us = at_us if self.started_us is None else self.started_us
-        self.trade_from_us = first_traded(int(common[-1]), self.timeframe, started_us)
+        # By the newest candle of any: what the others had before it is the past, even if it is stored later.
+        newest_us = max(int(one.opened_at_us[-1]) for one in histories)
+        self.trade_from_us = first_traded(newest_us, self.timeframe, started_us)
         if self.last_candle_us is not None:
             # A candle that was traded on once is never traded on again.
             self.trade_from_us = max(self.trade_from_us, self.last_candle_us + self.timeframe.us)
@@ -103,6 +111,7 @@ class BasketBot(BotLife):
     def restart_clock(self, at_us: int) -> None:
         """Start anew: what waited is called off. A basket that has ended stays ended."""
         self._cancel("the bot was started anew", exits=True)
+        self._flatten_at_open, self._entries_after_us = False, None
         super().restart_clock(at_us)
 
     def go_on_from(self, before: BotLife) -> None:
@@ -120,9 +129,9 @@ class BasketBot(BotLife):
         gates: Sequence[EntryGate],
     ) -> bool:
         taken = self.taken_until_us
-        stored = [_after(fresh[market], taken) for market in self._markets if market in fresh]
-        if taken is None:
+        if taken is None or self.state not in ACTIVE:
             return False
+        stored = [_after(fresh[market], taken) for market in self._markets if market in fresh]
         common = in_common(stored) if len(stored) == len(self._markets) else np.empty(0, dtype=np.int64)
         for candles in _rows(stored, self._markets, common[:MOST_FRESH]):
             if self.state not in ACTIVE:
@@ -130,14 +139,30 @@ class BasketBot(BotLife):
             self.take(candles, gates)
         if len(common) > MOST_FRESH:
             return True
-        cut = [int(one.opened_at_us[-1]) for one in stored if len(one) >= MOST_FRESH]
+        # Many are read for all bots of a series at once, from where the slowest is: what ends in such a read
+        # may go on in the store.
+        cut = [one for market in self._markets if (one := fresh.get(market)) and len(one) >= MOST_FRESH]
         if cut:
-            # What lies before the end of every cut series was looked through.
-            self._looked_until_us = min(cut)
-            return True
-        self._tell_who_is_late(fresh)
+            return any(len(one) >= MOST_FRESH for one in stored) and self._look_past(cut)
+        late, closed_us = self._late(fresh)
+        if late and self._must_flatten:
+            names = ", ".join(market.symbol for market in late)
+            why = f"all is to be sold, and there are no candles of {names} to sell it together"
+            self.close_now(forming, why=why, at_us=closed_us)
+        if self.state in ACTIVE:
+            self._tell_who_is_late(late, closed_us)
         self._open_what_forms(forming)
         return False
+
+    def _look_past(self, cut: Sequence[Ohlcv]) -> bool:
+        """Pass over what lies before the end of every cut series; whether that leads on."""
+        # Not the newest row: the others may have it in a moment.
+        until_us = min(int(one.opened_at_us[-2]) for one in cut)
+        if until_us <= (self.taken_until_us or 0):
+            return False
+        self._looked_until_us = until_us
+        self._news.changed = True
+        return True
 
     def take(self, candles: Sequence[Candle], gates: Sequence[EntryGate] = ()) -> None:
         """The next candles that closed at one time, one of each market in their order."""
@@ -196,31 +221,42 @@ class BasketBot(BotLife):
         if self.last_candle_us is not None and opened_at_us > self.last_candle_us:
             self.open(opened_at_us, [candle.open for candle in begun])
 
-    def _tell_who_is_late(self, fresh: Mapping[Market, Ohlcv]) -> None:
+    def _late(self, fresh: Mapping[Market, Ohlcv]) -> tuple[Mapping[Market, int], int]:
+        """Opens of the newest candles of symbols that others are ahead of; the newest close of any."""
+        # Not by how far was looked: a symbol without candles is not there because they were passed over.
+        taken = floor_to(super().taken_until_us or 0, self.timeframe)
+        newest = dict.fromkeys(self._markets, taken)
+        for market, candles in fresh.items():
+            if len(candles):
+                newest[market] = max(int(candles.opened_at_us[-1]), taken)
+        ahead = max(newest.values())
+        wait_us = _LATE * self.timeframe.us
+        late = {market: at_us for market, at_us in newest.items() if ahead - at_us >= wait_us}
+        return late, ahead + self.timeframe.us
+
+    def _tell_who_is_late(self, late: Mapping[Market, int], closed_us: int) -> None:
         """Say for which symbols the others wait, once they have closed another candle without them."""
-        taken = floor_to(self.taken_until_us or 0, self.timeframe)
-        newest = {
-            market: int(fresh[market].opened_at_us[-1])
-            for market in self._markets
-            if market in fresh and len(fresh[market])
-        }
-        ahead = max(newest.values(), default=taken)
-        late = [
-            market
-            for market in self._markets
-            if ahead - max(newest.get(market, taken), taken) >= _LATE * self.timeframe.us
-        ]
         if not late:
             if self.health.startswith(_WAITS):
                 self.report("")
             return
-        since = min(max(newest.get(market, taken), taken) for market in late)
         names = ", ".join(market.symbol for market in late)
-        at = to_datetime(since + self.timeframe.us).isoformat(timespec="seconds").replace("+00:00", "Z")
-        words = f"{_WAITS}{names}: none that closed after {at}; nothing is bought or sold until then"
+        since = to_datetime(min(late.values()) + self.timeframe.us)
+        at = since.isoformat(timespec="seconds").replace("+00:00", "Z")
+        words = f"{_WAITS}{names}: none that closed after {at}; {self._until_then()}"
         if words != self.health:
-            self.note("waits", at_us=ahead + self.timeframe.us, why=words)
+            self.note("waits", at_us=closed_us, why=words)
             self.report(words)
+
+    def _until_then(self) -> str:
+        if not self._must_flatten:
+            return "nothing is bought or sold until then"
+        left = [
+            f"{ledger.quantity.normalize():f} {market.symbol}"
+            for market, ledger in zip(self._markets, self._account.ledgers, strict=True)
+            if ledger.quantity
+        ]
+        return f"left to be sold: {', '.join(left)}"
 
     def _abandon_open_candle(self) -> None:
         self._account.abandon_open()
@@ -232,23 +268,32 @@ class BasketBot(BotLife):
 
     def close_now(self, forming: Mapping[Market, Candle], *, why: str, at_us: int) -> None:
         """Sell each symbol whose newest price is known at once, the others at the next common open."""
-        last_us = self.last_candle_us
-        begun = [
-            forming.get(market) if ledger.quantity else None
-            for market, ledger in zip(self._markets, self._account.ledgers, strict=True)
-        ]
-        known = [
-            None if candle is None or (last_us is not None and candle.opened_at_us <= last_us) else candle
-            for candle in begun
-        ]
-        opens = [candle.opened_at_us for candle in known if candle is not None]
-        if opens:
-            # By the oldest of them: the candles that are taken next come after this sale.
-            prices = [None if candle is None else candle.close for candle in known]
-            self._take_in(self._account.flatten(min(opens), prices, reason=OrderReason.FLATTEN))
+        begun = [forming.get(market) for market in self._markets]
+        opened_at_us = max((candle.opened_at_us for candle in begun if candle is not None), default=None)
+        if opened_at_us is not None and opened_at_us > (self.last_candle_us or 0):
+            # A symbol that has not been traded since the newest of these candles began has no price now.
+            prices = [
+                None if candle is None or candle.opened_at_us < opened_at_us else candle.close
+                for candle in begun
+            ]
+            self._sell_now(opened_at_us, prices, why=why, at_us=at_us)
+        if self._flatten_at_open != self.has_position:
+            self._flatten_at_open = self.has_position
+            self._news.changed = True
+
+    def _sell_now(self, opened_at_us: int, prices: Sequence[float | None], *, why: str, at_us: int) -> None:
+        done = self._account.flatten(opened_at_us, prices, reason=OrderReason.FLATTEN)
+        if self._take_in(done):
             self._checkpoint_us = None
-            self.note("flattened", at_us=at_us, why=why)
-        self._flatten_at_open = self.has_position
+            self._news.changed = True
+        if not done.fills:
+            return
+        self._news.equity.append(self._point(opened_at_us))
+        self.note("flattened", at_us=at_us, why=why)
+        # Candles that come late are older than this sale: what it brought buys nothing on them.
+        self.hold_entries_until(opened_at_us - self.timeframe.us)
+        if self.state is BotState.STOPPING:
+            self._settle_stop(opened_at_us)
 
     def _cancel(self, why: str, *, exits: bool) -> None:
         done = self._account.withdraw(why, exits=exits)
@@ -382,6 +427,9 @@ class BasketBot(BotLife):
             trade_from_us=self.trade_from_us,
             checkpoint_us=self._checkpoint_us,
             risk=self.risk,
+            looked_until_us=self._looked_until_us,
+            flatten_at_open=self._flatten_at_open,
+            entries_after_us=self._entries_after_us,
         )
 
     def _sub_ledger(self) -> SubLedger | None:
