@@ -66,7 +66,11 @@ class ViewShelf(Protocol):
     """Where saved views are kept. Synchronous and thread-safe; raises TransientError without the database."""
 
     def views(self) -> Sequence[SavedView]:
-        """All of them, in order of kind and name."""
+        """All that can be read, in order of kind and name."""
+        ...
+
+    def unreadable(self) -> Sequence[tuple[Kind, str]]:
+        """Those that `views` leaves out because another version of the program wrote them."""
         ...
 
     def save(self, view: SavedView, at_us: int, *, replace: bool) -> bool:
@@ -118,9 +122,17 @@ _Change = _Save | _Rename | _Delete | _Default
 
 
 def views_body(shelf: ViewShelf | None) -> dict[str, Any]:
-    """Everything that is saved, for the browser; `kept` says whether anything can be."""
+    """Everything that is saved, for the browser; `kept` says whether anything can be.
+
+    Of what cannot be read there is kind and name: it can be deleted, or saved over.
+    """
     views = [] if shelf is None else shelf.views()
-    return {"kept": shelf is not None, "views": [msgspec.to_builtins(view) for view in views]}
+    unreadable = [] if shelf is None else shelf.unreadable()
+    return {
+        "kept": shelf is not None,
+        "views": [msgspec.to_builtins(view) for view in views],
+        "unreadable": [{"kind": kind, "name": name} for kind, name in unreadable],
+    }
 
 
 def change_views(shelf: ViewShelf, text: bytes, at_us: int) -> dict[str, Any]:

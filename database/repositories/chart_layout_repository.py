@@ -24,8 +24,11 @@ class ChartLayoutRepository:
     def close(self) -> None:
         self._engine.dispose()
 
-    def documents(self) -> list[tuple[str, str, dict[str, Any], bool]]:
-        """Kind, name, content and whether it is its kind's default, in order of kind and name."""
+    def documents(self) -> list[tuple[Any, str, Any, bool]]:
+        """Kind, name, content and whether it is its kind's default, in order of kind and name.
+
+        The content is any JSON value: what was saved, by whichever version.
+        """
         with database_errors(self._url), self._engine.connect() as connection:
             rows = connection.exec_driver_sql(
                 "SELECT kind, name, content::text, is_default FROM chart_layouts "

@@ -14,9 +14,13 @@ class FakeViews:
 
     def __init__(self, *views: SavedView) -> None:
         self.kept: dict[tuple[Kind, str], SavedView] = {(kind_of(view), view.name): view for view in views}
+        self.of_another_version: list[tuple[Kind, str]] = []
 
     def views(self) -> Sequence[SavedView]:
         return [self.kept[key] for key in sorted(self.kept)]
+
+    def unreadable(self) -> Sequence[tuple[Kind, str]]:
+        return self.of_another_version
 
     def save(self, view: SavedView, at_us: int, *, replace: bool) -> bool:
         key = (kind_of(view), view.name)
@@ -35,6 +39,9 @@ class FakeViews:
         return True
 
     def delete(self, kind: Kind, name: str) -> bool:
+        if (kind, name) in self.of_another_version:
+            self.of_another_version.remove((kind, name))
+            return True
         return self.kept.pop((kind, name), None) is not None
 
     def set_default(self, name: str | None) -> bool:

@@ -43,7 +43,17 @@ def test_what_is_saved_comes_back_as_it_was() -> None:
     assert msgspec.convert(found[0], ChartLayout) == LAYOUT
     assert msgspec.convert(found[1], Watchlist).markets == ("okx:BTC-USDT-PERP",)
     assert views_body(shelf)["views"] == found
-    assert views_body(None) == {"kept": False, "views": []}
+    assert views_body(None) == {"kept": False, "views": [], "unreadable": []}
+
+
+def test_what_another_version_saved_is_named_and_can_be_deleted() -> None:
+    shelf = FakeViews(LAYOUT)
+    shelf.of_another_version.append(("layout", "Later"))
+    body = views_body(shelf)
+    assert [view["name"] for view in body["views"]] == ["Scalping"]
+    assert body["unreadable"] == [{"kind": "layout", "name": "Later"}]
+    ask(shelf, do="delete", kind="layout", name="Later")
+    assert views_body(shelf)["unreadable"] == []
 
 
 def test_a_name_that_is_taken_is_replaced_only_when_that_is_asked_for() -> None:
