@@ -42,7 +42,7 @@
 
   // ---- what is saved
 
-  const views = (live.views = { read: false, kept: true, layouts: [], watchlists: [], onRead: [] });
+  const views = (live.views = { read: false, kept: true, layouts: [], watchlists: [], unreadable: [], onRead: [] });
 
   let asking = 0; // requests so far
   let taken = 0; // the newest of them that was answered
@@ -56,6 +56,7 @@
     views.kept = body.kept;
     views.layouts = body.views.filter((view) => view.kind === "layout");
     views.watchlists = body.views.filter((view) => view.kind === "watchlist");
+    views.unreadable = body.unreadable;
     views.onRead.forEach((tell) => tell());
   };
   views.reread = () => live.read("/desk/views").then(take((asking += 1)));
@@ -73,6 +74,24 @@
         () => "",
         (error) => (error instanceof TypeError ? "The server does not answer." : error.message)
       );
+
+  // What another version of Candlewick saved can only be deleted here, to free its name. `change` asks the desk.
+  views.unreadRows = (kind, change) =>
+    views.unreadable
+      .filter((view) => view.kind === kind)
+      .map(({ name }) => {
+        const element = make("div", "view-row");
+        const trash = button("icon-button", `Delete ${name}`, icon("trash"));
+        trash.onclick = async () => {
+          const words = "Another version of Candlewick may still read it. It cannot be brought back.";
+          if (await live.confirm(`Delete “${name}”?`, words, "Delete it", "Keep it")) await change({ do: "delete", kind, name });
+        };
+        const why = "Saved by another version of Candlewick: it cannot be read here, and stays as it is.";
+        const shown = make("div", "view-unread");
+        shown.append(make("b", "", name), make("p", "muted", why));
+        element.append(shown, trash);
+        return element;
+      });
 
   // ---- the chart as it is now
 
@@ -201,7 +220,8 @@
     list.replaceChildren(
       ...(views.layouts.length
         ? views.layouts.map(row)
-        : [make("p", "muted", "No layout is saved yet. One holds the time frame, the indicators with their parameters, the markers, the axis, the colours and the heights of the panes, for any symbol.")])
+        : [make("p", "muted", "No layout is saved yet. One holds the time frame, the indicators with their parameters, the markers, the axis, the colours and the heights of the panes, for any symbol.")]),
+      ...views.unreadRows("layout", change)
     );
     const current = chart.view && views.layouts.find((layout) => same(layout, now()));
     opener.lastElementChild.textContent = current ? current.name : "Layouts";

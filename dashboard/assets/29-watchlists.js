@@ -166,7 +166,7 @@
     const list = listOf(editing);
     if (!list) {
       const why = views.watchlists.length ? "Choose a list to edit, or name a new one." : "No list is saved yet. Name one to begin.";
-      body.replaceChildren(make("p", "muted", views.kept ? why : "Lists cannot be saved here."));
+      body.replaceChildren(make("p", "muted", views.kept ? why : "Lists cannot be saved here."), ...views.unreadRows("watchlist", change));
       return;
     }
     const head = make("div", "lists-head");
@@ -194,7 +194,7 @@
     };
     search();
     const typing = document.activeElement && document.activeElement.classList.contains("dialog-filter");
-    body.replaceChildren(head, rows, filter, hits);
+    body.replaceChildren(head, rows, filter, hits, ...views.unreadRows("watchlist", change));
     if (typing) filter.focus();
   }
 

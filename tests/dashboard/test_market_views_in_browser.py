@@ -150,6 +150,26 @@ def test_a_layout_is_saved_opened_by_a_bare_address_saved_over_renamed_and_delet
     assert desk.views.views() == []
 
 
+def test_what_another_version_saved_is_shown_as_that_and_can_be_deleted(
+    page: Page, served: tuple[Desk, str]
+) -> None:
+    desk, _ = served
+    desk.views.of_another_version.extend([("layout", "Later"), ("watchlist", "Alts")])
+    _open(page, "?venue=binance&symbol=BTC-USDT&tf=1m")
+    for opener, shown, name in (
+        ("Layouts", "#layouts-dialog", "Later"),
+        ("Edit watchlists", "#watchlists-dialog", "Alts"),
+    ):
+        page.get_by_role("button", name=opener).click()
+        dialog = page.locator(shown)
+        expect(dialog.locator(".view-row")).to_contain_text([f"{name}Saved by another version of Candlewick"])
+        dialog.get_by_role("button", name=f"Delete {name}").click()
+        page.get_by_role("button", name="Delete it").click()
+        expect(dialog.locator(".view-row")).to_have_count(0)
+        page.keyboard.press("Escape")
+    assert desk.views.of_another_version == []
+
+
 def test_heights_of_panes_that_are_dragged_stand_in_the_address(page: Page) -> None:
     _open(page, "?venue=okx&symbol=BTC-USDT&tf=5m&overlay=none")
     rows = page.evaluate(
