@@ -2,19 +2,29 @@
 
 from __future__ import annotations
 
+import asyncio
+from collections.abc import Mapping
 from typing import Any
 
+import msgspec
+
+from bots.bot_life import Series
+from bots.bot_runner import BotRunner
 from bots.config import BotConfig, parse_bot
 from bots.gates import Gate
 from bots.ladders.settings import RebalanceSettings
 from bots.ladders.strategy import BasketStrategy
 from bots.lifecycle import BotState
 from bots.orders import OrderReason
-from data.models import Market, Side
+from bots.paper_bot import candles_of
+from bots.stores import MOST_FRESH
+from data.messages import CandleUpdate
+from data.models import Market, Ohlcv, Side
 from data.timeframes import Timeframe
+from data.topics import candles_topic
 from strategies.base import Strategy
-from tests.bots.bot_fakes import BTC, bot_config, minutes
-from tests.bots.test_bot_runner import Desk, until
+from tests.bots.bot_fakes import BTC, MINUTE, T0, MemoryBus, ScriptedStrategy, bot_config, minutes
+from tests.bots.test_bot_runner import NOW, Desk, Fresh, until
 
 ETH = Market("binance", "ETH-USDT")
 CLOSES = [100.0, 101.0, 103.0, 101.0, 104.0, 110.0, 99.0, 104.0, 96.0, 93.0, 99.0, 101.0, 97.0, 95.0, 100.0]
@@ -122,3 +132,59 @@ async def test_new_weights_are_taken_between_two_candles() -> None:
         ladder = parse_bot(record.config, where="test").ladder
         assert isinstance(ladder, RebalanceSettings)
         assert str(ladder.weights["BTC-USDT"]) == "0.1"
+
+
+async def test_a_basket_that_waits_does_not_make_another_bot_skip_candles_after_a_restart() -> None:
+    rows = MOST_FRESH + 700
+    closes = [100.0 + row % 7 for row in range(rows + 1)]
+
+    class CutShort(Fresh):
+        def candles_since(self, wanted: Mapping[Series, int]) -> dict[Series, Ohlcv]:
+            found = super().candles_since(wanted)
+            return {one: ohlcv.rows(0, min(len(ohlcv), MOST_FRESH)) for one, ohlcv in found.items()}
+
+    class TwoBots(BasketDesk):
+        def load(self, config: BotConfig, source: str) -> Strategy:
+            if config.ladder is None:
+                return ScriptedStrategy({T0 + (rows - 3) * MINUTE: "long_entry"})
+            return super().load(config, source)
+
+        def runner(self, poll_s: float = 0.01) -> BotRunner:
+            return BotRunner(
+                self.store,
+                self.candles,
+                load_strategy=self.load,
+                clock=lambda: NOW,
+                bus=self.bus,
+                poll_s=poll_s,
+                fresh=CutShort(self.candles),
+            )
+
+    desk = TwoBots()
+    desk.bus = MemoryBus()
+    desk.store.add(bot_config("single"))
+    desk.candles.put(BTC, minutes(closes[:5]))
+
+    async def say_what_forms(bus: MemoryBus) -> None:
+        begun = candles_of(minutes(closes).rows(rows, rows + 1), BTC)[0]
+        news = msgspec.json.encode(CandleUpdate(candle=begun, closed=False, covered=True))
+        while True:
+            await bus.publish(candles_topic(BTC, Timeframe.M1), news)
+            await asyncio.sleep(0.001)
+
+    async with desk.running():
+        await until(desk.taken(5))
+        await until(desk.taken(5, "single"))
+        # The other symbol of the basket is never traded again.
+        for upto in range(1_500, rows - 2, 400):
+            desk.candles.put(BTC, minutes(closes[:upto]))
+            await until(desk.taken(upto, "single"))
+        desk.candles.put(BTC, minutes(closes[: rows - 2]))
+        await until(desk.taken(rows - 2, "single"))
+    assert desk.fills("single") == []
+    desk.candles.put(BTC, minutes(closes[:rows]))
+    telling = asyncio.create_task(say_what_forms(desk.bus))
+    async with desk.running():
+        await until(desk.taken(rows, "single"))
+    telling.cancel()
+    assert desk.fills("single") == [(OrderReason.ENTRY, rows - 2)]
