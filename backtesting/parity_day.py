@@ -169,10 +169,16 @@ def _of_stretch(
     timeframe = strategy.timeframe
     end_us = made[-1].opened_at_us + timeframe.us
     start_us = checkpoint.opened_at_us
+    # A position that was closed by somebody at once has changed the point of the close before it.
+    closed_us = {fill.filled_at_us for fill in fills if fill.reason is OrderReason.FLATTEN}
     recorded = Recorded(
         decisions=made,
         fills=[fill for fill in fills if start_us <= fill.filled_at_us < end_us],
-        equity=store.equity_between(name, start_us=start_us + 1, end_us=end_us + 1),
+        equity={
+            at_us: equity
+            for at_us, equity in store.equity_between(name, start_us=start_us + 1, end_us=end_us + 1).items()
+            if at_us not in closed_us
+        },
     )
     if isinstance(strategy, BasketStrategy):
         parts = [

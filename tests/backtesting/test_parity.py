@@ -281,6 +281,24 @@ def test_what_gates_held_back_and_people_did_is_taken_over_and_listed(series: di
     assert ("flatten" in told) is bool(flattened)
 
 
+def test_a_position_closed_at_once_leaves_the_candles_before_it_as_they_were(
+    series: dict[str, Ohlcv],
+) -> None:
+    ohlcv = series["walk"]
+    day_us = day_of(ohlcv)
+    row = int(ohlcv.opened_at_us.searchsorted(day_us))
+    life = BotLife(parse_strategy(BUSY, "test"), ohlcv.rows(0, row), fee_bps=7)
+    while not (life.bot.has_position and row % 5 == 0):
+        life.live(ohlcv.rows(row, row + 1))
+        row += 1
+    opened_at_us, price = int(ohlcv.opened_at_us[row]), float(ohlcv.open[row])
+    life.bot.flatten_now(opened_at_us, price, round(price * 1.01, 2), why="test", at_us=0)
+    life.keep()
+    report = parity(life, ohlcv, day_us)
+    assert report.differences == ()
+    assert report.decisions > 2
+
+
 def test_finer_candles_decide_in_both(series: dict[str, Ohlcv]) -> None:
     fine = random_walk(288 * 5 * 5, seed=11, timeframe=Timeframe.M1)
     ohlcv = fold(fine, Timeframe.M5).candles
