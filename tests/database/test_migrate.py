@@ -189,3 +189,67 @@ def test_what_bots_did_before_orders_named_their_market_is_their_markets(
             " JOIN markets m ON m.market_id = f.market_id AND m.market_id = o.market_id"
         ).fetchall()
     assert rows == [("ETH-USDT",)]
+
+
+@pytest.mark.integration
+def test_what_a_bot_did_before_its_symbol_was_changed_is_of_the_symbol_it_had_then(
+    new_database: Callable[[], str],
+) -> None:
+    url = new_database()
+    migrate(url, revision="0011")
+    with psycopg.connect(libpq_url(url)) as connection:
+        connection.execute(
+            "INSERT INTO markets (exchange, symbol) VALUES ('okx', 'BTC-USDT'), ('okx', 'ETH-USDT')"
+        )
+        connection.execute(
+            "INSERT INTO bots (name, config, source, market_id, strategy, state, desired_state, asked_at,"
+            " created_at, updated_at) SELECT 'moved', '{}', '', market_id, 's', 'running', 'running', now(),"
+            " now(), now() FROM markets WHERE symbol = 'ETH-USDT'"
+        )
+        for version, symbol, day in ((1, "BTC-USDT", 1), (2, "ETH-USDT", 5)):
+            config = f'{{"venue": "okx", "symbol": "{symbol}"}}'
+            since = f"2026-03-0{day}T00:00Z"
+            connection.execute(
+                "INSERT INTO bot_versions (bot_id, version, config, at, who, from_file, applied_at)"
+                " SELECT bot_id, %s, %s::jsonb, %s, 'anna', false, %s FROM bots",
+                (version, config, since, since),
+            )
+            connection.execute(
+                "INSERT INTO bot_checkpoints (bot_id, opened_at, config, strategy_version, account)"
+                " SELECT bot_id, %s, %s::jsonb, 'v', '{}' FROM bots",
+                (since, config),
+            )
+        for sequence, day in ((1, 2), (2, 5), (3, 6)):
+            # The second was decided at the last close before the change, which called it off.
+            decided = f"2026-03-0{day}T00:00Z"
+            connection.execute(
+                "INSERT INTO bot_orders (bot_id, order_sequence, side, position_side, reason, status,"
+                " decided_at) SELECT bot_id, %s, 'buy', 'long', 'entry', %s, %s FROM bots",
+                (sequence, "cancelled" if sequence == 2 else "filled", decided),
+            )
+            if sequence != 2:
+                connection.execute(
+                    "INSERT INTO bot_fills (bot_id, order_sequence, side, position_side, reason, price,"
+                    " quantity, fee, slippage, filled_at, ambiguous)"
+                    " SELECT bot_id, %s, 'buy', 'long', 'entry', 1, 1, 0, 0, %s, false FROM bots",
+                    (sequence, decided),
+                )
+        connection.execute(
+            "INSERT INTO bot_trades (bot_id, trade_sequence, side, entry_at, entry_price, exit_at,"
+            " exit_price, quantity, fees, pnl, return_rate, exit_reason)"
+            " SELECT bot_id, 1, 'long', '2026-03-02T00:00Z', 1, '2026-03-04T00:00Z', 1, 1, 0, 0, 0,"
+            " 'exit_signal' FROM bots"
+        )
+    migrate(url)
+    with psycopg.connect(libpq_url(url)) as connection:
+
+        def symbols(table: str) -> list[str]:
+            rows = connection.execute(
+                f"SELECT symbol FROM {table} r JOIN markets USING (market_id)"
+                " ORDER BY to_jsonb(r) ->> 'order_sequence'"
+            )
+            return [symbol for (symbol,) in rows]
+
+        assert symbols("bot_fills") == ["BTC-USDT", "ETH-USDT"]
+        assert symbols("bot_orders") == ["BTC-USDT", "BTC-USDT", "ETH-USDT"]
+        assert symbols("bot_trades") == ["BTC-USDT"]
