@@ -83,9 +83,10 @@ def main() -> int:
         problems = photograph(wanted.desk.rstrip("/"), research, scenes, sizes, wanted.to, chromium)
     else:
         with demo() as desk:
+            begun = time.monotonic()
             research = furnish(desk)
-            _say(f"the bots trade for {BOTS_TRADE_FOR_S} s")
-            time.sleep(BOTS_TRADE_FOR_S)
+            _say(f"the bots trade for {BOTS_TRADE_FOR_S} s in all")
+            time.sleep(max(0.0, begun + BOTS_TRADE_FOR_S - time.monotonic()))
             problems = photograph(desk.url, research, scenes, sizes, wanted.to, chromium)
     for one in problems:
         _say(one)
