@@ -8,7 +8,7 @@ import msgspec
 import pytest
 
 from bots.bot_loading import BotLoader
-from bots.config import as_document
+from bots.config import BotConfig, as_document
 from bots.emergency import EmergencyState, EmergencyWatch
 from bots.ladders.basket_bot import BasketBot
 from bots.ladders.loading import ladder_strategy
@@ -18,6 +18,7 @@ from bots.orders import OrderReason
 from bots.stores import MOST_FRESH
 from data.models import Candle, Market, Ohlcv
 from data.timeframes import Timeframe
+from strategies.base import Strategy
 from tests.bots.bot_fakes import MINUTE, T0, MemoryCandles, minutes
 from tests.bots.ladders.ladder_runs import RULES
 from tests.bots.ladders.test_basket_bot import (
@@ -33,6 +34,10 @@ from tests.bots.ladders.test_basket_bot import (
 from tests.bots.test_paper_bot import empty_record
 
 BTC, ETH, SOL = MARKETS
+
+
+def never(config: BotConfig) -> Strategy:
+    raise AssertionError("a basket asks for no strategy")
 
 
 def forming(row: int, *markets: Market, price: float = 90.0) -> dict[Market, Candle]:
@@ -216,7 +221,7 @@ def test_flattened_after_a_restart_it_sells_however_long_a_symbol_is_away(silent
     )
     document = {**as_document(life.config), "on_restart": "flatten"}
     record = msgspec.structs.replace(life.record, config=document, state=BotState.RUNNING)
-    loader = BotLoader(candles, lambda config, source: ladder_strategy(config, None))
+    loader = BotLoader(candles, lambda config, source: ladder_strategy(config, never))
     bot = loader.restart(record, 0)
     assert isinstance(bot, BasketBot)
     assert bot.waits_for_an_open
