@@ -99,17 +99,23 @@ def go_through(
     initial: BasketState | None = None,
     held_back: Collection[int] = (),
     untouched: Collection[int] = (),
+    shares_money: bool = False,
 ) -> BasketRun:
     """As `run_basket`, from `initial` on where that is given, with what a bot was kept from.
 
     `held_back` are opens of candles whose buys never became orders, `untouched` of those after which nothing
-    was done at all.
+    was done at all. `shares_money` as a bot does that has an account together with others.
     """
     _check(strategy, legs, capital)
     common = _in_common(legs)
     duration_us = strategy.timeframe.us
     account = BasketAccount(
-        strategy.settings, capital=capital, costs=costs, rules=[leg.rules for leg in legs], state=initial
+        strategy.settings,
+        capital=capital,
+        costs=costs,
+        rules=[leg.rules for leg in legs],
+        state=initial,
+        shares_money=shares_money,
     )
     symbols = [leg.symbol for leg in legs]
     told = _Told(len(legs))

@@ -70,6 +70,7 @@ def replay_basket(
         initial=saved.state,
         held_back=held_back,
         untouched=untouched,
+        shares_money=config.account is not None,
     )
     first, *others = run.result.legs
     return Replayed(

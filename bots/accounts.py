@@ -6,19 +6,20 @@ the step that needs it, under the account's lock: the same money is never promis
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Iterable
 from decimal import Decimal
 
 import msgspec
 
 from bots.gates import Gate, Violation
+from bots.ledger import EXACT
 from bots.risk.limits import NO_LIMITS, Limits
 from bots.risk.state import RiskState, begin, observe
 from data.models import Market
 
 
 class SharePart(msgspec.Struct, frozen=True, kw_only=True):
-    """What a bot with several symbols has in use of one of them, in quote currency."""
+    """The most that a bot with several symbols has in use of one of them, in quote currency."""
 
     symbol: str
     in_use: Decimal
@@ -35,16 +36,19 @@ class SubLedger(msgspec.Struct, frozen=True, kw_only=True):
     at_us: int  # that close, the venue's clock
     ordered_at_us: tuple[int, ...] = ()  # entries and add-ons of its last minute
     together: tuple[str, ...] = ()  # symbols that move with its own, itself included
-    parts: tuple[SharePart, ...] = ()  # of a bot with several symbols; they make up `in_use`
+    # Of a bot with several symbols: together `in_use`, and more while sales wait that pay for buys.
+    parts: tuple[SharePart, ...] = ()
 
 
 def grown(ledger: SubLedger, symbol: str, notional: Decimal) -> SubLedger:
     """The sub-ledger with that much more in use, of that symbol where it has several."""
     parts = tuple(
-        msgspec.structs.replace(part, in_use=part.in_use + notional) if part.symbol == symbol else part
+        msgspec.structs.replace(part, in_use=EXACT.add(part.in_use, notional))
+        if part.symbol == symbol
+        else part
         for part in ledger.parts
     )
-    return msgspec.structs.replace(ledger, in_use=ledger.in_use + notional, parts=parts)
+    return msgspec.structs.replace(ledger, in_use=EXACT.add(ledger.in_use, notional), parts=parts)
 
 
 class AccountTerms(msgspec.Struct, frozen=True, kw_only=True):
@@ -72,11 +76,16 @@ class Share(msgspec.Struct, frozen=True, kw_only=True):
             return ledger.parts
         return (SharePart(symbol=self.market.symbol, in_use=ledger.in_use, together=ledger.together),)
 
+    @property
+    def most_in_use(self) -> Decimal:
+        """What its positions may cost at most, whatever is sold first."""
+        return _total(part.in_use for part in self.parts)
+
     def used_in(self, symbols: Collection[str], exchange: str | None = None) -> Decimal:
         """What it has in use of these symbols; at one venue alone, where that is named."""
         if exchange is not None and exchange != self.market.exchange:
             return Decimal(0)
-        return sum((part.in_use for part in self.parts if part.symbol in symbols), Decimal(0))
+        return _total(part.in_use for part in self.parts if part.symbol in symbols)
 
 
 class AccountView(msgspec.Struct, frozen=True, kw_only=True):
@@ -90,20 +99,25 @@ class AccountView(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def funds(self) -> Decimal:
         """What the account has without its present bots."""
-        return self.terms.capital + self.settled
+        return EXACT.add(self.terms.capital, self.settled)
 
     @property
     def budget(self) -> Decimal:
         """What all bots together may have in use: the capital and what they gained, in quote currency."""
-        return self.funds + sum((share.ledger.gained for share in self.shares), Decimal(0))
+        return _total([self.funds, *(share.ledger.gained for share in self.shares)])
 
     @property
     def in_use(self) -> Decimal:
-        return sum((share.ledger.in_use for share in self.shares), Decimal(0))
+        return _total(share.ledger.in_use for share in self.shares)
+
+    @property
+    def most_in_use(self) -> Decimal:
+        """What all positions may cost at most, whatever is sold first."""
+        return _total(share.most_in_use for share in self.shares)
 
     @property
     def equity(self) -> Decimal:
-        return self.funds + sum((share.ledger.equity_gained for share in self.shares), Decimal(0))
+        return _total([self.funds, *(share.ledger.equity_gained for share in self.shares)])
 
 
 def with_share(view: AccountView, share: Share) -> AccountView:
@@ -126,9 +140,9 @@ def opened(terms: AccountTerms) -> AccountView:
 def broken_by(view: AccountView, share: Share) -> tuple[Violation, ...]:
     """What the account has against that bot's growing to `share.ledger.in_use`."""
     others = [other for other in view.shares if other.bot_id != share.bot_id]
-    gained = sum((other.ledger.gained for other in others), share.ledger.gained)
+    budget = _total([view.funds, share.ledger.gained, *(other.ledger.gained for other in others)])
     limits, name = view.terms.limits, view.terms.name
-    all_in_use = sum((other.ledger.in_use for other in others), share.ledger.in_use)
+    all_in_use = _total([share.ledger.in_use, *(other.ledger.in_use for other in others)])
     found: list[Violation] = []
 
     def check(limit: str, allowed: Decimal | None, used: Decimal, what: str, gate: Gate) -> None:
@@ -136,18 +150,28 @@ def broken_by(view: AccountView, share: Share) -> tuple[Violation, ...]:
             detail = f"account {name} would have {_plain(used)} in use{what}, {limit} is {_plain(allowed)}"
             found.append(Violation(limit=limit, gate=gate, used=used, allowed=allowed, detail=detail))
 
-    check("budget", view.funds + gained, all_in_use, "", Gate.BUDGET)
-    check("max_account_notional", limits.max_account_notional, all_in_use, "", Gate.LIMIT)
+    check("budget", budget, all_in_use, "", Gate.BUDGET)
+    # What is sold to pay for a buy may have cost less than it brings: a limit goes by what is bought.
+    most = _total([share.most_in_use, *(other.most_in_use for other in others)])
+    check("max_account_notional", limits.max_account_notional, most, "", Gate.LIMIT)
     for part in share.parts:
         market = Market(share.market.exchange, part.symbol)
-        used = sum((other.used_in({part.symbol}, market.exchange) for other in others), part.in_use)
+        used = _total([part.in_use, *(other.used_in({part.symbol}, market.exchange) for other in others)])
         check("max_symbol_notional", limits.max_symbol_notional, used, f" in {market}", Gate.LIMIT)
     for part in share.parts:
         together = {part.symbol, *part.together}
-        used = sum((other.used_in(together) for other in others), share.used_in(together))
+        used = _total([share.used_in(together), *(other.used_in(together) for other in others)])
         names = ", ".join(sorted(together))
         check("max_correlated_exposure", limits.max_correlated_exposure, used, f" in {names}", Gate.LIMIT)
     return tuple(found)
+
+
+def _total(amounts: Iterable[Decimal]) -> Decimal:
+    """To the last digit: books have more of them than a sum usually keeps, and all money may be in use."""
+    found = Decimal(0)
+    for amount in amounts:
+        found = EXACT.add(found, amount)
+    return found
 
 
 def _plain(value: Decimal) -> str:

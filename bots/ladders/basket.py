@@ -6,7 +6,7 @@ first prices of the next common candle, sells before buys. See docs/decisions/00
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from decimal import ROUND_DOWN, Context, Decimal
 from enum import StrEnum
 
@@ -85,16 +85,20 @@ class BasketAccount:
         costs: Costs,
         rules: Sequence[TradingRules],
         state: BasketState | None = None,
+        shares_money: bool = False,
     ) -> None:
         """Start with `capital` in quote currency, or go on from `state`; `rules` in order of the weights.
 
-        Raises InvalidInput where a weight of the capital is too little for its instrument.
+        Where it `shares_money` with others, buys get no more than `reserved` has set aside for them and what
+        the sales before them brought. Raises InvalidInput where a weight of the capital is too little for its
+        instrument.
         """
         self._settings = settings
         self._symbols = tuple(settings.weights)
         self._weights = tuple(settings.weights.values())
         self._capital = capital
         self._costs = costs
+        self._shares_money = shares_money
         self._rules = tuple(rules)
         self._least = EXACT.multiply(capital, _LEAST_MOVE)
         self._check_minima()
@@ -179,6 +183,45 @@ class BasketAccount:
             found[waiting.part] = EXACT.add(found[waiting.part], waiting.notional)
         return found
 
+    def reserved(self) -> Decimal:
+        """The cost of all positions, and what waiting buys need beyond what the sales before them bring.
+
+        The money of a sale that waits is nobody else's: it may still be called off.
+        """
+        return EXACT.add(cost_of(self.books()), self._needed())
+
+    def needs(self, buys: Decimal) -> Decimal:
+        """What buys of that much need beyond what the sales bring that `decide` would order now."""
+        return self._beyond(buys, self._sales(self.moves()))
+
+    def _needed(self) -> Decimal:
+        sales = {
+            waiting.part: waiting.order.quantity
+            for waiting in self._due
+            if waiting.order.quantity is not None
+        }
+        return self._beyond(sum((waiting.notional for waiting in self._due), _ZERO), sales)
+
+    def _beyond(self, buys: Decimal, sales: Mapping[int, Decimal]) -> Decimal:
+        if not buys:
+            return _ZERO
+        # Never more than its own cash: with less than they may spend, buys are made smaller.
+        return max(_ZERO, min(self._cash, EXACT.subtract(buys, self._brought_by(sales))))
+
+    def _brought_by(self, sales: Mapping[int, Decimal]) -> Decimal:
+        """What they bring at the newest closes, slippage and fees paid."""
+        value = _ZERO
+        for part, quantity in sales.items():
+            value = EXACT.add(value, EXACT.multiply(quantity, self._carried.closes[part]))
+        return EXACT.multiply(value, self._kept)
+
+    @property
+    def _kept(self) -> Decimal:
+        """Of a sale's value after slippage and fees."""
+        return EXACT.multiply(
+            _ONE - self._costs.slippage_bps.scaleb(-4), _ONE - self._costs.fee_bps.scaleb(-4)
+        )
+
     def verify(self) -> None:
         """Raise AssertionError unless the books of all symbols make up the cash."""
         cash = self._capital
@@ -198,11 +241,15 @@ class BasketAccount:
             raise RejectedError(f"the candle of {opened_at_us} us does not follow the one before")
         self._carried = msgspec.structs.replace(carried, opened_at_us=opened_at_us)
         at = [exact_price(price) for price in prices]
+        set_aside, before = self._needed() if self._shares_money else None, self._cash
         due, self._due = self._due, []
         for waiting in due:
             if not waiting.notional:
                 self._sell(waiting, opened_at_us, at[waiting.part])
-        self._buy([waiting for waiting in due if waiting.notional], opened_at_us, at)
+        free = self._cash
+        if set_aside is not None:
+            free = min(free, EXACT.add(set_aside, EXACT.subtract(free, before)))
+        self._buy([waiting for waiting in due if waiting.notional], opened_at_us, at, free)
         self._note_use(len(due))
         if carried.finished:
             self._note_gap()
@@ -327,12 +374,10 @@ class BasketAccount:
 
     def _rebalance(self, *, may_buy: bool) -> None:
         moves = self._moves()
-        closes = self._carried.closes
+        sales = self._sales(moves)
         for part, amount in enumerate(moves):
             if amount < 0:
-                held = self._ledgers[part].quantity
-                quantity = min(held, quantity_for(amount.copy_abs(), closes[part], self._rules[part]))
-                self._order(part, Side.SELL, OrderReason.EXIT_SIGNAL, quantity=quantity)
+                self._order(part, Side.SELL, OrderReason.EXIT_SIGNAL, quantity=sales[part])
             elif amount > 0 and may_buy:
                 reason = OrderReason.ADD_ON if self._ledgers[part].quantity else OrderReason.ENTRY
                 self._order(part, Side.BUY, reason, notional=amount)
@@ -343,6 +388,17 @@ class BasketAccount:
                 rebalanced_us=self._carried.last_closes_at_us,
                 rebalances=self._carried.rebalances + any(moves),
             )
+
+    def _sales(self, moves: Sequence[Decimal]) -> dict[int, Decimal]:
+        """How much is sold, by number of the symbol."""
+        closes = self._carried.closes
+        return {
+            part: min(
+                self._ledgers[part].quantity, quantity_for(amount.copy_abs(), closes[part], self._rules[part])
+            )
+            for part, amount in enumerate(moves)
+            if amount < 0
+        }
 
     def _moves(self) -> list[Decimal]:
         """Quote currency to buy of each symbol, below 0 to sell; 0 where the venue would not take it."""
@@ -388,10 +444,9 @@ class BasketAccount:
         got = worsened(price, buys=False, slippage_bps=self._costs.slippage_bps, rules=self._rules[due.part])
         self._book(due, quantity, got, price, at_us)
 
-    def _buy(self, due: Sequence[BasketDue], at_us: int, prices: Sequence[Decimal]) -> None:
-        """Each gets what it may spend, or all the same share of it where the cash does not go round."""
+    def _buy(self, due: Sequence[BasketDue], at_us: int, prices: Sequence[Decimal], free: Decimal) -> None:
+        """Each gets what it may spend, or all the same share of it where what is `free` does not go round."""
         asked = sum((waiting.notional for waiting in due), _ZERO)
-        free = self._cash
         for waiting in due:
             part = waiting.part
             amount = waiting.notional
@@ -459,9 +514,8 @@ class BasketAccount:
 
     def _sold_value(self, marks: Sequence[Decimal]) -> Decimal:
         """Cash once everything is sold at these prices, slippage and fees paid."""
-        kept = (_ONE - self._costs.slippage_bps.scaleb(-4)) * (_ONE - self._costs.fee_bps.scaleb(-4))
         value = EXACT.subtract(self._equity(marks), self._cash)
-        return EXACT.add(self._cash, EXACT.multiply(value, kept))
+        return EXACT.add(self._cash, EXACT.multiply(value, self._kept))
 
     def _note_use(self, orders: int) -> None:
         carried = self._carried

@@ -344,8 +344,16 @@ class BasketBot(BotLife):
 
         def others() -> GateVerdict:
             share = self._sub_ledger()
+            in_use = Decimal(0) if share is None else share.in_use
+            spent = Decimal(0)
             for before, (market, proposal) in enumerate(proposals):
                 number = self._markets.index(market)
+                spent = EXACT.add(spent, proposal.notional)
+                if share is not None:
+                    # What is sold first pays for it, as far as that goes.
+                    with_it = EXACT.add(in_use, self._account.needs(spent))
+                    before_it = EXACT.subtract(with_it, proposal.notional)
+                    share = msgspec.structs.replace(share, in_use=before_it)
                 verdict = ask(gates, wish(number, share, proposal.notional, before))
                 if not verdict.passes:
                     return _of(market, verdict)
@@ -440,7 +448,7 @@ class BasketBot(BotLife):
         held = cost_of(account.books())
         return SubLedger(
             account=self.config.account,
-            in_use=sum(in_use, Decimal(0)),
+            in_use=account.reserved(),
             gained=EXACT.subtract(EXACT.add(account.cash, held), self.config.capital),
             equity_gained=EXACT.subtract(risk.equity, self.config.capital),
             at_us=0 if self.last_candle_us is None else self.last_candle_us + self.timeframe.us,
@@ -458,6 +466,7 @@ class BasketBot(BotLife):
             costs=self.config.costs,
             rules=self._rules,
             state=state,
+            shares_money=self.config.account is not None,
         )
 
     def _take_in(self, done: BasketStep) -> list[Order]:

@@ -146,7 +146,7 @@ class RiskDesk:
             limits = account.terms.limits
             used = _state_uses(limits, account.state, account.state.at_us)
             used["budget"] = (account.in_use, account.budget)
-            used["max_account_notional"] = (account.in_use, limits.max_account_notional)
+            used["max_account_notional"] = (account.most_in_use, limits.max_account_notional)
             symbols: dict[Market, Decimal] = {}
             for share in account.shares:
                 for part in share.parts:
