@@ -132,7 +132,7 @@ def test_a_backtest_is_asked_for_followed_cancelled_begun_again_and_leads_to_its
     expect(page.locator("#run-stored")).to_contain_text("Stored of BTC-USDT")
     slippage.fill("much")
     page.get_by_role("button", name="Run", exact=True).click()
-    expect(page.locator(".run-problem")).to_contain_text("slippage_bps")
+    expect(page.locator(".run-problem")).to_contain_text("One field above needs another value")
     expect(slippage).to_have_attribute("aria-invalid", "true")
     assert not jobs.known
     slippage.fill("2")
