@@ -12,11 +12,14 @@ import msgspec
 import numpy as np
 import pytest
 
+from backtesting.baskets import go_through
+from backtesting.portfolio import Leg
 from bots.accounts import AccountTerms, AccountView, Share, SubLedger, broken_by, opened, with_share
 from bots.config import BotConfig
 from bots.gates import Gate
 from bots.ladders.basket_bot import BasketBot
 from bots.lifecycle import BotState
+from bots.orders import Fill
 from bots.risk.desk_rules import DeskRules
 from bots.risk.limits import Limits
 from data.models import Market, Ohlcv
@@ -135,6 +138,29 @@ def test_two_bots_never_spend_the_same_money_however_far_prices_jump(seed: int) 
     life = lived(stored, OneAccount(Limits()), greedy=True, weights={**WHOLE, "SOL-USDT": 0.1})
     assert len(life.fills) > 10
     life.bot._account.verify()
+
+
+def test_a_backtest_that_shares_money_fills_what_the_bot_has_filled() -> None:
+    stored = with_gaps(wander(2, length=120), 2)
+    life = lived(stored, OneAccount(Limits()), weights={**WHOLE, "SOL-USDT": 0.1})
+    strategy = basket(life.config)
+    legs = [
+        Leg(symbol=market.symbol, strategy=strategy, ohlcv=one.rows(1, len(one)), rules=RULES)
+        for market, one in stored.items()
+    ]
+
+    def fills(*, shares_money: bool) -> list[Fill]:
+        run = go_through(
+            strategy,
+            legs,
+            capital=life.config.capital,
+            costs=life.config.costs,
+            shares_money=shares_money,
+        )
+        return [fill for _, fill in run.result.fills]
+
+    assert fills(shares_money=True) == life.fills
+    assert fills(shares_money=False) != life.fills
 
 
 def test_while_a_sale_waits_its_money_is_nobody_elses() -> None:
