@@ -23,10 +23,13 @@ from data.models import Market
 
 def ladder_of(path: Path) -> tuple[LadderStrategy, BotConfig]:
     """The ladder that a bot's file describes. Raises InvalidInput."""
+    from app.strategy_desk import saved_at_need
     from config.settings import load_settings
 
     config = load_bot(path)
-    strategy = strategies_in(load_settings().candlewick_strategies)(config, str(path))
+    settings = load_settings()
+    saved = saved_at_need(settings)
+    strategy = strategies_in(settings.candlewick_strategies, saved=saved)(config, str(path))
     assert isinstance(strategy, LadderStrategy)
     return strategy, config
 
@@ -45,6 +48,8 @@ def bot_asked(path: Path) -> BotAsked:
         return BotAsked(config=config, strategy=str(path))
     from config.settings import load_settings
 
+    if "@" in config.strategy:
+        return BotAsked(config=config, strategy=config.strategy)
     found = find_strategy(config.strategy, load_settings().candlewick_strategies, str(path))
     return BotAsked(config=config, strategy=str(found))
 

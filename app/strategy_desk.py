@@ -9,6 +9,8 @@ from pathlib import Path
 
 from app.composition import now_us, open_store
 from app.processes.strategy_check import python_strategies
+from bots.bot_loading import SavedStrategies, StrategyLoader
+from bots.bot_manager import strategies_in
 from config.settings import Settings
 from data.timeframes import Timeframe
 from database.repositories.strategy_repository import StrategyRepository
@@ -26,6 +28,36 @@ def strategy_service(store: StrategyStore) -> StrategyService:
     return StrategyService(
         store, python_strategies(), clock=now_us, stopwatch=time.thread_time, proof_candles=YEAR_OF_5M
     )
+
+
+def saved_strategies(service: StrategyService) -> SavedStrategies:
+    """Saved strategies as bots load them."""
+
+    def load(reference: str, parameters: Mapping[str, float], timeframe: Timeframe | None) -> Strategy | None:
+        name = reference.rpartition("@")[0] or reference
+        if all(one.name != name for one in service.list_strategies(archived=True)):
+            return None
+        return service.load(reference, parameters, timeframe)
+
+    return load
+
+
+@contextmanager
+def bot_strategies(settings: Settings, database_url: str) -> Iterator[StrategyLoader]:
+    """Loads what bots name: files, and the strategies that are saved in that database."""
+    with closing(StrategyRepository(database_url)) as repository:
+        saved = saved_strategies(strategy_service(repository))
+        yield strategies_in(settings.candlewick_strategies, python_strategies(), saved)
+
+
+def saved_at_need(settings: Settings) -> SavedStrategies:
+    """Saved strategies for a run over files: the store is opened only where one is named."""
+
+    def load(reference: str, parameters: Mapping[str, float], timeframe: Timeframe | None) -> Strategy | None:
+        with open_strategies(settings) as service:
+            return saved_strategies(service)(reference, parameters, timeframe)
+
+    return load
 
 
 @contextmanager

@@ -28,6 +28,7 @@ from bots.stores import BotRecord, FreshCandleReader
 from data.errors import InvalidInput, Problem
 from data.models import Candle, Market, Ohlcv
 from data.stores import CandleReader
+from data.timeframes import Timeframe
 from strategies.base import Strategy
 from strategies.templates import python_files
 
@@ -39,6 +40,19 @@ class StrategyLoader(Protocol):
 
     def __call__(self, config: BotConfig, source: str) -> Strategy:
         """`source` is the bot's file, or empty: paths in it are relative to its folder."""
+        ...
+
+
+class SavedStrategies(Protocol):
+    """Loads strategies that were saved as versions, rather than as files."""
+
+    def __call__(
+        self, reference: str, parameters: Mapping[str, float], timeframe: Timeframe | None
+    ) -> Strategy | None:
+        """Of "trend@4be1c0" that version, of "trend" the one in front; None where no "trend" is saved.
+
+        Raises InvalidInput for a version there is not, or a strategy that cannot be used.
+        """
         ...
 
 

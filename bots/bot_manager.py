@@ -9,7 +9,7 @@ from pathlib import Path
 
 import structlog
 
-from bots.bot_loading import StrategyLoader, find_strategy
+from bots.bot_loading import SavedStrategies, StrategyLoader, find_strategy
 from bots.bot_runner import BotRunner
 from bots.config import BotConfig, as_document, is_bot_name, load_bot, read_document
 from bots.crash_note import CrashNote
@@ -41,6 +41,7 @@ async def run_bots(
     clock: Callable[[], int],
     stop: asyncio.Event,
     python: PythonStrategyFactory | None = None,
+    saved: SavedStrategies | None = None,
     fresh: FreshCandleReader | None = None,
     feeds: FeedWatch | None = None,
     gates: Sequence[EntryGate] = (),
@@ -58,7 +59,7 @@ async def run_bots(
     runner = BotRunner(
         store,
         candles,
-        load_strategy=strategies_in(strategies_folder, python),
+        load_strategy=strategies_in(strategies_folder, python, saved),
         clock=clock,
         bus=bus,
         fresh=fresh,
@@ -73,16 +74,25 @@ async def run_bots(
     await runner.run(stop, before=adopt)
 
 
-def strategies_in(folder: Path, python: PythonStrategyFactory | None = None) -> StrategyLoader:
-    """Loads the strategies that bots name from `folder`, or from beside the bot's own file.
+def strategies_in(
+    folder: Path, python: PythonStrategyFactory | None = None, saved: SavedStrategies | None = None
+) -> StrategyLoader:
+    """Loads the strategies that bots name from `folder`, or from beside the bot's own file, or saved ones.
 
+    "trend@4be1c0" is a saved version; a plain name is a file where there is one, else the saved strategy.
     Those in Python come from `python`, which runs none that did not pass its check.
     """
 
     def load(config: BotConfig, source: str) -> Strategy:
         if config.ladder is not None:
             return ladder_strategy(config, lambda inner: load(inner, source))
-        path = find_strategy(config.strategy, folder, source)
+        try:
+            path = find_strategy(config.strategy, folder, source)
+        except InvalidInput:
+            found = None if saved is None else saved(config.strategy, config.parameters, config.timeframe)
+            if found is None:
+                raise
+            return found
         if path.suffix == ".py" and python is not None:
             return python.load(path, config.parameters, config.timeframe)
         return load_strategy(path, config.parameters, config.timeframe)

@@ -173,6 +173,7 @@ def build_web(
                 days=days,
                 risk=safety.risk,
                 shelf=strategies,
+                saved=None if lab is None else lab.strategies,
                 load_strategy=load_strategy,
                 now_us=now_us,
                 seconds=time.monotonic,

@@ -19,14 +19,13 @@ import msgspec
 import uvloop
 
 from app.commands.bots_preview import ladder_lines, preview
-from app.composition import open_store
+from app.composition import Store, open_store
 from app.installation import Installation, RunningServices
 from app.parent_watch import watch_parent
 from app.processes.bot_runner import run_paper_bots
 from app.processes.bot_shards import run_bot_shards
-from app.processes.strategy_check import python_strategies
 from app.services import services_in_reach
-from bots.bot_manager import strategies_in
+from app.strategy_desk import bot_strategies
 from bots.config import BotConfig, as_document, load_bot, parse_bot
 from bots.lifecycle import ACTIVE, BotState
 from bots.service import BotService
@@ -131,8 +130,8 @@ def create(file: Path, start: bool, why: str, as_json: bool) -> None:
     settings = load_settings()
     path = file.expanduser().absolute()
     config = load_bot(path)
-    strategies_in(settings.candlewick_strategies, python_strategies())(config, str(path))
     with open_store(settings) as store:
+        _check_strategy(settings, store, config, str(path))
         recorded = store.candle_repository.recorded_markets()
         for symbol in config.symbols:
             warn_if_unrecorded(Market(config.venue, symbol), recorded)
@@ -210,7 +209,7 @@ def clone(name: str, to: str, changes: tuple[str, ...], start: bool, why: str, a
         bots = store.bots
         source, document = bots.settings(name)
         wanted = with_changes(document, changes) | {"name": to}
-        _check_strategy(settings, parse_bot(wanted, where="--set"), source)
+        _check_strategy(settings, store, parse_bot(wanted, where="--set"), source)
         view = bots.clone(name, to, changes=wanted, who=_who(), why=why, start=start)
         if start:
             view = _once(bots, to, lambda bot: bot.state is not BotState.CREATED)
@@ -238,7 +237,7 @@ def edit(name: str, file: Path | None, changes: tuple[str, ...], why: str, as_js
             path = file.expanduser().absolute()
             document = as_document(load_bot(path))
         config = parse_bot(with_changes(document, changes), where="--set" if changes else str(file))
-        _check_strategy(settings, config, source)
+        _check_strategy(settings, store, config, source)
         store.bots.edit(name, config, who=_who(), why=why)
         _tell_version(store.bots, name, as_json)
 
@@ -331,9 +330,10 @@ def with_changes(document: Mapping[str, Any], changes: Sequence[str]) -> dict[st
     return changed
 
 
-def _check_strategy(settings: Settings, config: BotConfig, source: str) -> None:
+def _check_strategy(settings: Settings, store: Store, config: BotConfig, source: str) -> None:
     """Raise InvalidInput for a strategy that cannot be found or used."""
-    strategies_in(settings.candlewick_strategies, python_strategies())(config, source)
+    with bot_strategies(settings, store.url) as load:
+        load(config, source)
 
 
 @command.command("delete")

@@ -16,10 +16,9 @@ import msgspec
 from app.commands.assignments import parameters_of
 from app.composition import now_us, open_store
 from app.parity_evidence import trade_evidence
-from app.processes.strategy_check import python_strategies
 from app.retention import kept_days
+from app.strategy_desk import bot_strategies
 from backtesting.parity_day import OtherTerms, ParityReport, check_parity
-from bots.bot_manager import strategies_in
 from bots.config import BotConfig
 from bots.parity import iso
 from config.settings import load_settings
@@ -63,14 +62,18 @@ def command(
         maker_fee_bps=_exact(maker_fee_bps),
         slippage_bps=_exact(slippage_bps),
     )
-    with open_store(settings) as store, closing(BotRepository(store.url)) as kept:
+    with (
+        open_store(settings) as store,
+        closing(BotRepository(store.url)) as kept,
+        bot_strategies(settings, store.url) as load_named,
+    ):
         view = store.bots.bot(name)
         source, _ = store.bots.settings(name)
         start_us = _day_of(view.last_candle_us, day, name)
         end_us = start_us + _DAY_US
 
         def load(config: BotConfig) -> Strategy:
-            return strategies_in(settings.candlewick_strategies, python_strategies())(config, source)
+            return load_named(config, source)
 
         candles = store.candle_repository
         check = partial(

@@ -9,6 +9,7 @@ from contextlib import AsyncExitStack
 from app.composition import bus_at, now_us
 from app.installation import Installation, RunningServices
 from app.processes.strategy_check import python_strategies
+from app.strategy_desk import saved_strategies, strategy_service
 from bots.bot_manager import run_bots
 from bots.crash_note import CrashNote
 from bots.emergency import EmergencyWatch
@@ -22,6 +23,7 @@ from database.repositories.coverage_repository import CoverageRepository
 from database.repositories.fresh_candles import FreshCandles
 from database.repositories.market_facts_repository import MarketFactsRepository
 from database.repositories.risk_repository import RiskRepository
+from database.repositories.strategy_repository import StrategyRepository
 
 _SWITCH_S = 0.0005
 
@@ -46,6 +48,8 @@ async def run_paper_bots(
         stack.callback(coverage.close)
         risk = RiskRepository(services.database_url)
         stack.callback(risk.close)
+        strategies = StrategyRepository(services.database_url)
+        stack.callback(strategies.close)
         note = CrashNote(Installation(settings.candlewick_home).run / f"{shard.name}.hand")
         stack.callback(note.close)
         bus = await stack.enter_async_context(bus_at(services.redis_url))
@@ -58,6 +62,7 @@ async def run_paper_bots(
             clock=now_us,
             stop=stop,
             python=python_strategies(),
+            saved=saved_strategies(strategy_service(strategies)),
             fresh=fresh,
             feeds=FeedWatch(facts, coverage),
             emergency=EmergencyWatch(risk),

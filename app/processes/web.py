@@ -11,12 +11,10 @@ from app.composition import now_us
 from app.desk_rooms import open_rooms
 from app.installation import Mode, RunningServices
 from app.job_desk import open_jobs
-from app.processes.strategy_check import python_strategies
 from app.research_desk import open_research
 from app.saved_views import SavedViews
-from app.strategy_desk import strategy_service
+from app.strategy_desk import bot_strategies, strategy_service
 from app.strategy_shelf import StrategyShelf
-from bots.bot_manager import strategies_in
 from bots.emergency import EmergencyDesk
 from bots.risk.desk import RiskDesk
 from bots.service import BotService
@@ -72,7 +70,7 @@ def web_page(settings: Settings, services: RunningServices, *, host: str) -> Ite
             bots=bots,
             safety=safety,
             strategies=StrategyShelf(settings.candlewick_strategies),
-            load_strategy=strategies_in(settings.candlewick_strategies, python_strategies()),
+            load_strategy=stack.enter_context(bot_strategies(settings, services.database_url)),
             health=HealthBoard(bus),
             bus=bus,
             lab=lab,

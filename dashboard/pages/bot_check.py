@@ -48,7 +48,7 @@ class Checked:
 def read_choices(sources: BotSources) -> Choices:
     """What a form may offer now. Raises InvalidInput for a risk file that cannot be used."""
     return Choices(
-        strategies=list(sources.shelf.names()),
+        strategies=sources.strategies(),
         markets=list(sources.market.markets()),
         book=sources.risk.book(),
     )
@@ -62,7 +62,7 @@ def check(
     `source` is where the bot's strategy is looked for; `known` are strategies it has already.
     """
     config = parse_bot(document, where="bot")
-    names = [*sources.shelf.names(), *known]
+    names = [*sources.strategies(), *known]
     if config.ladder is None:
         check_shelf(names, config.strategy, "strategy")
     elif (entry := entry_of(config.ladder)) is not None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from decimal import Decimal
 from typing import Any
@@ -19,7 +19,6 @@ from bots.risk.profiles import RiskBook
 from dashboard.market_request import venue_name
 from dashboard.pages.backtests_form import number_of
 from dashboard.pages.bot_basket import EXAMPLE, read_weights, weights_of, weights_text
-from dashboard.readers import StrategyShelf
 from data.errors import InvalidInput, Problem
 from data.models import Market
 from data.timeframes import Timeframe
@@ -116,11 +115,13 @@ def section(title: str, fields: Sequence[FormField], scope: str) -> Component:
     return html.Section([html.H3(title), html.Div(body, className="bot-fields")], className="bot-section")
 
 
-def parameters_of(strategy: str, shelf: StrategyShelf) -> Mapping[str, ParameterRange]:
-    """What a strategy file lets one set; empty for one in Python. Raises InvalidInput."""
-    if not strategy or strategy.endswith(".py"):
-        return {}
-    return parse_strategy(parse_document(shelf.text(strategy), strategy), strategy).definition.parameters
+def parameters_of(strategy: str, rules_of: Callable[[str], str]) -> Mapping[str, ParameterRange]:
+    """What a strategy lets one set; empty for one in Python, of which `rules_of` gives no JSON.
+
+    Raises InvalidInput.
+    """
+    text = rules_of(strategy) if strategy else ""
+    return parse_strategy(parse_document(text, strategy), strategy).definition.parameters if text else {}
 
 
 def parameter_fields(parameters: Mapping[str, ParameterRange], given: Values) -> list[FormField]:

@@ -124,7 +124,7 @@ def kind_of(document: Mapping[str, Any]) -> str:
 def _parameters(sources: BotSources, document: Mapping[str, Any]) -> dict[str, ParameterRange]:
     """What the strategy declares; where its file cannot be read, what the bot sets."""
     try:
-        declared = dict(parameters_of(str(document.get("strategy") or ""), sources.shelf))
+        declared = dict(parameters_of(str(document.get("strategy") or ""), sources.rules_of))
     except InvalidInput:
         declared = {}
     own = document.get("parameters") or {}

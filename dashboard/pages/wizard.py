@@ -198,8 +198,8 @@ def _register_fields(app: Dash, sources: BotSources) -> None:
     )
     async def show_parameters(name: str | None) -> Any:
         def read() -> Any:
-            check_shelf(list(sources.shelf.names()), name or "", "strategy")
-            fields = parameter_fields(parameters_of(name or "", sources.shelf), {})
+            check_shelf(sources.strategies(), name or "", "strategy")
+            fields = parameter_fields(parameters_of(name or "", sources.rules_of), {})
             if not fields:
                 return html.Span("This strategy has none that can be set here.", className="muted")
             return [field_component(one, SCOPE) for one in fields]

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +15,9 @@ from bots.config import load_bot
 from bots.lifecycle import BotState
 from bots.service import BotService
 from data.errors import InvalidInput
+from data.timeframes import Timeframe
+from strategies.base import Strategy
+from strategies.loader import load_strategy
 from tests.bots.bot_fakes import BTC, T0, MemoryBotStore, MemoryCandles, bot_config, minutes
 
 STRATEGIES = Path(__file__).resolve().parents[2] / "config" / "strategies"
@@ -167,6 +170,24 @@ def test_a_strategy_is_found_by_name_beside_the_bot_or_by_path(tmp_path: Path) -
     assert find_strategy(str(own), STRATEGIES, "") == own
     with pytest.raises(InvalidInput, match=r'strategy is "emma".*ema_crossover\.json'):
         find_strategy("emma", STRATEGIES, source)
+
+
+def test_a_saved_strategy_is_taken_where_no_file_has_the_name() -> None:
+    asked: list[str] = []
+    template = load_strategy(STRATEGIES / "macd.json")
+
+    def saved(
+        reference: str, parameters: Mapping[str, float], timeframe: Timeframe | None
+    ) -> Strategy | None:
+        asked.append(reference)
+        return None if reference == "theirs" else template
+
+    load = strategies_in(STRATEGIES, saved=saved)
+    assert load(bot_config("trend", strategy="mine@4be1c0"), "") is template
+    assert load(bot_config("trend", strategy="ema_crossover"), "") is not template
+    with pytest.raises(InvalidInput, match="must be a strategy file"):
+        load(bot_config("trend", strategy="theirs"), "")
+    assert asked == ["mine@4be1c0", "theirs"]
 
 
 @pytest.mark.parametrize("path", sorted(BOTS.glob("*.json")), ids=lambda path: path.name)

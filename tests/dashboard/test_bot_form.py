@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import time
 from decimal import Decimal
 from typing import Any
 
@@ -9,11 +11,13 @@ import msgspec
 import pytest
 
 from app.strategy_shelf import StrategyShelf
+from bots.bot_manager import strategies_in
 from bots.config import as_document, parse_bot
 from bots.ladders.settings import RebalanceSettings
 from bots.ladders.worst_case import worst_case
 from bots.risk.limits import Limits
 from bots.risk.profiles import RiskBook
+from dashboard.market_day import MarketDays
 from dashboard.pages.bot_basket import parts_table, position_words, suggested_weights
 from dashboard.pages.bot_check import limit_notes
 from dashboard.pages.bot_form import (
@@ -32,10 +36,13 @@ from dashboard.pages.bot_settings import difference, versions_list
 from dashboard.pages.bots import view_key
 from dashboard.pages.bots_actions import stop_words
 from dashboard.pages.bots_clone import free_name
+from dashboard.pages.bots_sources import BotSources
 from data.errors import InvalidInput, Problem
 from data.models import Market
-from tests.dashboard.desk import STRATEGIES
-from tests.dashboard.fakes import BTC, FakeBots, bot_view, position
+from strategies.versions import StrategyKind
+from tests.dashboard.desk import STRATEGIES, build_desk
+from tests.dashboard.fakes import BTC, NOW_US, FakeBots, bot_view, position
+from tests.dashboard.fakes_safety import safety_desk
 
 FOLLOWER = {
     "name": "trend",
@@ -126,7 +133,7 @@ def test_a_name_from_a_browser_is_no_path() -> None:
 
 def test_parameters_of_a_strategy_show_their_default_and_bounds() -> None:
     fields = parameter_fields(
-        parameters_of("ema_crossover", StrategyShelf(STRATEGIES)), {"parameters/fast": "7"}
+        parameters_of("ema_crossover", StrategyShelf(STRATEGIES).text), {"parameters/fast": "7"}
     )
     by_key = {one.key: one for one in fields}
     assert by_key["parameters/fast"].value == "7"
@@ -236,3 +243,27 @@ def test_stopping_several_bots_names_them_and_adds_their_money_up() -> None:
     assert "2 of them hold positions" in shown
     assert "at +7.50 USDT now" in shown
     assert "without stop and target" in shown
+
+
+def test_a_bot_may_follow_saved_strategies_and_their_parameters_are_known() -> None:
+    desk = build_desk()
+    document = json.loads(StrategyShelf(STRATEGIES).text("macd"))
+    version = desk.lab.strategies.save(
+        "mine", json.dumps(document | {"name": "mine"}), StrategyKind.JSON, who="tester"
+    )
+    sources = BotSources(
+        bots=desk.bots,
+        market=desk.market,
+        days=MarketDays(desk.market, seconds=time.monotonic),
+        risk=safety_desk(desk.bots).risk,
+        shelf=StrategyShelf(STRATEGIES),
+        saved=desk.lab.strategies,
+        load_strategy=strategies_in(STRATEGIES),
+        now_us=lambda: NOW_US,
+        seconds=time.monotonic,
+    )
+    mine = f"mine@{version.version[:12]}"
+    assert mine in sources.strategies()
+    assert "macd" in sources.strategies()
+    assert parameters_of(mine, sources.rules_of) == parameters_of("macd", sources.rules_of)
+    assert parameters_of("breakout.py", sources.rules_of) == {}
