@@ -35,7 +35,13 @@ def do_one(settings: Settings, database_url: str, job_id: int, queue_id: int) ->
     0: it is over, or is no longer ours. `TRY_LATER`: a service is away, and the worker decides.
     """
     os.nice(_NICE)
-    signal.signal(signal.SIGTERM, _stop)
+    asked_to_end: list[int] = []
+
+    def stop(number: int, _frame: FrameType | None) -> None:
+        asked_to_end.append(number)
+        raise JobStopped
+
+    signal.signal(signal.SIGTERM, stop)
     with ExitStack() as stack:
         jobs = JobRepository(database_url)
         stack.callback(jobs.close)
@@ -54,7 +60,15 @@ def do_one(settings: Settings, database_url: str, job_id: int, queue_id: int) ->
             now_us=now_us,
         )
         try:
-            result = do_job(job, context)
+            try:
+                result = do_job(job, context)
+            except Exception as error:
+                if not asked_to_end:
+                    raise
+                # Raised in the middle of somebody else's code, a signal may come out as any error of theirs.
+                # What becomes of the job is for the worker to say, who sent it.
+                log.info("job_stopped", job=job_id, error=repr(error))
+                return 0
         except TransientError as error:
             # For the worker, which reads our last lines.
             log.warning("job_interrupted", job=job_id, error=str(error))
@@ -97,10 +111,6 @@ def _bug(error: Exception) -> str:
     where = f"{os.path.basename(frame.filename)}:{frame.lineno}"  # noqa: PTH119 - a frame names no file for certain
     text = f"{type(error).__name__}: {error} ({where}); this is a fault of the program, its log has more"
     return text[:_LONGEST_ERROR]
-
-
-def _stop(_number: int, _frame: FrameType | None) -> None:
-    raise JobStopped
 
 
 def _unheard(update: JobUpdate) -> None:
