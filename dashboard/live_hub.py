@@ -20,6 +20,7 @@ from dashboard.forming_candles import BegunIntervals, Completed, step_of
 from dashboard.live_views import (
     BOTS,
     BUS_PATTERNS,
+    CHART,
     DESK,
     HEALTH,
     JOBS,
@@ -45,7 +46,7 @@ from data.messages import CandleUpdate, CollectorHealth
 from data.models import Market
 from data.stores import CandleReader
 from data.timeframes import Timeframe
-from data.topics import candles_topic
+from data.topics import candles_topic, repairs_topic
 from data.venue_health import venue_health
 from jobs.messages import JobUpdate
 
@@ -296,6 +297,8 @@ class LiveHub:
                 if topic.startswith("trades."):
                     self._tell(QUOTES, self._quote(topic))
         for view_topic, view in self._charts.items():
+            if repairs_topic(view.market) in changed:
+                self._tell(view_topic, [nudge_patch(CHART)])
             for update in self._decoded(view.candle_topic, pending.get(view.candle_topic, ())):
                 self._tell(view_topic, self._drawn(update, view))
                 if update.closed:

@@ -16,7 +16,7 @@ from dashboard.theme import Theme
 from data.messages import CollectorHealth, TradeBatch
 from data.models import Market
 from data.timeframes import SECOND_US, Timeframe
-from data.topics import ALL_CANDLES, ALL_HEALTH, ALL_QUOTES, ALL_TRADES, candles_topic
+from data.topics import ALL_CANDLES, ALL_HEALTH, ALL_QUOTES, ALL_REPAIRS, ALL_TRADES, candles_topic
 from jobs.messages import ALL_JOBS, JobUpdate
 from jobs.model import JobProgress
 
@@ -25,12 +25,14 @@ HEALTH = "health"  # collectors
 BOTS = "bots"  # something about a bot changed
 SIGNALS = "signals"  # a strategy said something
 JOBS = "jobs"  # every job's progress; "jobs.7" is that of one
+CHART = "chart"  # its stored candles are others than they were
 DESK = "desk"  # a person asked something of a bot, or of all of them
 DEFAULT_OVERLAY = "ema"
 BUS_PATTERNS = (
     ALL_TRADES,
     ALL_QUOTES,
     ALL_CANDLES,
+    ALL_REPAIRS,
     ALL_HEALTH,
     ALL_SIGNALS,
     ALL_BOTS,

@@ -57,7 +57,7 @@ class FeedNews(msgspec.Struct, frozen=True, kw_only=True, tag="feed"):
 
 
 class RepairNews(msgspec.Struct, frozen=True, kw_only=True, tag="repair"):
-    """Candles of `[start_us, end_us)` were rebuilt: whoever read them reads them again."""
+    """Candles of `[start_us, end_us)` were rebuilt, or had from the venue: who read them reads them again."""
 
     exchange: str
     symbol: str

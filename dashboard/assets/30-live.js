@@ -150,7 +150,7 @@
   };
 
   function nudge(name) {
-    const id = `nudge-${name}`;
+    const id = name === "chart" ? "live-epoch" : `nudge-${name}`;
     if (nudgeTimers[id]) return;
     const ask = () => {
       if (unanswered > 0) {

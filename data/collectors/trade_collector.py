@@ -126,7 +126,7 @@ class TradeCollector:
         )
         self._flusher = BatchFlusher(writer, publisher, self._unsaved, self._recorders, tuning, self._journal)
         self._filler = GapFiller(rest, adapter.limits.history_page, clock_us, tuning, self._urgent.set)
-        self._history = HistoryKeeper(rest, writer, settings.history_candles, tuning)
+        self._history = HistoryKeeper(rest, writer, settings.history_candles, tuning, publisher=publisher)
         self._channel_writer = channel_writer
         self._channels = None
         if channel_writer is not None:

@@ -12,8 +12,11 @@ from data.collectors.backoff import Backoff
 from data.collectors.rest import VenueRest
 from data.collectors.tuning import CollectorTuning
 from data.errors import BadDataError, TransientError
-from data.stores import MarketWriter
+from data.messages import RepairNews
+from data.models import Market
+from data.stores import MarketPublisher, MarketWriter
 from data.timeframes import Timeframe
+from data.topics import repairs_topic
 
 log = structlog.get_logger()
 
@@ -31,9 +34,21 @@ class _Wish:
 class HistoryKeeper:
     """Fetches one series after the other, so that it never crowds out the trades that are missing."""
 
-    def __init__(self, rest: VenueRest, writer: MarketWriter, count: int, tuning: CollectorTuning) -> None:
-        """`count` candles at most are fetched of a market and time frame; 0: none, ever."""
+    def __init__(
+        self,
+        rest: VenueRest,
+        writer: MarketWriter,
+        count: int,
+        tuning: CollectorTuning,
+        *,
+        publisher: MarketPublisher | None = None,
+    ) -> None:
+        """`count` candles at most are fetched of a market and time frame; 0: none, ever.
+
+        `publisher` is told what times were filled, for charts that were read before.
+        """
         self._rest, self._writer, self._count, self._tuning = rest, writer, count, tuning
+        self._publisher = publisher
         self._wishes: asyncio.Queue[_Wish] = asyncio.Queue()
         self._soon: set[_Wish] = set()
 
@@ -80,6 +95,17 @@ class HistoryKeeper:
             count = ended + _FEW_CANDLES
         candles = await self._rest.klines(wish.symbol, wish.timeframe, min(count, self._count))
         await self._writer.save_history(candles)
+        if self._publisher is not None and wish.since_us is not None and candles:
+            first, last = candles[0], candles[-1]
+            await self._publisher.publish(
+                repairs_topic(Market(first.exchange, first.symbol)),
+                RepairNews(
+                    exchange=first.exchange,
+                    symbol=first.symbol,
+                    start_us=first.opened_at_us,
+                    end_us=last.opened_at_us + wish.timeframe.us,
+                ),
+            )
 
 
 def _is_kept(timeframe: Timeframe) -> bool:

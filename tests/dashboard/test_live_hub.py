@@ -217,6 +217,17 @@ async def test_news_of_bots_and_signals_ask_pages_to_read_again() -> None:
         assert {body["n"] for body in found} == {"bots", "signals"}
 
 
+async def test_a_chart_whose_stored_candles_changed_is_read_again() -> None:
+    bench = Bench()
+    async with running(bench) as hub, hub.tab() as tab, hub.tab() as other:
+        hub.watch(tab, [ChartView(BTC, Timeframe.M1, "ema", "dark").topic])
+        hub.watch(other, [ChartView(ETH, Timeframe.M1, "ema", "dark").topic, "bots"])
+        bench.bus.say(f"repairs.{BTC.exchange}.{BTC.symbol}", b"{}")
+        assert [body["n"] for body in await heard(tab, "nudge")] == ["chart"]
+        bench.bus.say("bots.trend", b"{}")
+        assert [body["n"] for body in await heard(other, "nudge")] == ["bots"]
+
+
 async def test_a_collectors_words_are_kept_and_a_change_asks_pages_to_read_again() -> None:
     bench = Bench(health("okx"))
     async with running(bench) as hub, hub.tab() as tab:

@@ -8,8 +8,9 @@ from data.collectors.venue_history import HistoryKeeper
 from data.errors import BadDataError, VenueUnreachable
 from data.exchanges.base import RestRequest
 from data.exchanges.binance import BinanceAdapter
+from data.messages import RepairNews
 from data.timeframes import Timeframe
-from tests.data.collectors.fakes import MemoryStore
+from tests.data.collectors.fakes import MemoryPublisher, MemoryStore
 from tests.data.exchanges.test_binance import INSTRUMENT
 
 NOW_MS = 1_704_070_830_000  # 2024-01-01 01:00:30
@@ -45,8 +46,9 @@ class Bench:
     def __init__(self, count: int) -> None:
         adapter = BinanceAdapter()
         adapter.use([INSTRUMENT])
-        self.venue, self.store = BinanceKlines(), MemoryStore()
-        self.keeper = HistoryKeeper(VenueRest(adapter, self.venue), self.store, count, FAST)
+        self.venue, self.store, self.told = BinanceKlines(), MemoryStore(), MemoryPublisher()
+        rest = VenueRest(adapter, self.venue)
+        self.keeper = HistoryKeeper(rest, self.store, count, FAST, publisher=self.told)
 
     async def served(self, requests: int) -> list[int]:
         """The openings (seconds before now) of what was saved once so many requests were made."""
@@ -68,6 +70,10 @@ async def test_a_market_without_candles_gets_as_many_as_wanted_and_never_the_for
     bench = Bench(count=5)
     bench.keeper.ask("BNB-BTC", Timeframe.M1, 0)
     assert await bench.served(1) == [330, 270, 210, 150, 90]
+    [(topic, news)] = bench.told.news
+    assert topic == "repairs.binance.BNB-BTC"
+    assert isinstance(news, RepairNews)
+    assert [(NOW_MS * 1_000 - at_us) // 1_000_000 for at_us in (news.start_us, news.end_us)] == [330, 30]
 
 
 async def test_a_market_that_was_away_gets_what_ended_meanwhile() -> None:
