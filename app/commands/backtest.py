@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 from decimal import Decimal, InvalidOperation
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -241,6 +242,17 @@ def command(
     splits = each or several or isinstance(expected, PortfolioManifest)
     if not splits and (workers is not None or scheduler is not None):
         raise click.UsageError("--workers and --scheduler go with several strategies or symbols.")
+    legs = partial(
+        leg_requests,
+        strategies,
+        candle_files,
+        venue,
+        symbols,
+        span,
+        parameters,
+        chosen,
+        allow_missing=allow_missing,
+    )
     if each:
         if bot_file is not None or manifest_file is not None or finer is not None:
             raise click.UsageError("--each goes with --strategy, not with --bot, --manifest or --finer.")
@@ -248,16 +260,7 @@ def command(
 
         each_asked(
             RunsAsked(
-                requests=leg_requests(
-                    strategies,
-                    candle_files,
-                    venue,
-                    symbols,
-                    span,
-                    parameters,
-                    chosen,
-                    allow_missing=allow_missing,
-                ),
+                requests=legs(),
                 capital=capital,
                 costs=costs,
                 overrides=overrides,
@@ -285,18 +288,8 @@ def command(
     if several:
         if finer is not None:
             raise click.UsageError("--finer goes with one symbol; the store finds what is finer by itself.")
-        legs = leg_requests(
-            strategies,
-            candle_files,
-            venue,
-            symbols,
-            span,
-            parameters,
-            chosen,
-            allow_missing=allow_missing,
-        )
         result, manifest = run_legs_asked(
-            legs,
+            legs(),
             capital=capital,
             costs=costs,
             overrides=overrides,
