@@ -8,7 +8,7 @@ from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
-from urllib.request import urlopen
+from urllib.request import Request, urlopen
 
 import psycopg
 import pytest
@@ -29,6 +29,20 @@ class Venue:
     def state(self) -> Any:
         with urlopen(f"{self.url}/sim/state", timeout=5) as reply:
             return json.load(reply)
+
+    def plan(self, *faults: dict[str, object]) -> None:
+        """Adds faults, as in a fault plan."""
+        self._tell("POST", json.dumps(faults).encode())
+
+    def heal(self) -> None:
+        """Ends every fault."""
+        self._tell("DELETE", None)
+
+    def _tell(self, method: str, body: bytes | None) -> None:
+        headers = {"Content-Type": "application/json"}
+        request = Request(f"{self.url}/sim/faults", data=body, headers=headers, method=method)
+        with urlopen(request, timeout=10) as reply:
+            assert reply.status == 200
 
 
 StartVenue = Callable[..., AbstractContextManager[Venue]]

@@ -9,8 +9,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
-from urllib.request import Request, urlopen
+from urllib.request import urlopen
 
 import psycopg
 import pytest
@@ -33,16 +32,6 @@ def last_id(venue: Venue) -> int:
         for row in venue.state()["markets"]
         if (row["exchange"], row["symbol"]) == ("binance", SYMBOL)
     )
-
-
-def fault(venue: Venue, **fault: Any) -> None:
-    request = Request(
-        f"{venue.url}/sim/faults",
-        data=json.dumps([fault]).encode(),
-        headers={"Content-Type": "application/json"},
-    )
-    with urlopen(request, timeout=5) as reply:
-        assert reply.status == 200
 
 
 def true_trades(venue: Venue, first_id: int, to_id: int) -> dict[int, tuple[float, float, int]]:
@@ -131,14 +120,15 @@ def test_what_a_killed_collector_had_received_is_stored_although_the_venue_no_lo
                 time.sleep(1.0)
                 collector.kill()
             # What was received meanwhile is in the journal alone: the venue's history has lost it.
-            fault(
-                venue,
-                fault="withhold",
-                exchange="binance",
-                symbol=SYMBOL,
-                from_id=stored_through,
-                to_id=received_through,
-                permanent=True,
+            venue.plan(
+                {
+                    "fault": "withhold",
+                    "exchange": "binance",
+                    "symbol": SYMBOL,
+                    "from_id": stored_through,
+                    "to_id": received_through,
+                    "permanent": True,
+                }
             )
             assert newest_stored(desk) < received_through
             assert received_through - stored_through > 50

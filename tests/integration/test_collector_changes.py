@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import json
-import urllib.request
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 import msgspec
 import pytest
@@ -14,21 +11,10 @@ import redis
 
 from data.collectors.settings import save_collector_settings
 from data.messages import CollectorHealth
-from tests.integration.conftest import Desk, StartVenue, Venue
+from tests.integration.conftest import Desk, StartVenue
 from tests.integration.processes import wait_for
 
 pytestmark = pytest.mark.integration
-
-
-def fault(venue: Venue, **fault: Any) -> None:
-    request = urllib.request.Request(
-        f"{venue.url}/sim/faults",
-        data=json.dumps([fault]).encode(),
-        headers={"Content-Type": "application/json"},
-        method="POST",
-    )
-    with urllib.request.urlopen(request, timeout=5) as reply:
-        assert reply.status == 200
 
 
 def save(desk: Desk, exchange: str, symbols: Mapping[str, list[str]]) -> None:
@@ -120,7 +106,7 @@ def test_an_announced_end_hands_over_to_a_connection_that_is_subscribed_already(
         save(desk, "binance", {"BTC-USDT": ["trades"], "ETH-USDT": ["trades"]})
         with desk.collector(venue, "--venue", "binance") as program:
             has_grown(desk, "BTC-USDT")
-            fault(venue, fault="upgrade", exchange="binance", close_after_s=3)
+            venue.plan({"fault": "upgrade", "exchange": "binance", "close_after_s": 3})
             wait_for(
                 "the next one", lambda: (found := health(desk, "collector-binance")) and found.reconnects
             )
@@ -140,12 +126,12 @@ def test_a_dead_symbol_disturbs_no_other(desk: Desk, simulated_venue: StartVenue
         with desk.collector(venue, "--venue", "okx"):
             has_grown(desk, "ETH-USDT")
             assert says(desk, "collector-okx", "okx does not trade NOPE-USDT.")
-            fault(venue, fault="halt", exchange="okx", symbol="ETH-USDT")
+            venue.plan({"fault": "halt", "exchange": "okx", "symbol": "ETH-USDT"})
             has_grown(desk, "BTC-USDT", 120)
             halted_at = len(ids(desk, "ETH-USDT"))
             has_grown(desk, "BTC-USDT", 120)
             assert len(ids(desk, "ETH-USDT")) == halted_at
-            fault(venue, fault="resume", exchange="okx", symbol="ETH-USDT")
+            venue.plan({"fault": "resume", "exchange": "okx", "symbol": "ETH-USDT"})
             has_grown(desk, "ETH-USDT")
             final = health(desk, "collector-okx")
         assert final is not None

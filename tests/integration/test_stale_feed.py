@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-import urllib.request
 from decimal import Decimal
 
 import pytest
@@ -17,24 +15,13 @@ from bots.views import EquityPoint
 from data.models import Market
 from data.timeframes import Timeframe
 from database.repositories.market_facts_repository import MarketFactsRepository
-from tests.integration.conftest import Desk, StartVenue, Venue
+from tests.integration.conftest import Desk, StartVenue
 from tests.integration.processes import wait_for
 
 pytestmark = [pytest.mark.integration, pytest.mark.timeout(400)]
 
 SILENT, HEARD = Market("okx", "BTC-USDT"), Market("okx", "ETH-USDT")
 _PATIENCE_S = 90.0  # for a machine with much else to do
-
-
-def faults(venue: Venue, method: str, *plan: dict[str, object]) -> None:
-    request = urllib.request.Request(
-        f"{venue.url}/sim/faults",
-        data=json.dumps(plan).encode() if plan else None,
-        headers={"Content-Type": "application/json"},
-        method=method,
-    )
-    with urllib.request.urlopen(request, timeout=10) as reply:
-        assert reply.status == 200
 
 
 def wish(market: Market, closes_at_us: int) -> EntryWish:
@@ -78,7 +65,7 @@ def test_a_silent_feed_is_told_to_be_stale_and_nobody_enters_on_it_until_it_spea
                 watch.refresh()
                 assert watch(wish(SILENT, now_us)) == PASSED
 
-                faults(venue, "POST", {"fault": "silent", "exchange": "okx", "symbol": SILENT.symbol})
+                venue.plan({"fault": "silent", "exchange": "okx", "symbol": SILENT.symbol})
                 stale = wait_for(
                     "word that it is stale",
                     lambda: next(
@@ -91,7 +78,7 @@ def test_a_silent_feed_is_told_to_be_stale_and_nobody_enters_on_it_until_it_spea
                 assert verdict.gate is Gate.STALE_DATA
                 assert stale.detail in verdict.detail
 
-                faults(venue, "DELETE")
+                venue.heal()
                 wait_for(
                     "word that it is fresh",
                     lambda: any(feed.market == SILENT and not feed.stale for feed in facts.feeds()),

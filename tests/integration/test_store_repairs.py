@@ -62,9 +62,12 @@ def test_a_backfill_that_is_killed_goes_on_where_it_was_and_what_is_stored_is_no
     )  # fmt: skip
     with simulated_venue(*BUSY) as venue:
         log = desk.home / "backfill.log"
+        # So that the kill comes before the end, however fast the rest is.
+        venue.plan({"fault": "rest_delay", "exchange": "binance", "ms": 400})
         with running(*command, environment=desk.environment(venue), log=log) as program:
             wait_for("the first trades", lambda: desk.count("trades") >= 2_000)
             program.kill()
+        venue.heal()
         at_kill = desk.count("trades")
         expected = truth(venue, start, end)
         assert at_kill < len(expected)
