@@ -7,6 +7,7 @@ from typing import Any
 
 from bots.ladders.basket_record import basket_sentence
 from bots.views import DecisionView
+from dashboard.number_formats import rewritten
 from strategies.explain import explain
 
 _RULES = {
@@ -42,9 +43,9 @@ def why(record: Mapping[str, Any], action: str | None = None) -> list[str]:
     Empty for the record of a strategy that is no set of rules.
     """
     if sentence := basket_sentence(record):
-        return [sentence]
+        return [rewritten(sentence)]
     if "rules" not in record or "values" not in record:
         return []
-    sentences = explain(record)
+    sentences = {rule: rewritten(sentence) for rule, sentence in explain(record).items()}
     wanted = _RULES.get(action or "")
     return [sentences[wanted]] if wanted in sentences else list(sentences.values())

@@ -7,6 +7,7 @@ Separators and the time zone are those of the browser that asked (`dashboard.wri
 from __future__ import annotations
 
 import math
+import re
 from datetime import datetime
 from decimal import Decimal
 
@@ -17,6 +18,7 @@ from data.timeframes import SECOND_US, to_datetime
 MISSING = "–"  # noqa: RUF001  en dash
 MINUS = "−"  # noqa: RUF001  minus sign, as wide as a plus
 MAX_DECIMALS = 10
+_BETWEEN_DIGITS = re.compile(r"(?<=\d)[.,](?=\d)")
 
 Number = float | Decimal
 
@@ -32,6 +34,18 @@ def plain(value: Number | None, decimals: int) -> str:
 def _separated(text: str) -> str:
     """`12,843.55` with the separators in force."""
     return text.translate(current_writing().separators)
+
+
+def whole(count: int) -> str:
+    """A count, grouped in thousands: `1,436`."""
+    return plain(count, 0)
+
+
+def rewritten(text: str) -> str:
+    """Words that were written elsewhere, `close 61,250.5 > trend`, with the separators in force."""
+    return (
+        _BETWEEN_DIGITS.sub(lambda sign: _separated(sign[0]), text) if current_writing().separators else text
+    )
 
 
 def price(value: Number | None, decimals: int) -> str:
@@ -141,6 +155,16 @@ def full_time(at_us: int | None) -> str:
     name = local.strftime("%Z")
     # Where a zone has no letters of its own its offset stands in their place.
     return f"{local:%Y-%m-%d %H:%M:%S} {f'UTC{name}' if name[:1] in '+-' else name}"
+
+
+def day_and_minute(at_us: int | None) -> str:
+    """`21 Nov 2026 14:32`; `zone_name` stands beside it."""
+    return MISSING if at_us is None else _local(at_us).strftime("%d %b %Y %H:%M")
+
+
+def sortable_time(at_us: int | None) -> str:
+    """`2026-11-21 14:32:07`; `zone_name` stands beside it."""
+    return MISSING if at_us is None else _local(at_us).strftime("%Y-%m-%d %H:%M:%S")
 
 
 def utc_clock(at_us: int | None) -> str:

@@ -5,9 +5,8 @@
   const known = (value) => value !== null && value !== undefined && Number.isFinite(value);
 
   function grouped(value, least, most) {
-    return value
-      .toLocaleString("en-US", { minimumFractionDigits: least, maximumFractionDigits: most })
-      .replace("-", "−");
+    const text = value.toLocaleString("en-US", { minimumFractionDigits: least, maximumFractionDigits: most });
+    return window.candlewick.written(text.replace("-", "−"));
   }
 
   function signed(value, unit) {

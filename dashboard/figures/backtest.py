@@ -10,6 +10,7 @@ import numpy as np
 import plotly.graph_objects as go
 
 from dashboard.figures.price_chart import MAX_MARKERS
+from dashboard.figures.wall_clock import hover_time, wall_times, written_layout
 from dashboard.theme import FONT, Theme
 from data.models import FloatArray, IntArray, Ohlcv
 from data.timeframes import SECOND_US, Timeframe, floor_to, to_us
@@ -28,6 +29,7 @@ def base_layout(theme: Theme, *, identity: str) -> dict[str, Any]:
         "showlegend": False,
         "hoverlabel": {"bgcolor": theme.s2, "bordercolor": theme.line2, "font": {"color": theme.tx}},
         "uirevision": identity,
+        **written_layout(),
     }
 
 
@@ -63,11 +65,14 @@ def backtest_figure(
 
     `tests` are spans, ISO 8601, that are shaded: the folds of a walk-forward search.
     """
-    times = at_us.view("datetime64[us]")
+    times = wall_times(at_us)
+    shaded = [
+        wall_times(np.array([time_us(start), time_us(end)], dtype=np.int64)) for start, end in tests[::2]
+    ]
     figure = go.Figure()
     if held is not None and len(held) > 1:
         figure.add_scatter(
-            x=(held.opened_at_us + held.timeframe.us).view("datetime64[us]"),
+            x=wall_times(held.opened_at_us + held.timeframe.us),
             y=capital * held.close / held.open[0],
             mode="lines",
             name="Buy and hold",
@@ -96,7 +101,7 @@ def backtest_figure(
     figure.update_layout(
         **base_layout(theme, identity=identity),
         hovermode="x unified",
-        xaxis=axis(theme, anchor="y2", hoverformat="%d %b %Y %H:%M UTC"),
+        xaxis=axis(theme, anchor="y2", hoverformat=hover_time()),
         yaxis=axis(theme, side="right", fixedrange=True, domain=[0.32, 1.0], tickformat=",.0f", nticks=6),
         yaxis2=axis(
             theme,
@@ -112,8 +117,8 @@ def backtest_figure(
                 "type": "rect",
                 "xref": "x",
                 "yref": "paper",
-                "x0": start,
-                "x1": end,
+                "x0": str(start),
+                "x1": str(end),
                 "y0": 0,
                 "y1": 1,
                 "fillcolor": theme.accent_fill,
@@ -121,7 +126,7 @@ def backtest_figure(
                 "layer": "below",
                 "opacity": 0.5,
             }
-            for start, end in tests[::2]
+            for start, end in shaded
         ],
     )
     figure.add_hline(y=capital, line={"color": theme.tx3, "width": 1, "dash": "dot"})

@@ -6,6 +6,7 @@ import numpy as np
 import plotly.graph_objects as go
 
 from bots.views import EquityCurve
+from dashboard.figures.wall_clock import hover_time, wall_times, written_layout
 from dashboard.theme import FONT, Theme
 from data.models import FloatArray
 
@@ -23,7 +24,7 @@ def equity_figure(curve: EquityCurve, *, capital: float, identity: str, theme: T
 
     `identity` names what is shown: zoom survives an update of the same thing.
     """
-    at = curve.at_us.view("datetime64[us]")
+    at = wall_times(curve.at_us)
     figure = go.Figure(
         [
             go.Scatter(
@@ -64,12 +65,13 @@ def equity_figure(curve: EquityCurve, *, capital: float, identity: str, theme: T
         hovermode="x unified",
         hoverlabel={"bgcolor": theme.s2, "bordercolor": theme.line2, "font": {"color": theme.tx}},
         uirevision=identity,
+        **written_layout(),
         xaxis={
             "gridcolor": theme.grid,
             "zeroline": False,
             "tickfont": {"color": theme.tx2, "size": 11},
             "anchor": "y2",
-            "hoverformat": "%d %b %Y %H:%M:%S UTC",
+            "hoverformat": hover_time(seconds=True),
         },
         yaxis={**axis, "domain": [0.32, 1.0], "tickformat": ",.2f", "nticks": 6},
         yaxis2={

@@ -10,7 +10,7 @@ import plotly.graph_objects as go
 from bots.risk.exposure import Correlations
 from bots.views import EquityCurve
 from dashboard.figures.backtest import axis, base_layout
-from dashboard.number_formats import MINUS
+from dashboard.number_formats import plain
 from dashboard.theme import Theme
 from data.models import FloatArray, IntArray
 
@@ -46,10 +46,7 @@ def correlation_figure(found: Correlations, *, theme: Theme) -> go.Figure:
     """A square per pair of markets: blue moves together, amber against each other, empty is not known."""
     names = [f"{market.symbol}<br>{market.exchange}" for market in found.markets]
     figures = len(names) <= _MOST_NUMBERS
-    told = [
-        ["" if value != value else f"{value:.2f}".replace("-", MINUS) for value in row]
-        for row in found.matrix.tolist()
-    ]
+    told = [["" if value != value else plain(value, 2) for value in row] for row in found.matrix.tolist()]
     figure = go.Figure(
         go.Heatmap(
             x=names,

@@ -10,6 +10,7 @@ import plotly.graph_objects as go
 from backtesting.search.result import HeatMap, ParallelCoordinates
 from backtesting.search.spec import SMALLER_IS_BETTER
 from dashboard.figures.backtest import axis, base_layout
+from dashboard.number_formats import MINUS, rewritten
 from dashboard.theme import Theme
 from data.models import FloatArray
 
@@ -133,7 +134,7 @@ def _ranges(table: FloatArray) -> tuple[FloatArray, FloatArray]:
 
 
 def _figure(value: float) -> str:
-    return f"{value:,.4g}".replace("-", "−")  # noqa: RUF001
+    return rewritten(f"{value:,.4g}").replace("-", MINUS)
 
 
 def picked_cell(heat: HeatMap, parameters: dict[str, float]) -> tuple[float, float] | None:

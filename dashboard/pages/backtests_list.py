@@ -10,7 +10,7 @@ from dash import dcc, html
 from dash.development.base_component import Component
 
 from dashboard.market_request import markets_words
-from dashboard.number_formats import day_and_time, full_time, percent, plain, share
+from dashboard.number_formats import day_and_time, full_time, percent, plain, share, whole
 from dashboard.panels import Column, aria, change, empty_state, icon, table
 from jobs.research import RunSummary
 
@@ -39,7 +39,7 @@ def runs_list(runs: Sequence[RunSummary], words: str) -> Component:
                 leftSection=icon("search"),
                 **aria(label="Search runs"),
             ),
-            html.Span(f"{len(runs):,} runs", className="muted num"),
+            html.Span(f"{whole(len(runs))} runs", className="muted num"),
             dcc.Link(
                 [icon("git-compare"), "Compare two"],
                 href="/backtests",

@@ -22,7 +22,7 @@ from bots.ladders.worst_case import (
 )
 from bots.orders import PositionSide, TradingRules
 from bots.risk.limits import Limits
-from dashboard.number_formats import MISSING, money, percent, price, share
+from dashboard.number_formats import MISSING, money, percent, price, share, whole
 from dashboard.pages.bot_basket import weight_rows
 from dashboard.pages.bot_form import Choices, check_shelf
 from dashboard.pages.bots_sources import BotSources
@@ -143,7 +143,11 @@ def strategy_lines(checked: Checked, quote: str) -> tuple[list[tuple[str, str, s
     if target is not None:
         lines.append(("Takes profit at", percent(target), "from the entry"))
     lines.append(
-        ("Decides", f"every {checked.strategy.timeframe.value}", f"after {checked.strategy.warmup:,} candles")
+        (
+            "Decides",
+            f"every {checked.strategy.timeframe.value}",
+            f"after {whole(checked.strategy.warmup)} candles",
+        )
     )
     return lines, limit_notes(checked.limits, notional, "an entry of all it may use")
 

@@ -11,7 +11,7 @@ from bots.gates import Gate
 from bots.views import DecisionView
 from dashboard.decision_words import actions, said, why
 from dashboard.figures.price_chart import buys
-from dashboard.number_formats import arrow, day_and_time, full_time, plain, price
+from dashboard.number_formats import arrow, day_and_time, full_time, plain, price, rewritten
 from dashboard.panels import empty_state, tag
 
 FILTERS = {"all": "All", "signals": "Signals", "held": "Kept back"}
@@ -80,7 +80,7 @@ def _decision(decision: DecisionView, decimals: int) -> Component:
                     None
                     if "parts" in decision.record
                     else html.Span(f"close {price(decision.close, decimals)}", className="num muted"),
-                    html.Span(decision.outcome) if decision.outcome else None,
+                    html.Span(rewritten(decision.outcome)) if decision.outcome else None,
                     html.Span(orders, className="muted") if orders else None,
                 ],
                 className="decision-head",
@@ -90,7 +90,7 @@ def _decision(decision: DecisionView, decimals: int) -> Component:
                 html.P(
                     [
                         html.B(one.limit.replace("_", " ")),
-                        f": {one.detail} ({plain(one.used, 2)} of {plain(one.allowed, 2)})",
+                        f": {rewritten(one.detail)} ({plain(one.used, 2)} of {plain(one.allowed, 2)})",
                     ],
                     className="warn-text",
                 )

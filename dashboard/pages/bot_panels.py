@@ -24,6 +24,7 @@ from dashboard.number_formats import (
     price,
     quantity,
     share,
+    whole,
     zone_name,
 )
 from dashboard.pages.bots_clone import can_delete
@@ -106,7 +107,7 @@ def bot_kpis(bot: BotView, fall: DrawdownView | None) -> list[Component]:
             html.Span(percent(lost), className=direction((lost or 0.0) * 100)),
             f"below {money(fall.peak)}" if fall is not None else "not known",
         ),
-        card("Win rate", share(bot.win_rate), f"{bot.trades:,} closed trades"),
+        card("Win rate", share(bot.win_rate), f"{whole(bot.trades)} closed trades"),
         card("Fees paid", money(bot.fees_paid), f"last candle {clock(bot.last_candle_us)} {zone_name()}"),
     ]
 
@@ -124,7 +125,7 @@ def facts(bot: BotView, decimals: int, now_us: int) -> Component:
         fact("Realised P&L", amount(bot.realised_pnl)),
         fact("Unrealised P&L", amount(bot.unrealised_pnl)),
         fact("Fees paid", money(bot.fees_paid)),
-        fact("Win rate", f"{share(bot.win_rate)} of {bot.trades:,}" if bot.trades else MISSING),
+        fact("Win rate", f"{share(bot.win_rate)} of {whole(bot.trades)}" if bot.trades else MISSING),
         fact("Last candle", clock(bot.last_candle_us), full_time(bot.last_candle_us)),
         *([] if bot.symbols else [fact("Last price", price(bot.last_price, decimals))]),
         fact("Running since", day_and_time(bot.started_at_us), full_time(bot.started_at_us)),

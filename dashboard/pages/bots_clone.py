@@ -11,7 +11,7 @@ from dash.development.base_component import Component
 
 from bots.lifecycle import BotCommand, allows
 from bots.views import BotView
-from dashboard.number_formats import money, signed
+from dashboard.number_formats import money, signed, whole
 from dashboard.pages.bots_panels import quote_of
 from dashboard.pages.bots_sources import WHO, BotSources
 from dashboard.panels import aria, data, toast
@@ -109,7 +109,8 @@ def delete_words(bot: BotView) -> list[Component]:
             [
                 "Its account of ",
                 html.B(result),
-                f", {bot.trades:,} closed trades, orders, fills, decisions and settings are deleted.{held}",
+                f", {whole(bot.trades)} closed trades, orders, fills, decisions and settings "
+                f"are deleted.{held}",
             ]
         ),
         html.P("This cannot be undone. Its audit stays."),

@@ -28,6 +28,7 @@ from dashboard.number_formats import (
     quantity,
     share,
     signed,
+    whole,
 )
 from dashboard.pages.bot_basket import position_words
 from dashboard.panels import (
@@ -124,7 +125,7 @@ def kpi_cards(bots: Sequence[BotView]) -> list[Component]:
             str(len(positions)),
             ["Unrealised", amount(open_pnl[quote])] if positions else f"Exposure {share(exposure)}",
         ),
-        card("Win rate", share(wins / trades if trades else None), f"{trades:,} closed trades"),
+        card("Win rate", share(wins / trades if trades else None), f"{whole(trades)} closed trades"),
         card("Fees paid", money(fees[quote]) if capital else MISSING, unit),
         card(
             "Bots running",
@@ -188,7 +189,7 @@ def grid_row(bot: BotView, spark: str | None) -> dict[str, Any]:
         "position": float(bot.unrealised_pnl),
         "position_lines": list(position_text(bot)),
         "trades": bot.trades,
-        "trades_lines": [f"{bot.trades:,}", share(bot.win_rate) + " won" if bot.trades else ""],
+        "trades_lines": [whole(bot.trades), share(bot.win_rate) + " won" if bot.trades else ""],
         "signal": bot.last_signal_us or 0,
         "signal_lines": [signal, clock(bot.last_signal_us) if bot.last_signal_us else ""],
         "health": bot.health,

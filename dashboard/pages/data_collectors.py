@@ -10,7 +10,7 @@ from dash import html
 from dash.development.base_component import Component
 
 from dashboard.figures.sparkline import sparkline_image
-from dashboard.number_formats import MISSING, compact, duration, plain
+from dashboard.number_formats import MISSING, compact, duration, plain, whole
 from dashboard.panels import Column, aria, empty_state, icon, table, tag
 from dashboard.theme import Theme
 from data.messages import CollectorHealth
@@ -94,7 +94,7 @@ def _row(one: CollectorHealth, rates: FloatArray | None, theme: Theme, now_us: i
         html.Strong(shard_name(one)),
         _state(one, now_us),
         str(one.symbols),
-        f"{one.trades_per_s:,.1f}",
+        plain(one.trades_per_s, 1),
         html.Img(src=drawn, alt="", className="rate-line") if drawn else MISSING,
         plain(one.messages_per_s, 0),
         _lag(one),
@@ -112,7 +112,7 @@ def _row(one: CollectorHealth, rates: FloatArray | None, theme: Theme, now_us: i
 
 def _card(one: CollectorHealth, now_us: int) -> Component:
     facts = (
-        ("Trades/s", f"{one.trades_per_s:,.1f}"),
+        ("Trades/s", plain(one.trades_per_s, 1)),
         ("Lag", _lag(one)),
         ("Symbols", str(one.symbols)),
         ("Open gaps", _noted(one.gaps_open, 0)),
@@ -158,7 +158,7 @@ def _lag(one: CollectorHealth) -> Component | str:
 
 def _noted(count: int, well: int) -> Component:
     """A count that turns amber above what is well."""
-    return html.Span(f"{count:,}", className="num warn-text" if count > well else "num")
+    return html.Span(whole(count), className="num warn-text" if count > well else "num")
 
 
 def _stale(one: CollectorHealth) -> Component:
@@ -174,16 +174,16 @@ def _figures(known: Sequence[CollectorHealth], now_us: int) -> Component:
     open_gaps = sum(one.gaps_open for one in known)
     cards = (
         ("Collectors live", f"{len(well)}", f"of {len(known)}", len(well) < len(known)),
-        ("Trades", f"{sum(one.trades_per_s for one in well):,.1f}", "a second", False),
+        ("Trades", plain(sum(one.trades_per_s for one in well), 1), "a second", False),
         (
             "Slowest lag",
             f"{plain(float(lags.max()), 0)} ms" if len(lags) else MISSING,
             "venue's clock to ours",
             bool(len(lags)) and float(lags.max()) >= _LAGS_MS,
         ),
-        ("Waiting to be stored", f"{waiting:,}", "in memory and in the journal", waiting > 10_000),
-        ("Open gaps", f"{open_gaps:,}", "still to be fetched", open_gaps > 0),
-        ("Symbols", f"{sum(one.symbols for one in known):,}", "recorded", False),
+        ("Waiting to be stored", whole(waiting), "in memory and in the journal", waiting > 10_000),
+        ("Open gaps", whole(open_gaps), "still to be fetched", open_gaps > 0),
+        ("Symbols", whole(sum(one.symbols for one in known)), "recorded", False),
     )
     return html.Div(
         [

@@ -14,7 +14,7 @@ from dash.development.base_component import Component
 
 from dashboard.figures.coverage import DAY_US, DayCover, Shade, ShadedSpan, days_of, hours_of, shaded
 from dashboard.market_request import venue_name
-from dashboard.number_formats import MISSING, duration, share, utc_clock
+from dashboard.number_formats import MISSING, duration, share, utc_clock, whole
 from dashboard.panels import Column, aria, data, empty_state, icon, link_button, table, tag
 from dashboard.store_readers import LedgerReader
 from data.models import Market
@@ -134,7 +134,7 @@ def market_tools(page: MarketPage, wanted: Mapping[str, str]) -> list[Component 
         turns = html.Span(
             [
                 _step("chevron-down flip", before if page.number > 1 else None, "Markets before these"),
-                html.Span(f"{page.first + 1} to {end} of {page.matching:,}", className="num muted"),
+                html.Span(f"{page.first + 1} to {end} of {whole(page.matching)}", className="num muted"),
                 _step("chevron-down", after if page.number < page.pages else None, "Markets after these"),
             ],
             className="steps",
@@ -144,7 +144,7 @@ def market_tools(page: MarketPage, wanted: Mapping[str, str]) -> list[Component 
         find = dmc.TextInput(
             id="data-filter",
             value=wanted.get("q", ""),
-            placeholder=f"Find among {page.recorded:,} markets",
+            placeholder=f"Find among {whole(page.recorded)} markets",
             size="xs",
             debounce=300,
             leftSection=icon("search"),
@@ -277,7 +277,7 @@ def _calendar_row(cover: MarketCover, chosen: tuple[str, str], wanted: Mapping[s
 
 def day_words(day: DayCover) -> str:
     """`1,436 complete, 4 missing minutes`."""
-    parts = [f"{day.minutes[shade]:,} {WORDS[shade]}" for shade in WORDS if day.minutes[shade]]
+    parts = [f"{whole(day.minutes[shade])} {WORDS[shade]}" for shade in WORDS if day.minutes[shade]]
     return ", ".join(parts) + " minutes"
 
 

@@ -12,7 +12,7 @@ from dash import dcc, html
 from dash.development.base_component import Component
 
 from dashboard.market_request import VENUES
-from dashboard.number_formats import day_and_time, full_time, zone_name
+from dashboard.number_formats import day_and_time, full_time, whole, zone_name
 from dashboard.pages.backtests_jobs import job_tag, progress
 from dashboard.pages.data_coverage import data_href
 from dashboard.panels import aria, empty_state, icon
@@ -309,7 +309,7 @@ def _told(summary: Mapping[str, Any], prefix: str = "") -> list[str]:
         if isinstance(value, Mapping):
             parts += _told(value, f"{label} " if name != "candles" else "")
         elif isinstance(value, int) and not isinstance(value, bool) and value:
-            parts.append(f"{value:,} {label}")
+            parts.append(f"{whole(value)} {label}")
     return parts[:8]
 
 

@@ -9,7 +9,7 @@ from dash import dcc, html
 from dash.development.base_component import Component
 
 from dashboard.figures.coverage import Shade, ShadedSpan
-from dashboard.number_formats import day_and_time, duration, full_time
+from dashboard.number_formats import day_and_time, duration, full_time, whole
 from dashboard.pages.data_coverage import (
     DAYS,
     MarketCover,
@@ -97,7 +97,7 @@ def _of_which(page: MarketPage) -> str:
 
 
 def _head(icon_name: str, title: str, count: int, note: str, tools: Sequence[Component | None]) -> Component:
-    shown = f"{count:,}" if count <= _MOST_HOLES else f"newest {_MOST_HOLES} of {count:,}"
+    shown = whole(count) if count <= _MOST_HOLES else f"newest {_MOST_HOLES} of {whole(count)}"
     return html.Div(
         [
             icon(icon_name),
@@ -142,7 +142,7 @@ def _repair_row(market: Market, one: TradeRepair) -> list[Any]:
     return [
         market_cell(market),
         html.Span(day_and_time(one.start_us), className="num", title=full_time(one.start_us)),
-        f"{one.last_id - one.first_id + 1:,}",
+        whole(one.last_id - one.first_id + 1),
         one.reason.replace("_", " "),
         tag("lost", "down") if done is None else html.Span(day_and_time(done), className="num"),
     ]

@@ -9,7 +9,7 @@ import dash_mantine_components as dmc
 from dash import dcc, html
 from dash.development.base_component import Component
 
-from dashboard.number_formats import MISSING, day_and_time, duration, full_time, quantity
+from dashboard.number_formats import MISSING, day_and_time, duration, full_time, quantity, whole
 from dashboard.pages.data_coverage import data_href, market_cell
 from dashboard.panels import Column, aria, empty_state, icon, table, tag
 from dashboard.store_readers import FactsReader
@@ -59,7 +59,9 @@ def instruments_view(facts: FactsReader, wanted: Mapping[str, str], now_us: int)
     markets = [one for one in facts.known_markets() if words in str(one).casefold()]
     rows = [_row(one, facts, feeds.get(one), now_us) for one in markets[:_MOST_MARKETS]]
     count = (
-        f"{len(markets):,}" if len(markets) <= _MOST_MARKETS else f"first {_MOST_MARKETS} of {len(markets):,}"
+        whole(len(markets))
+        if len(markets) <= _MOST_MARKETS
+        else f"first {_MOST_MARKETS} of {whole(len(markets))}"
     )
     return html.Div(
         [
@@ -195,7 +197,7 @@ def events_panel(events: Sequence[MarketEvent]) -> Component:
     return html.Section(
         [
             html.Div(
-                [icon("calendar-event"), "Market events", html.Span(f"{len(rows):,}", className="count")],
+                [icon("calendar-event"), "Market events", html.Span(whole(len(rows)), className="count")],
                 className="panel-head",
             ),
             table(columns, rows, label="Market events")

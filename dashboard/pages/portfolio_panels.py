@@ -26,6 +26,7 @@ from dashboard.number_formats import (
     plain,
     share,
     signed,
+    whole,
 )
 from dashboard.pages.bots_panels import new_bot_href, quote_of
 from dashboard.panels import Column, amount, aria, change, empty_state, icon, link_button, table, tag
@@ -94,7 +95,7 @@ def portfolio_kpis(
         ),
         card(
             "Kept back by limits",
-            f"{len(violations):,}" if len(violations) < 100 else "100 or more",
+            whole(len(violations)) if len(violations) < 100 else "100 or more",
             f"last {day_and_time(violations[0].at_us)}" if violations else "nothing so far",
         ),
     ]

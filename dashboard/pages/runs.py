@@ -13,7 +13,7 @@ from dash_tvlwc import Tvlwc
 from backtesting.calendar_returns import monthly_returns
 from dashboard.figures.backtest import backtest_figure, time_us, trade_markers
 from dashboard.figures.price_chart import chart_options, pane_options, price_chart_series
-from dashboard.number_formats import price_decimals
+from dashboard.number_formats import price_decimals, whole
 from dashboard.pages.runs_panels import (
     ambiguity_panel,
     exits_panel,
@@ -163,7 +163,8 @@ def _prices(run: RunView, shown: RunMarket | None, theme: Theme) -> Component:
             role="img",
             **data(symbol=market.symbol),
             **aria(
-                label=f"Candles of {market.symbol} with {len(trades):,} trades, which are in the table below"
+                label=f"Candles of {market.symbol} with {whole(len(trades))} trades, "
+                "which are in the table below"
             ),
         )
     note = (

@@ -9,9 +9,10 @@ import plotly.graph_objects as go
 from dash import dcc, html
 from dash.development.base_component import Component
 
-from dashboard.figures.backtest import axis, base_layout
+from dashboard.figures.backtest import axis, base_layout, time_us
+from dashboard.figures.wall_clock import hover_time, wall_times
 from dashboard.market_request import markets_words
-from dashboard.number_formats import MISSING, percent, plain, signed
+from dashboard.number_formats import MISSING, percent, plain, rewritten, signed, sortable_time, whole
 from dashboard.pages.runs import graph
 from dashboard.panels import Column, icon, table, tag
 from dashboard.theme import Theme
@@ -122,7 +123,7 @@ def _curves(first: RunView, second: RunView, research: ResearchReader, theme: Th
         curve = research.equity(run.summary.id)
         capital = float(run.metrics["initial_equity"])
         figure.add_scatter(
-            x=curve.at_us.view("datetime64[us]"),
+            x=wall_times(curve.at_us),
             y=(curve.equity / capital - 1) * 100,
             mode="lines",
             name=name,
@@ -133,7 +134,7 @@ def _curves(first: RunView, second: RunView, research: ResearchReader, theme: Th
     figure.update_layout(
         **base_layout(theme, identity=identity),
         hovermode="x unified",
-        xaxis=axis(theme, hoverformat="%d %b %Y %H:%M UTC"),
+        xaxis=axis(theme, hoverformat=hover_time()),
         yaxis=axis(theme, side="right", ticksuffix="%", fixedrange=True),
     )
     return figure
@@ -200,6 +201,14 @@ def paired(first: Sequence[Mapping[str, Any]], second: Sequence[Mapping[str, Any
     return same, sorted(found, key=lambda one: str((one[0] or one[1] or {})["entry_time"]))
 
 
+def _value(name: str, value: Any) -> str:
+    """A field of a trade in words: times in the zone in force, numbers as they are kept."""
+    if name.endswith("_time"):
+        return sortable_time(time_us(value))
+    words = str(value)
+    return rewritten(words) if name != "exit_reason" else words.replace("_", " ")
+
+
 def _trades(first: RunView, second: RunView) -> Component:
     same, differing = paired(first.trades, second.trades)
     rows: list[list[Any]] = []
@@ -207,20 +216,23 @@ def _trades(first: RunView, second: RunView) -> Component:
         trade = one or other
         assert trade is not None  # one of the two runs has it
         if one is not None and other is not None:
-            words = ", ".join(f"{name.replace('_', ' ')} {one[name]} / {other[name]}" for name in fields)
+            words = ", ".join(
+                f"{name.replace('_', ' ')} {_value(name, one[name])} / {_value(name, other[name])}"
+                for name in fields
+            )
         else:
             words = "only in A" if one is not None else "only in B"
-        when = str(trade["entry_time"])[:19].replace("T", " ")
+        when = sortable_time(time_us(trade["entry_time"]))
         rows.append(
             [html.Span(when, className="num"), str(trade["side"]), html.Span(words, className="wrap num")]
         )
     only_first = sum(other is None for _, other, _ in differing)
     only_second = sum(one is None for one, _, _ in differing)
     counts = (
-        f"{same:,} the same, {len(differing) - only_first - only_second:,} differing, "
-        f"{only_first:,} only in A, {only_second:,} only in B"
+        f"{whole(same)} the same, {whole(len(differing) - only_first - only_second)} differing, "
+        f"{whole(only_first)} only in A, {whole(only_second)} only in B"
     )
-    columns = (Column("Entry (UTC)"), Column("Side"), Column("Difference"))
+    columns = (Column("Entry, UTC"), Column("Side"), Column("Difference"))
     return html.Section(
         [
             html.Div(

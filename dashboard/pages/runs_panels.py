@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
-from datetime import datetime
 from typing import Any
 from urllib.parse import urlencode
 
@@ -13,15 +12,19 @@ from dash import dcc, html
 from dash.development.base_component import Component
 
 from backtesting.calendar_returns import CalendarReturns
+from dashboard.figures.backtest import time_us
 from dashboard.market_request import markets_words
 from dashboard.number_formats import (
     MISSING,
+    day_and_minute,
     direction,
     duration,
     money,
     percent,
     plain,
     share,
+    whole,
+    zone_name,
 )
 from dashboard.panels import Column, amount, aria, change, empty_state, icon, table, tag
 from data.timeframes import SECOND_US
@@ -43,7 +46,7 @@ def run_head(run: RunView) -> Component:
                     html.H2([one.strategy, html.Span(f"Run {one.id}", className="muted num")]),
                     html.P(
                         f"{markets_words(one.markets)} · {', '.join(one.timeframes)} · "
-                        f"{_span(one.starts_at)} to {_span(one.ends_at)} UTC"
+                        f"{_moment(one.starts_at)} to {_moment(one.ends_at)} {zone_name()}"
                         + (f" · {values}" if values else ""),
                         className="muted",
                     ),
@@ -97,8 +100,8 @@ def again(run: RunView) -> dict[str, str]:
     }
 
 
-def _span(text: str) -> str:
-    return datetime.fromisoformat(text).strftime("%d %b %Y %H:%M")
+def _moment(text: str) -> str:
+    return day_and_minute(time_us(text))
 
 
 def kpis(metrics: Mapping[str, Any]) -> Component:
@@ -133,7 +136,7 @@ def kpis(metrics: Mapping[str, Any]) -> Component:
         ),
         card(
             "Trades",
-            f"{metrics.get('trades', 0):,}",
+            whole(metrics.get("trades", 0)),
             f"{share(metrics.get('win_rate'))} won · profit factor {plain(metrics.get('profit_factor'), 2)}",
         ),
         card(
@@ -153,7 +156,7 @@ def exits_panel(trades: Sequence[Mapping[str, Any]]) -> Component:
     rows: list[list[Any]] = [
         [
             reason.capitalize(),
-            f"{len(gains):,}",
+            whole(len(gains)),
             share(sum(gain > 0 for gain in gains) / len(gains)),
             amount(sum(gains)),
         ]
@@ -257,7 +260,7 @@ def legs_panel(legs: Sequence[Mapping[str, Any]]) -> Component:
             html.Strong(leg["symbol"]),
             leg["strategy"],
             amount(float(leg["gain"])),
-            f"{leg['metrics'].get('trades') or 0:,}",
+            whole(leg["metrics"].get("trades") or 0),
             share(leg["metrics"].get("win_rate")),
             plain(leg["metrics"].get("profit_factor"), 2),
         ]

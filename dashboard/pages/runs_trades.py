@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from datetime import datetime
+from decimal import Decimal
 from typing import Any
 
 import dash_ag_grid as dag
 from dash import html
 from dash.development.base_component import Component
 
-from dashboard.number_formats import arrow, signed
+from dashboard.figures.backtest import time_us
+from dashboard.number_formats import arrow, in_zone, quantity, signed, sortable_time, whole
 from dashboard.pages.bots_grid import GRID_THEME
 from dashboard.panels import amount, aria, change, empty_state, icon
 
@@ -27,7 +28,8 @@ def trades_grid(trades: Sequence[Mapping[str, Any]], open_trade: Mapping[str, An
         return html.Section(empty_state("list", words), className="panel")
     held = (
         html.Span(
-            f"still open: {open_trade['side']} {open_trade['quantity']} from {open_trade['entry_price']}, "
+            f"still open: {open_trade['side']} {_exact(open_trade['quantity'])} "
+            f"from {_exact(open_trade['entry_price'])}, "
             f"{signed(float(open_trade['unrealised_pnl']))} at the last close",
             className="muted end",
         )
@@ -53,7 +55,7 @@ def trades_grid(trades: Sequence[Mapping[str, Any]], open_trade: Mapping[str, An
         },
         style={"height": f"{height}px", "width": "100%"},
     )
-    count = html.Span(f"{len(trades):,}", className="muted num")
+    count = html.Span(whole(len(trades)), className="muted num")
     return html.Section(
         [
             html.Div([icon("list"), "Trades", count, held], className="panel-head"),
@@ -84,9 +86,9 @@ def _columns(*, several: bool) -> list[dict[str, Any]]:
     return [
         *([column("symbol", "Symbol", width=110)] if several else []),
         column("side", "Side", width=90),
-        column("entry", "Entry, UTC", width=164, cellClass="num"),
+        column("entry", in_zone("Entry, UTC"), width=164, cellClass="num"),
         number("entry_price", "Price", "tradeExact"),
-        column("exit", "Exit, UTC", width=164, cellClass="num"),
+        column("exit", in_zone("Exit, UTC"), width=164, cellClass="num"),
         number("exit_price", "Price", "tradeExact"),
         number("quantity", "Quantity", "tradeExact"),
         number("fees", "Fees", "tradeMoney"),
@@ -124,5 +126,9 @@ def _reason(trade: Mapping[str, Any]) -> str:
     return str(trade["exit_reason"]).replace("_", " ")
 
 
+def _exact(value: Any) -> str:
+    return quantity(Decimal(str(value)))
+
+
 def _time(text: str) -> str:
-    return datetime.fromisoformat(text).strftime("%Y-%m-%d %H:%M:%S")
+    return sortable_time(time_us(text))

@@ -12,7 +12,7 @@ from dash import dcc, html
 from dash.development.base_component import Component
 
 from dashboard.market_request import markets_words
-from dashboard.number_formats import MISSING, day_and_time, full_time
+from dashboard.number_formats import MISSING, day_and_time, full_time, whole
 from dashboard.pages.strategies_text import Marked
 from dashboard.panels import Column, Content, aria, change, data, icon, link_button, table, tag
 from jobs.research import RunSummary
@@ -171,7 +171,7 @@ def verdict(found: Sequence[Marked], strategy: RuleStrategy | None, kind: str) -
             html.P(
                 [
                     tag("Valid", "up", "check"),
-                    f"{definition.timeframe} · {sides} · settles within {strategy.warmup:,} candles · "
+                    f"{definition.timeframe} · {sides} · settles within {whole(strategy.warmup)} candles · "
                     f"{len(definition.parameters)} parameters · hash {definition.version[:_HASH]}",
                 ],
                 className="verdict",

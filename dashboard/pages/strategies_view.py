@@ -11,6 +11,7 @@ from dash.development.base_component import Component
 from dash_tvlwc import Tvlwc
 
 from dashboard.market_request import venue_name
+from dashboard.number_formats import whole
 from dashboard.pages.strategies_preview import Preview, preview
 from dashboard.panels import aria, empty_state, error_state, tag
 from dashboard.readers import MarketReader
@@ -124,7 +125,7 @@ def _chart(made: Preview) -> Component:
         ),
         className="canvas-box",
         role="img",
-        **aria(label=f"The newest {made.bars:,} candles with the strategy's signals: {said}"),
+        **aria(label=f"The newest {whole(made.bars)} candles with the strategy's signals: {said}"),
     )
 
 
@@ -140,4 +141,4 @@ def _legend(made: Preview) -> list[Component]:
         )
         for name, count in made.counts.items()
     ]
-    return [*lines, *(said or [tag(f"No signal on {made.bars:,} candles", "warn")])]
+    return [*lines, *(said or [tag(f"No signal on {whole(made.bars)} candles", "warn")])]

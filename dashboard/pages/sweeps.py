@@ -15,7 +15,7 @@ from backtesting.search.result import OutOfSample, SearchResult, Segment
 from dashboard.figures.backtest import backtest_figure, time_us
 from dashboard.figures.sweep import heat_map_figure, parallel_figure, picked_cell
 from dashboard.market_request import markets_words
-from dashboard.number_formats import MISSING, day_and_time, percent, plain, share
+from dashboard.number_formats import MISSING, day_and_minute, day_and_time, percent, plain, share, whole
 from dashboard.pages.runs import graph
 from dashboard.panels import Column, aria, change, empty_state, icon, table, tag
 from dashboard.theme import Theme
@@ -44,7 +44,7 @@ def searches_table(searches: Sequence[SearchSummary]) -> Component:
             one.method,
             one.scheme,
             one.metric.replace("_", " "),
-            f"{one.trials:,}",
+            whole(one.trials),
             day_and_time(one.begun_at_us),
             html.Span(
                 one.verdict or ("Finished" if one.finished_at_us else "Not finished"), className="wrap"
@@ -74,9 +74,9 @@ def search_report(view: SearchView, theme: Theme, *, median: bool = False) -> Co
                 [
                     html.H2([one.strategy, html.Span(f"Search {one.id}", className="muted num")]),
                     html.P(
-                        f"{markets_words([one.market])} · {one.method} · {one.trials:,} trials · ranked by "
-                        f"{one.metric.replace('_', ' ')}"
-                        + (f" · {result.candles:,} candles of {result.timeframe}" if result else ""),
+                        f"{markets_words([one.market])} · {one.method} · {whole(one.trials)} trials · "
+                        f"ranked by {one.metric.replace('_', ' ')}"
+                        + (f" · {whole(result.candles)} candles of {result.timeframe}" if result else ""),
                         className="muted",
                     ),
                 ]
@@ -105,9 +105,9 @@ def search_report(view: SearchView, theme: Theme, *, median: bool = False) -> Co
 def _verdict(result: SearchResult) -> Component:
     good = result.verdict.passes
     counts = [
-        f"{result.trials:,} trials",
-        f"{result.refused:,} refused" if result.refused else "",
-        f"{result.undefined:,} without a {_spoken(result.metric)}, mostly for want of a trade"
+        f"{whole(result.trials)} trials",
+        f"{whole(result.refused)} refused" if result.refused else "",
+        f"{whole(result.undefined)} without a {_spoken(result.metric)}, mostly for want of a trade"
         if result.undefined
         else "",
     ]
@@ -275,13 +275,13 @@ def _walk(seen: OutOfSample, view: SearchView, theme: Theme) -> Component:
         ("Return", percent(seen.total_return)),
         ("Sharpe", plain(seen.sharpe, 2)),
         ("Max drawdown", percent(-seen.max_drawdown)),
-        ("Trades", f"{seen.trades:,}"),
+        ("Trades", whole(seen.trades)),
         ("Efficiency", plain(seen.efficiency, 2)),
         ("Untested folds", f"{seen.untested}"),
     )
     columns = (
-        Column("Learned on", narrow=True),
-        Column("Tested on"),
+        Column("Learned on, UTC", narrow=True),
+        Column("Tested on, UTC"),
         Column("Picked"),
         Column("There", numeric=True, narrow=True),
         Column("Here", numeric=True),
@@ -315,10 +315,14 @@ def _walk(seen: OutOfSample, view: SearchView, theme: Theme) -> Component:
     )
 
 
+def _span(first: str, last: str) -> str:
+    return f"{day_and_minute(time_us(first))} to {day_and_minute(time_us(last))}"
+
+
 def _segment(one: Segment) -> list[Any]:
     return [
-        f"{one.train_from[:10]} to {one.train_to[:10]}",
-        f"{one.test_from[:16].replace('T', ' ')} to {one.test_to[:16].replace('T', ' ')}",
+        _span(one.train_from, one.train_to),
+        _span(one.test_from, one.test_to),
         html.Span(_values(one.parameters), className="num"),
         plain(one.train_metric, 2),
         plain(one.test_metric, 2),

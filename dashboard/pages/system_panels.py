@@ -10,7 +10,7 @@ import dash_mantine_components as dmc
 from dash import html
 from dash.development.base_component import Component
 
-from dashboard.number_formats import MISSING, compact, day_and_time, duration, full_time, plain, share
+from dashboard.number_formats import MISSING, compact, day_and_time, duration, full_time, plain, share, whole
 from dashboard.panels import Column, aria, empty_state, icon, table, tag
 from dashboard.system_readers import BusFacts, DatabaseFacts, LogEvent, ProcessFacts
 from jobs.model import JobState, JobView
@@ -61,7 +61,7 @@ def figures(processes: Sequence[ProcessFacts], jobs: Sequence[JobView], waiting:
             f"running, {counts[JobState.QUEUED]} queued",
             counts[JobState.QUEUED] > 10,
         ),
-        ("Trades waiting", f"{waiting:,}", "to be stored", waiting > 10_000),
+        ("Trades waiting", whole(waiting), "to be stored", waiting > 10_000),
     )
     return html.Div(
         [
@@ -119,13 +119,13 @@ def database_panels(facts: DatabaseFacts) -> list[Component]:
         f"PostgreSQL {facts.version.split()[0]}, {kind}, {size(facts.bytes)}, "
         f"{facts.connections} of {facts.most_connections} connections"
     )
-    whole = max(facts.bytes, 1)
+    every = max(facts.bytes, 1)
     tables: list[list[Any]] = [
         [
             html.B(one.name.replace("_", " ")),
             compact(one.rows) if one.rows >= 1_000 else str(one.rows),
             size(one.bytes),
-            html.Div(html.I(style={"width": f"{100 * one.bytes / whole:.1f}%"}), className="bar"),
+            html.Div(html.I(style={"width": f"{100 * one.bytes / every:.1f}%"}), className="bar"),
         ]
         for one in facts.tables
     ]
@@ -133,7 +133,7 @@ def database_panels(facts: DatabaseFacts) -> list[Component]:
     statements: list[list[Any]] = [
         [
             html.Span(one.text, className="mono clip statement", title=one.text[:2_000]),
-            None if one.calls is None else f"{one.calls:,}",
+            None if one.calls is None else whole(one.calls),
             f"{plain(one.mean_ms, 1)} ms",
             f"{plain(one.total_ms / 1_000, 1)} s",
         ]
@@ -167,7 +167,7 @@ def bus_panel(facts: BusFacts) -> Component:
         ("Memory", size(facts.memory_bytes)),
         ("Most so far", size(facts.peak_bytes)),
         ("Clients", str(facts.clients)),
-        ("Commands a second", f"{facts.commands_per_s:,}"),
+        ("Commands a second", whole(facts.commands_per_s)),
         ("Subscriptions", str(facts.channels)),
     )
     return panel("Redis", "bolt", fact_grid(shown))
@@ -202,7 +202,8 @@ def log_panel(events: Sequence[LogEvent], words: str) -> Component:
         leftSection=icon("search"),
         **aria(label="Search the logs"),
     )
-    head = [icon("logs"), "Warnings and errors", field, html.Span(str(len(events)), className="count")]
+    zone = html.Span("in UTC", className="muted", title="As the files of the log have it")
+    head = [icon("logs"), "Warnings and errors", zone, field, html.Span(str(len(events)), className="count")]
     return html.Section(
         [html.Div(head, className="panel-head"), body], className="panel", **aria(label="Warnings and errors")
     )

@@ -7,9 +7,14 @@ from decimal import Decimal
 from typing import Any
 
 import msgspec
+import numpy as np
+import plotly.graph_objects as go
 import pytest
 from starlette.types import Receive, Scope, Send
 
+from dashboard.decision_words import why
+from dashboard.figures.backtest import backtest_figure
+from dashboard.figures.wall_clock import wall_times
 from dashboard.number_formats import (
     clock,
     compact,
@@ -20,11 +25,13 @@ from dashboard.number_formats import (
     percent,
     plain,
     quantity,
+    rewritten,
     utc_clock,
     zone_name,
 )
 from dashboard.pages.settings_display import number_example
 from dashboard.settings_readers import Display
+from dashboard.theme import DARK
 from dashboard.writing import NUMBERS, known_zone, parse_writing, written_as, zones
 from dashboard.writing_cookie import WritingOfRequest
 from data.timeframes import SECOND_US
@@ -131,3 +138,56 @@ def test_preferences_are_checked_as_they_are_saved() -> None:
 def test_each_way_to_write_numbers_is_shown_by_an_example() -> None:
     assert number_example("point-comma") == "1.234.567,89"
     assert len({number_example(name) for name in NUMBERS}) == len(NUMBERS)
+
+
+def test_sentences_that_others_wrote_get_the_separators_between_digits_alone() -> None:
+    words = "rsi 31.4 < 35 yes · close 61,250.5 > bands.upper 60,900 yes (before: 65,998.1, 66,003.2)"
+    assert rewritten(words) == words
+    with written_as(parse_writing("UTC|point-comma")):
+        assert rewritten(words) == (
+            "rsi 31,4 < 35 yes · close 61.250,5 > bands.upper 60.900 yes (before: 65.998,1, 66.003,2)"
+        )
+
+
+def test_why_a_strategy_spoke_is_said_with_the_separators_in_force() -> None:
+    record = {
+        "rules": {"long.entry": [True, "crosses_above", "fast", "slow"]},
+        "values": {"fast": 66_020.4, "slow": 66_001.9, "fast@1": 65_998.1, "slow@1": 66_003.2},
+    }
+    with written_as(parse_writing("UTC|point-comma")):
+        assert "fast 66.020,4 crosses above slow 66.001,9" in why(record)[0]
+
+
+@pytest.mark.parametrize(
+    ("zone", "ahead_s", "name"),
+    [("UTC", 0, "UTC"), ("Europe/Berlin", 7_200, "Berlin"), ("America/St_Johns", -9_000, "St Johns")],
+)
+def test_times_of_figures_are_those_of_the_zone_which_the_axis_names(
+    zone: str, ahead_s: int, name: str
+) -> None:
+    at_us = np.array([SUMMER_US, SUMMER_US + 3_600 * SECOND_US], dtype=np.int64)
+    with written_as(parse_writing(f"{zone}|point-comma")):
+        figure = backtest_figure(
+            at_us,
+            np.array([1.0, 2.0]),
+            None,
+            capital=1.0,
+            identity="run 1",
+            theme=DARK,
+            tests=[("2026-07-14T03:33:20+00:00", "2026-07-14T04:33:20+00:00")],
+        )
+    curve = figure.data[0]
+    assert isinstance(curve, go.Scatter)
+    drawn = np.asarray(curve.x, dtype="datetime64[us]").view(np.int64)
+    np.testing.assert_array_equal(drawn - at_us, ahead_s * SECOND_US)
+    shaded = figure.layout.shapes[0]
+    assert np.datetime64(shaded.x0) == np.asarray(curve.x)[0]
+    assert figure.layout.xaxis.hoverformat == f"%d %b %Y %H:%M {name}"
+    assert figure.layout.separators == ",."
+
+
+def test_each_moment_of_a_figure_has_its_own_summer_time() -> None:
+    with written_as(parse_writing("Europe/Berlin|comma-point")):
+        drawn = wall_times(np.array([SUMMER_US, WINTER_US], dtype=np.int64))
+        assert len(wall_times(np.array([], dtype=np.int64))) == 0
+    assert [str(moment)[11:16] for moment in drawn] == ["05:33", "12:06"]
