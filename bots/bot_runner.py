@@ -79,7 +79,6 @@ class BotRunner:
         self._feeds = FeedWatch() if feeds is None else feeds
         self._emergency = EmergencyWatch() if emergency is None else emergency
         self._rules = DeskRules() if rules is None else rules
-        self._gates: tuple[EntryGate, ...] = (self._emergency, self._feeds, *gates, self._rules)
         self._clock = clock
         self._bus = bus
         self._poll_s = poll_s
@@ -88,6 +87,8 @@ class BotRunner:
         # Another that stores the steps of some bots while the next are deciding.
         self._storing = ThreadPoolExecutor(1, "bot steps")
         self._writer = StepWriter(store, work=self._store_work, clock=clock, bus=bus)
+        refused = self._writer.refused
+        self._gates: tuple[EntryGate, ...] = (self._emergency, refused, self._feeds, *gates, self._rules)
         self._bots = Roster()
         self._met: set[int] = set()  # bots that were seen since they became ours
         self._forming: dict[Series, Candle] = {}
@@ -259,6 +260,7 @@ class BotRunner:
                 if again
                 else partial(self._loader.restart, record, self._clock())
             )
+            self._writer.refused.call_off(bot, at_us=self._clock())
         self._met.add(wish.bot_id)
         if (
             bot is not None

@@ -9,8 +9,10 @@ import msgspec
 import structlog
 
 from bots.bot_life import BotLife
+from bots.gates import PASSED
 from bots.lifecycle import BotState
 from bots.messages import BotUpdate, SignalsSaid, bot_topic, signals_topic
+from bots.refused_steps import RefusedSteps
 from bots.stores import BotBus, BotEvent, BotStep, BotStore, DecisionMade
 from bots.views import SignalView
 from data.errors import TransientError
@@ -39,6 +41,7 @@ class StepWriter:
         self._bus = bus
         self._waiting: dict[int, tuple[str, BotStep]] = {}
         self._made: dict[int, int] = {}  # the newest step of each bot that was ever handed in here
+        self.refused = RefusedSteps()
 
     def __contains__(self, bot_id: int) -> bool:
         """Whether a step of that bot is not stored yet."""
@@ -104,7 +107,7 @@ class StepWriter:
                 if bot_id in applied or await self._was_stored(step):
                     told.append((name, step))
                 else:
-                    _log.warning("bot_moved_elsewhere", bot=name, step=step.step)
+                    await self._note_why_not(name, step)
                     lost.add(bot_id)
                 del self._waiting[bot_id]
             await self._tell(told)
@@ -135,6 +138,15 @@ class StepWriter:
         """Whether a step was refused because it is stored already: the answer to its commit got lost."""
         record = await self._work(lambda: self._store.record(step.bot_id))
         return record is not None and record.step == step.step
+
+    async def _note_why_not(self, name: str, step: BotStep) -> None:
+        """A step was not stored: what it enters is forbidden, or else another process moved the bot."""
+        verdict = await self._work(lambda: self._store.verdict(step)) if step.grows else PASSED
+        if verdict.passes:
+            _log.warning("bot_moved_elsewhere", bot=name, step=step.step)
+            return
+        _log.warning("bot_entry_refused", bot=name, step=step.step, gate=verdict.gate, why=verdict.detail)
+        self.refused.note(step, verdict)
 
     async def _tell(self, told: Sequence[tuple[str, BotStep]]) -> None:
         """Signals first: somebody may be waiting to act on them, the rest is for screens."""

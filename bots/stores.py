@@ -13,7 +13,7 @@ from typing import Any, Protocol
 import msgspec
 
 from bots.accounts import SubLedger
-from bots.gates import Gate, Violation
+from bots.gates import Gate, GateVerdict, Violation
 from bots.journal import JournalEntry
 from bots.lifecycle import BotState
 from bots.orders import GROWING, ClosedTrade, Fill, Order, OrderStatus
@@ -210,7 +210,12 @@ class BotStore(Protocol):
         """Store steps of different bots in one transaction; the ids of those that were applied.
 
         A step whose number is not the next of its bot changes nothing at all: somebody else moved the bot.
+        Nor does one that enters what the emergency stop or the bot's account forbids; see `verdict`.
         """
+        ...
+
+    def verdict(self, step: BotStep) -> GateVerdict:
+        """What stands against storing that step now, but for its number; exits always pass."""
         ...
 
     # What people do

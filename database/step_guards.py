@@ -15,6 +15,8 @@ from psycopg import Cursor
 from sqlalchemy import Connection
 
 from bots.accounts import AccountTerms, AccountView, Share, SharePart, SubLedger, broken_by, with_share
+from bots.gates import PASSED, Gate, GateVerdict
+from bots.risk.gate import refused_for
 from bots.risk.limits import Limits
 from bots.risk.state import RiskState
 from bots.stores import BotStep
@@ -38,25 +40,28 @@ class StepGuard:
         self._stopped = any(step.grows for step in steps) and _is_stopped(connection)
         self._shares: dict[int, Share] = {}
 
-    def refuses(self, step: BotStep) -> bool:
-        """Whether the step must not be stored: an entry during a stop, or more than the account has left.
+    def verdict(self, step: BotStep) -> GateVerdict:
+        """Whether the step may be stored: no entry during a stop, nor beyond what its account has left.
 
-        A step that is let through counts for those that are asked about after it.
+        A step that enters nothing always may. One that is let through counts for those that are asked about
+        after it.
         """
         if self._stopped and step.grows:
-            return True
+            return GateVerdict(gate=Gate.EMERGENCY, detail="an emergency stop stands: nothing is entered")
         ledger = step.sub_ledger
         if ledger is None or step.market is None:
-            return False
+            return PASSED
         view = self._accounts.get(ledger.account)
         if view is None:
-            return True
+            # Its exits and its word that it enters nothing are stored all the same.
+            detail = f"account {ledger.account} is not stored: nothing is entered"
+            return GateVerdict(gate=Gate.BUDGET, detail=detail) if step.grows else PASSED
         share = Share(bot_id=step.bot_id, bot="", market=step.market, ledger=ledger)
-        if step.grows and broken_by(view, share):
-            return True
+        if step.grows and (found := broken_by(view, share)):
+            return refused_for(found)
         self._accounts[ledger.account] = with_share(view, share)
         self._shares[step.bot_id] = share
-        return False
+        return PASSED
 
     def save(self, cursor: Cursor[Any], applied: Sequence[BotStep]) -> None:
         """Store the sub-ledgers, journal entries and violations of the steps that were applied."""

@@ -16,7 +16,7 @@ from psycopg import Cursor
 from sqlalchemy import Connection, Engine
 
 from bots.config import symbols_in
-from bots.gates import Gate, Violation
+from bots.gates import Gate, GateVerdict, Violation
 from bots.lifecycle import BotState
 from bots.orders import OrderReason, OrderStatus, PositionSide
 from bots.shards import SLOTS, WHOLE, Shard
@@ -148,7 +148,7 @@ class BotRepository:
         ordered = sorted(steps, key=lambda step: step.bot_id)
         with self._transaction() as connection:
             guard = StepGuard(connection, ordered)
-            ordered = [step for step in ordered if not guard.refuses(step)]
+            ordered = [step for step in ordered if guard.verdict(step).passes]
             if not ordered:
                 return frozenset()
             markets = {market for step in ordered for market in _markets_of(step)} - self._known_markets
@@ -164,6 +164,10 @@ class BotRepository:
                 _save_settings(cursor, [step for step in ordered if step.bot_id in applied])
         self._known_markets |= markets
         return applied
+
+    def verdict(self, step: BotStep) -> GateVerdict:
+        with self._transaction() as connection:
+            return StepGuard(connection, [step]).verdict(step)
 
     # What people do
 

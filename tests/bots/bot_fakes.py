@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import fnmatch
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from decimal import Decimal
 from typing import Any
 
@@ -12,6 +12,7 @@ import msgspec
 import numpy as np
 
 from bots.config import BotConfig, as_document, parse_bot
+from bots.gates import PASSED, GateVerdict
 from bots.lifecycle import TRANSITIONS, BotState
 from bots.shards import WHOLE, Shard, slot_of
 from bots.stores import BotEvent, BotRecord, BotStep, Checkpoint, RunnerClaim, Wish
@@ -182,6 +183,8 @@ class MemoryBotStore:
         self.away = 0  # so many calls of `commit` fail
         self.lose_answers = 0  # so many commits are stored, and then fail
         self.refuse: set[str] = set()  # bots whose steps with fills cannot be stored: as a broken constraint
+        self.guard: Callable[[BotStep], GateVerdict] = lambda step: PASSED  # what steps that grow are asked
+        self.guarded: list[BotStep] = []  # steps that it has refused
 
     # For tests
 
@@ -223,13 +226,18 @@ class MemoryBotStore:
         applied = set()
         for step in steps:
             row = rows[step.bot_id]
-            if row.record.step == step.step - 1:
+            if not self.verdict(step).passes:
+                self.guarded.append(step)
+            elif row.record.step == step.step - 1:
                 self._apply(row, step)
                 applied.add(step.bot_id)
         if self.lose_answers:
             self.lose_answers -= 1
             raise TransientError("the connection broke")
         return frozenset(applied)
+
+    def verdict(self, step: BotStep) -> GateVerdict:
+        return self.guard(step) if step.grows else PASSED
 
     def _apply(self, row: _Row, step: BotStep) -> None:
         record = row.record

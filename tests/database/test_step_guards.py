@@ -351,3 +351,30 @@ def test_a_baskets_symbols_count_against_the_limits_of_the_account_and_come_back
     assert set(view.shares[0].ledger.parts) == set(parts)
     assert not bots.commit([step_of(single, account=account, in_use=201)])
     assert bots.commit([step_of(single, account=account, in_use=200)]) == {single}
+
+
+def test_why_a_step_is_refused_is_told_and_a_lowered_limit_refuses_the_fill_of_what_waits(
+    bots: BotRepository, risk: RiskRepository, new_account: Callable[..., str]
+) -> None:
+    account = new_account(1_000)
+    bot = new_bot(bots)
+    assert bots.commit([step_of(bot, account=account, in_use=900)])
+    lowered = Limits(max_account_notional=Decimal(500))
+    terms = AccountTerms(name=account, quote="USDT", capital=Decimal(1_000), limits=lowered)
+    risk.save_accounts([terms])
+    filling = step_of(bot, 2, account=account, in_use=900)
+    assert bots.commit([filling]) == frozenset()
+    verdict = bots.verdict(filling)
+    assert verdict.gate is Gate.LIMIT
+    assert "max_account_notional is 500" in verdict.detail
+    assert bots.verdict(step_of(bot, 2, account=account, in_use=900, reason=OrderReason.STOP_LOSS)).passes
+
+
+def test_a_bot_whose_account_is_not_stored_enters_nothing_and_its_other_steps_are_stored(
+    bots: BotRepository,
+) -> None:
+    bot = new_bot(bots)
+    entering = step_of(bot, account="nowhere", in_use=1)
+    assert bots.commit([entering]) == frozenset()
+    assert bots.verdict(entering).gate is Gate.BUDGET
+    assert bots.commit([step_of(bot, account="nowhere", reason=None)]) == {bot}
