@@ -6,6 +6,10 @@ from pathlib import Path
 
 import pytest
 
+from tests.services import database_url, migrated_database, new_database, postgres, valkey
+
+__all__ = ["database_url", "migrated_database", "new_database", "postgres", "valkey"]
+
 
 @pytest.fixture(scope="session")
 def shared_data() -> Path:

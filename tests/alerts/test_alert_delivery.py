@@ -18,7 +18,6 @@ from alerts.stores import DeliveryFailed
 from data.errors import InvalidInput
 from data.timeframes import to_datetime
 from database.engine import sync_engine
-from database.migrate import migrate
 from database.repositories.alert_repository import AlertRepository
 
 pytestmark = [
@@ -106,9 +105,8 @@ class Desk:
 
 
 @pytest.fixture
-def desk(new_database: Callable[[], str], hook: Hook) -> Iterator[Desk]:
-    url = new_database()
-    migrate(url)
+def desk(migrated_database: Callable[[], str], hook: Hook) -> Iterator[Desk]:
+    url = migrated_database()
     desk = Desk(url, hook)
     yield desk
     desk.close()

@@ -17,9 +17,6 @@ from click.testing import CliRunner
 from app.commands.bots import command
 from app.commands.strategy import command as strategies
 from data.errors import InvalidInput
-from tests.services import new_database, postgres
-
-__all__ = ["new_database", "postgres"]
 
 PROJECT = Path(__file__).resolve().parents[2]
 
@@ -55,9 +52,9 @@ def test_on_a_terminal_a_bot_is_deleted_only_after_a_yes(tmp_path: Path) -> None
 
 @pytest.mark.integration
 def test_a_market_that_is_not_recorded_is_pointed_out_and_yes_deletes_the_bot(
-    new_database: Callable[[], str], tmp_path: Path
+    migrated_database: Callable[[], str], tmp_path: Path
 ) -> None:
-    environment = {"DATABASE_URL": new_database(), "CANDLEWICK_HOME": str(tmp_path / "home")}
+    environment = {"DATABASE_URL": migrated_database(), "CANDLEWICK_HOME": str(tmp_path / "home")}
     bot = {"name": "trend", "venue": "okx", "symbol": "BTC-USDX", "strategy": "macd.json", "capital": 1000}
     (tmp_path / "trend.json").write_text(json.dumps(bot))
     made = CliRunner().invoke(command, ["create", str(tmp_path / "trend.json"), "--json"], env=environment)

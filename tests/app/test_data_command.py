@@ -17,9 +17,6 @@ from click.testing import CliRunner, Result
 from app.commands.data import command
 from database.engine import libpq_url
 from tests.integration.processes import running
-from tests.services import new_database, postgres
-
-__all__ = ["new_database", "postgres"]
 
 pytestmark = pytest.mark.integration
 
@@ -110,8 +107,8 @@ class Desk:
 
 
 @pytest.fixture
-def desk(new_database: Callable[[], str], tmp_path: Path, venue: str) -> Desk:
-    return Desk(new_database(), tmp_path / "home", venue)
+def desk(migrated_database: Callable[[], str], tmp_path: Path, venue: str) -> Desk:
+    return Desk(migrated_database(), tmp_path / "home", venue)
 
 
 def fetch_trades(desk: Desk, start: str, end: str, *options: str, market: tuple[str, ...] = BINANCE) -> Any:

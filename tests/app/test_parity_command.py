@@ -1,8 +1,5 @@
 """`candlewick parity` and the settings' commands on a real store, with divergences planted in it."""
 
-# The fixtures come from tests.services, and a test names them as arguments.
-# ruff: noqa: F811
-
 from __future__ import annotations
 
 import asyncio
@@ -29,11 +26,9 @@ from data.errors import InvalidInput
 from data.models import Market, Ohlcv
 from data.stores import MarketBatch
 from data.timeframes import Timeframe, to_datetime
-from database.migrate import migrate
 from database.repositories.bot_repository import BotRepository
 from database.repositories.candle_repository import CandleRepository
 from database.repositories.market_repository import MarketRepository
-from tests.services import new_database, postgres  # noqa: F401
 from tests.strategies.series import MONDAY_US, random_walk
 
 pytestmark = pytest.mark.integration
@@ -58,7 +53,6 @@ class Site:
 
     def __init__(self, home: Path, url: str) -> None:
         self.home, self.url = home, url
-        migrate(url)
         self.strategies = home / "strategies"
         self.strategies.mkdir(parents=True)
         (self.strategies / "busy.json").write_text(json.dumps(BUSY))
@@ -143,8 +137,8 @@ class Site:
 
 
 @pytest.fixture(scope="module")
-def site(tmp_path_factory: pytest.TempPathFactory, new_database: Callable[[], str]) -> Site:
-    return Site(tmp_path_factory.mktemp("parity") / "home", new_database())
+def site(tmp_path_factory: pytest.TempPathFactory, migrated_database: Callable[[], str]) -> Site:
+    return Site(tmp_path_factory.mktemp("parity") / "home", migrated_database())
 
 
 def causes(document: dict[str, Any]) -> set[str]:

@@ -1,8 +1,5 @@
 """Real runner processes on a real database, killed at bad moments, beside a twin that is left in peace."""
 
-# The fixtures come from tests.services, and a test names them as arguments.
-# ruff: noqa: F811
-
 from __future__ import annotations
 
 import asyncio
@@ -27,14 +24,12 @@ from data.messages import CandleUpdate
 from data.models import Market, Ohlcv
 from data.stores import MarketBatch
 from data.timeframes import Timeframe
-from database.migrate import migrate
 from database.repositories.bot_repository import BotRepository
 from database.repositories.market_repository import MarketRepository
 from embedded.valkey import EmbeddedValkey
 from messaging.redis_bus import RedisBus
 from messaging.redis_publisher import RedisPublisher
 from tests.integration.processes import Program, wait_for
-from tests.services import new_database, postgres, valkey  # noqa: F401
 
 pytestmark = pytest.mark.integration
 
@@ -60,7 +55,6 @@ class Site:
     """One database with its runner's surroundings, and people to look into it."""
 
     def __init__(self, home: Path, database_url: str, redis_url: str) -> None:
-        migrate(database_url)
         self.bots_folder = home / "bots"
         self.strategies = home / "strategies"
         for folder in (self.bots_folder, self.strategies):
@@ -157,12 +151,12 @@ def recorded(shared_data: Path) -> Ohlcv:
 
 @pytest.fixture
 def new_site(
-    tmp_path: Path, new_database: Callable[[], str], valkey: EmbeddedValkey
+    tmp_path: Path, migrated_database: Callable[[], str], valkey: EmbeddedValkey
 ) -> Iterator[Callable[[str], Site]]:
     with ExitStack() as stack:
 
         def make(name: str) -> Site:
-            site = Site(tmp_path / name, new_database(), valkey.url())
+            site = Site(tmp_path / name, migrated_database(), valkey.url())
             stack.callback(site.repository.close)
             return site
 

@@ -1,8 +1,5 @@
 """A runner that dies at each of its writes, before and after it: the bot ends like its twin every time."""
 
-# The fixtures come from tests.services, and a test names them as arguments.
-# ruff: noqa: F811
-
 from __future__ import annotations
 
 import asyncio
@@ -26,7 +23,6 @@ from bots.shards import WHOLE, Shard
 from bots.stores import BotEvent, BotStep, Wish
 from data.models import Market, Ohlcv
 from data.timeframes import Timeframe
-from database.migrate import migrate
 from database.repositories.bot_repository import BotRepository
 from strategies.base import Protection, Strategy
 from tests.bots.bot_fakes import (
@@ -39,7 +35,6 @@ from tests.bots.bot_fakes import (
     bot_config,
     minutes,
 )
-from tests.services import new_database, postgres  # noqa: F401
 
 pytestmark = pytest.mark.integration
 
@@ -207,9 +202,8 @@ class Drill:
 
 
 @pytest.fixture
-def drill(new_database: Callable[[], str]) -> Iterator[Drill]:
-    url = new_database()
-    migrate(url)
+def drill(migrated_database: Callable[[], str]) -> Iterator[Drill]:
+    url = migrated_database()
     made = Drill(url)
     with structlog.testing.capture_logs():
         yield made

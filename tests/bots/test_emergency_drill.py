@@ -1,6 +1,6 @@
 """The emergency stop, drilled on real processes: a runner full of bots, and the command that people run."""
 
-# The fixtures come from tests.services and the crash drills, and a test names them as arguments.
+# The fixtures come from the crash drills, and a test names them as arguments.
 # ruff: noqa: F811
 
 from __future__ import annotations
@@ -28,7 +28,6 @@ from messaging.redis_bus import RedisBus
 from messaging.redis_publisher import RedisPublisher
 from tests.bots.test_bot_crash import BTC, HISTORY, Site, new_site, recorded, running  # noqa: F401
 from tests.integration.processes import Program, wait_for
-from tests.services import new_database, postgres, valkey  # noqa: F401
 
 pytestmark = pytest.mark.integration
 

@@ -14,7 +14,6 @@ from data.exchanges.binance import BinanceAdapter
 from data.messages import CollectorHealth
 from data.models import Market, TradeRun
 from data.stores import MarketBatch
-from database.migrate import migrate
 from database.repositories.candle_repository import CandleRepository
 from database.repositories.channel_repository import ChannelRepository
 from database.repositories.coverage_repository import CoverageRepository
@@ -125,9 +124,8 @@ def health_of(state: str, at_us: int) -> CollectorHealth:
 
 
 @pytest.fixture
-async def recording(start_venue: VenueOf, new_database: Callable[[], str]) -> AsyncIterator[Recording]:
-    url = new_database()
-    migrate(url)
+async def recording(start_venue: VenueOf, migrated_database: Callable[[], str]) -> AsyncIterator[Recording]:
+    url = migrated_database()
     clock = ManualClock(LISTED_AT_MS)
     venue = SimulatedVenue.made_up(
         MarketState(seed=7, listed_at_ms=LISTED_AT_MS, rate=1.0), symbols=["BTC-USDT"], clock=clock

@@ -51,8 +51,8 @@ class Desk:
 
 
 @pytest.fixture
-def desk(new_database: Callable[[], str], tmp_path: Path) -> Desk:
-    return Desk(new_database(), tmp_path / "home")
+def desk(migrated_database: Callable[[], str], tmp_path: Path) -> Desk:
+    return Desk(migrated_database(), tmp_path / "home")
 
 
 def trades_of(first_id: int, last_id: int) -> TradeColumns:

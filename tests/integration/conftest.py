@@ -15,9 +15,6 @@ import pytest
 
 from embedded.valkey import EmbeddedValkey
 from tests.integration.processes import Program, running
-from tests.services import new_database, postgres, valkey
-
-__all__ = ["new_database", "postgres", "valkey"]
 
 
 @dataclass(frozen=True)
@@ -110,8 +107,8 @@ class Desk:
 
 
 @pytest.fixture
-def desk(tmp_path: Path, new_database: Callable[[], str], valkey: EmbeddedValkey) -> Desk:
-    """A new database and a folder of its own; the bus is shared by the session."""
+def desk(tmp_path: Path, migrated_database: Callable[[], str], valkey: EmbeddedValkey) -> Desk:
+    """A database and a folder of its own; the bus is shared by the session."""
     home = tmp_path / "home"
     home.mkdir()
-    return Desk(home=home, database_url=new_database(), redis_url=valkey.url())
+    return Desk(home=home, database_url=migrated_database(), redis_url=valkey.url())

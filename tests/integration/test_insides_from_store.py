@@ -28,9 +28,6 @@ from jobs.model import JobProgress
 from jobs.progress import ProgressTeller
 from tests.bots.bot_fakes import T0
 from tests.bots.trade_fakes import candles_from, walking_trades
-from tests.services import new_database, postgres
-
-__all__ = ["new_database", "postgres"]
 
 pytestmark = pytest.mark.integration
 
@@ -90,8 +87,8 @@ class Desk:
 
 
 @pytest.fixture
-def desk(new_database: Callable[[], str], tmp_path: Path) -> Desk:
-    return Desk(new_database(), tmp_path)
+def desk(migrated_database: Callable[[], str], tmp_path: Path) -> Desk:
+    return Desk(migrated_database(), tmp_path)
 
 
 def test_stored_trades_decide_as_those_of_a_file_and_a_torn_candle_is_left_to_smaller_ones(

@@ -17,7 +17,6 @@ import pytest
 from redis import Redis
 
 from app.job_kinds.transfer_in import keep_upload
-from database.migrate import migrate
 from database.repositories.job_repository import JobRepository
 from database.repositories.research_repository import ResearchRepository
 from embedded.valkey import EmbeddedValkey
@@ -84,14 +83,13 @@ class Office:
 
 @pytest.fixture(scope="module")
 def office(
-    tmp_path_factory: pytest.TempPathFactory, new_database: Callable[[], str], valkey: EmbeddedValkey
+    tmp_path_factory: pytest.TempPathFactory, migrated_database: Callable[[], str], valkey: EmbeddedValkey
 ) -> Iterator[Office]:
     home = tmp_path_factory.mktemp("office")
     shelf = home / "strategies"
     shelf.mkdir()
     (shelf / "wide.json").write_text(json.dumps(wide_strategy()))
-    url = new_database()
-    migrate(url)
+    url = migrated_database()
     environment = {
         "CANDLEWICK_HOME": str(home),
         "CANDLEWICK_STRATEGIES": str(shelf),

@@ -18,14 +18,10 @@ from bots.views import DecisionView
 from data.errors import InvalidInput
 from data.models import Market
 from data.timeframes import Timeframe, to_us
-from database.migrate import migrate
 from database.repositories.bot_repository import BotRepository
 from strategies.loader import parse_strategy
-from tests.services import new_database, postgres
 from tests.strategies.documents import EXAMPLE
 from tests.strategies.series import candles_of, random_walk
-
-__all__ = ["new_database", "postgres"]
 
 RECORD = {
     "values": {"rsi": 31.4, "close": 61_250.0, "trend": 60_900.0},
@@ -66,9 +62,8 @@ def test_a_decision_of_python_code_shows_what_it_had_seen() -> None:
 
 
 @pytest.mark.integration
-def test_the_command_tells_what_the_bot_stored(new_database: Callable[[], str], tmp_path: Path) -> None:
-    url = new_database()
-    migrate(url)
+def test_the_command_tells_what_the_bot_stored(migrated_database: Callable[[], str], tmp_path: Path) -> None:
+    url = migrated_database()
     document = {
         "name": "trend",
         "venue": "binance",
