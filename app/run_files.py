@@ -4,22 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import msgspec
 
-from backtesting.analysis import analysis_of
-from backtesting.course import course_of, portfolio_course
 from backtesting.document import document_of, encoded, equity_csv, trades_csv
 from backtesting.engine import BacktestResult
 from backtesting.manifest import Manifest
-from backtesting.portfolio import PortfolioResult
-from backtesting.portfolio_document import (
-    PortfolioManifest,
-    portfolio_document,
-    portfolio_equity_csv,
-    portfolio_trades_csv,
-)
 from data.errors import InvalidInput, Problem
+
+if TYPE_CHECKING:
+    from backtesting.portfolio import PortfolioResult
+    from backtesting.portfolio_document import PortfolioManifest
 
 REPORT_FILE = "report.html"
 
@@ -27,7 +23,9 @@ REPORT_FILE = "report.html"
 def run_files(result: BacktestResult, manifest: Manifest) -> dict[str, bytes]:
     """The content of each file, by name."""
     # Arrow and the report's program are needed for a folder alone.
+    from backtesting.analysis import analysis_of
     from backtesting.columns import equity_parquet, trades_parquet
+    from backtesting.course import course_of
     from backtesting.report import report_html
 
     course = course_of(result, manifest.source.symbol or "")
@@ -45,7 +43,14 @@ def run_files(result: BacktestResult, manifest: Manifest) -> dict[str, bytes]:
 
 def portfolio_files(result: PortfolioResult, manifest: PortfolioManifest) -> dict[str, bytes]:
     """The content of each file of a portfolio's run, by name."""
+    from backtesting.analysis import analysis_of
     from backtesting.columns import equity_parquet, trades_parquet
+    from backtesting.course import portfolio_course
+    from backtesting.portfolio_document import (
+        portfolio_document,
+        portfolio_equity_csv,
+        portfolio_trades_csv,
+    )
     from backtesting.portfolio_report import portfolio_report_html
 
     course = portfolio_course(result)

@@ -8,7 +8,7 @@ import math
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from decimal import Decimal
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 import numpy as np
@@ -17,10 +17,12 @@ from backtesting.engine import BacktestResult
 from backtesting.equity_json import equity_json
 from backtesting.manifest import Manifest, iso_time
 from backtesting.metrics import Metrics
-from backtesting.portfolio import PortfolioResult
 from bots.ledger import EXACT, exact_price
 from bots.orders import ClosedTrade, LimitOrder, Order, PositionSide
 from data.models import FloatArray, IntArray
+
+if TYPE_CHECKING:
+    from backtesting.portfolio import PortfolioResult
 
 TRADE_FIELDS = (
     "side",

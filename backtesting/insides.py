@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from backtesting.engine import BacktestResult
-from backtesting.portfolio import PortfolioResult
 from bots.finest_data import FinestReader, FinestRows, merged
 from data.models import IntArray, Ohlcv
+
+if TYPE_CHECKING:
+    from backtesting.portfolio import PortfolioResult
 
 
 @dataclass(slots=True)

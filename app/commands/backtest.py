@@ -6,10 +6,10 @@ import sys
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
-from decimal import Decimal, InvalidOperation
+from decimal import Decimal
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 import msgspec
@@ -24,14 +24,13 @@ from app.backtest_inputs import (
     span_texts,
 )
 from app.commands.assignments import parameters_of
-from app.commands.backtest_compare import compare
 from app.commands.backtest_output import hand_out
-from app.commands.backtest_portfolio import leg_requests, repeated_legs, run_legs_asked
+from app.commands.decimal_number import DecimalNumber
+from app.commands.lazy_group import LazyGroup
 from app.commands.moments import Moment
 from backtesting.engine import BacktestResult, run_backtest
 from backtesting.insides import run_with_insides
 from backtesting.manifest import Manifest, Source, differences, iso_time, manifest_of
-from backtesting.portfolio_document import PortfolioManifest, portfolio_differences
 from backtesting.prepared import Prepared
 from bots.finest_data import FinestRows
 from bots.orders import Costs, RulesFrom, TradingRules
@@ -43,22 +42,15 @@ from data.timeframes import Timeframe
 from strategies.base import Strategy
 
 if TYPE_CHECKING:
+    from backtesting.portfolio_document import PortfolioManifest
     from backtesting.workers import Workers
 
-
-class DecimalNumber(click.ParamType[Any]):
-    """An exact decimal number."""
-
-    name = "number"
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Decimal:
-        try:
-            number = Decimal(value)
-        except InvalidOperation:
-            self.fail(f"{value!r} is not a number", param, ctx)
-        if not number.is_finite():
-            self.fail(f"{value!r} is not a finite number", param, ctx)
-        return number
+_PARTS = {
+    "compare": (
+        "app.commands.backtest_compare:compare",
+        "Compare two finished runs: manifests, metrics, equity, and trade by trade.",
+    )
+}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -79,7 +71,7 @@ class Request:
     allow_missing: bool
 
 
-@click.group(invoke_without_command=True)
+@click.group(cls=LazyGroup, parts=_PARTS, invoke_without_command=True)
 @click.option(
     "--strategy",
     "strategies",
@@ -239,53 +231,59 @@ def command(
         if no_rounding and (tick_size is not None or lot_size is not None):
             raise click.UsageError("--no-rounding contradicts --tick-size and --lot-size.")
     several = expected is None and (len(strategies) > 1 or len(symbols) > 1 or len(candle_files) > 1)
-    splits = each or several or isinstance(expected, PortfolioManifest)
+    repeated = expected if isinstance(expected, Manifest) else None
+    splits = each or several or expected is not repeated
     if not splits and (workers is not None or scheduler is not None):
         raise click.UsageError("--workers and --scheduler go with several strategies or symbols.")
-    legs = partial(
-        leg_requests,
-        strategies,
-        candle_files,
-        venue,
-        symbols,
-        span,
-        parameters,
-        chosen,
-        allow_missing=allow_missing,
-    )
-    if each:
-        if bot_file is not None or manifest_file is not None or finer is not None:
-            raise click.UsageError("--each goes with --strategy, not with --bot, --manifest or --finer.")
-        from app.commands.backtest_each import RunsAsked, each_asked
+    if splits:
+        # Nothing of it is needed by a run of its own, which is to start fast.
+        from app.commands.backtest_portfolio import leg_requests, repeated_legs, run_legs_asked
 
-        each_asked(
-            RunsAsked(
-                requests=legs(),
-                capital=capital,
-                costs=costs,
-                overrides=overrides,
-                rounding=not no_rounding,
-                close_at_end=close_at_end,
-                out=None if out is None else Path(out),
-            ),
-            _hands(workers, scheduler),
-            as_json=as_json,
+        legs = partial(
+            leg_requests,
+            strategies,
+            candle_files,
+            venue,
+            symbols,
+            span,
+            parameters,
+            chosen,
+            allow_missing=allow_missing,
         )
-        return
-    if isinstance(expected, PortfolioManifest):
-        result, manifest = run_legs_asked(
-            repeated_legs(expected),
-            capital=expected.capital,
-            costs=expected.costs,
-            overrides={},
-            rounding=expected.rounding,
-            close_at_end=expected.close_at_end,
-            workers=_hands(workers, scheduler),
-        )
-        hand_out(result, manifest, out, as_json=as_json)
-        _compare(portfolio_differences(expected, manifest), manifest.result_hash)
-        return
-    if several:
+        if each:
+            if bot_file is not None or manifest_file is not None or finer is not None:
+                raise click.UsageError("--each goes with --strategy, not with --bot, --manifest or --finer.")
+            from app.commands.backtest_each import RunsAsked, each_asked
+
+            each_asked(
+                RunsAsked(
+                    requests=legs(),
+                    capital=capital,
+                    costs=costs,
+                    overrides=overrides,
+                    rounding=not no_rounding,
+                    close_at_end=close_at_end,
+                    out=None if out is None else Path(out),
+                ),
+                _hands(workers, scheduler),
+                as_json=as_json,
+            )
+            return
+        if not (expected is None or isinstance(expected, Manifest)):
+            from backtesting.portfolio_document import portfolio_differences
+
+            result, manifest = run_legs_asked(
+                repeated_legs(expected),
+                capital=expected.capital,
+                costs=expected.costs,
+                overrides={},
+                rounding=expected.rounding,
+                close_at_end=expected.close_at_end,
+                workers=_hands(workers, scheduler),
+            )
+            hand_out(result, manifest, out, as_json=as_json)
+            _compare(portfolio_differences(expected, manifest), manifest.result_hash)
+            return
         if finer is not None:
             raise click.UsageError("--finer goes with one symbol; the store finds what is finer by itself.")
         result, manifest = run_legs_asked(
@@ -299,25 +297,25 @@ def command(
         )
         hand_out(result, manifest, out, as_json=as_json)
         return
-    if expected is not None:
+    if repeated is not None:
         # Files may have moved since: what is given on the command line says where they are now.
         moved = {"strategy": _only(strategies), "candles": _only(candle_files), "finer": finer}
         source = msgspec.structs.replace(
-            expected.source, **{name: path for name, path in moved.items() if path is not None}
+            repeated.source, **{name: path for name, path in moved.items() if path is not None}
         )
         request = Request(
             source=source,
-            parameters=dict(expected.parameters),
-            timeframe=expected.timeframe,
-            capital=expected.capital,
-            costs=expected.costs,
-            rules=expected.rules,
-            later_rules=expected.later_rules,
+            parameters=dict(repeated.parameters),
+            timeframe=repeated.timeframe,
+            capital=repeated.capital,
+            costs=repeated.costs,
+            rules=repeated.rules,
+            later_rules=repeated.later_rules,
             overrides={},
-            rounding=expected.rounding,
-            close_at_end=expected.close_at_end,
-            allow_missing=bool(expected.missing),
-            limits=expected.limits,
+            rounding=repeated.rounding,
+            close_at_end=repeated.close_at_end,
+            allow_missing=bool(repeated.missing),
+            limits=repeated.limits,
         )
     else:
         request = Request(
@@ -345,11 +343,8 @@ def command(
     single, missing, figures = _run(request)
     stamp = manifest_of(single, request.source, span_texts(missing), request.limits)
     hand_out(single, stamp, out, as_json=as_json, ladder=figures)
-    if expected is not None:
-        _compare(differences(expected, stamp), stamp.result_hash)
-
-
-command.add_command(compare)
+    if repeated is not None:
+        _compare(differences(repeated, stamp), stamp.result_hash)
 
 
 def _hands(workers: int | None, scheduler: str | None) -> Workers:
@@ -394,6 +389,8 @@ def _read_manifest(path: Path) -> Manifest | PortfolioManifest:
             content = bytes(document["manifest"])
             document = msgspec.json.decode(content, type=dict[str, msgspec.Raw], strict=True)
         if "legs" in document:
+            from backtesting.portfolio_document import PortfolioManifest
+
             return msgspec.json.decode(content, type=PortfolioManifest)
         return msgspec.json.decode(content, type=Manifest)
     except OSError as error:

@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 import msgspec
 
-from app.commands.backtest_portfolio import leg_lines
 from app.run_files import portfolio_files, run_files, write_folder
 from backtesting.document import document_of, encoded, metrics_document
 from backtesting.engine import BacktestResult
 from backtesting.manifest import Manifest
-from backtesting.portfolio import PortfolioResult
-from backtesting.portfolio_document import PortfolioManifest, portfolio_document
+
+if TYPE_CHECKING:
+    from backtesting.portfolio import PortfolioResult
+    from backtesting.portfolio_document import PortfolioManifest
 
 
 def hand_out(
@@ -26,14 +28,7 @@ def hand_out(
     ladder: msgspec.Struct | None = None,
 ) -> None:
     """Write the folder, and print the document or a table."""
-    if isinstance(result, PortfolioResult):
-        assert isinstance(manifest, PortfolioManifest)
-        document = portfolio_document(result, manifest) if as_json else {}
-        if as_json and ladder is not None:
-            document["basket"] = ladder
-        lines = [f"{len(result.legs)} legs with one capital", "", *leg_lines(result), ""]
-        files = {} if out is None else portfolio_files(result, manifest)
-    else:
+    if isinstance(result, BacktestResult):
         assert isinstance(manifest, Manifest)
         document = document_of(result, manifest) if as_json else {}
         if as_json and ladder is not None:
@@ -44,6 +39,17 @@ def hand_out(
             "",
         ]
         files = {} if out is None else run_files(result, manifest)
+    else:
+        # A run of its own is to start fast, without what portfolios need.
+        from app.commands.backtest_portfolio import leg_lines
+        from backtesting.portfolio_document import PortfolioManifest, portfolio_document
+
+        assert isinstance(manifest, PortfolioManifest)
+        document = portfolio_document(result, manifest) if as_json else {}
+        if as_json and ladder is not None:
+            document["basket"] = ladder
+        lines = [f"{len(result.legs)} legs with one capital", "", *leg_lines(result), ""]
+        files = {} if out is None else portfolio_files(result, manifest)
     if out is not None:
         write_folder(Path(out), files)
         click.echo(f"wrote {', '.join(files)} to {out}", err=True)

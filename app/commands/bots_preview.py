@@ -10,7 +10,7 @@ from typing import Any
 import click
 import msgspec
 
-from app.commands.backtest import DecimalNumber
+from app.commands.decimal_number import DecimalNumber
 from bots.config import BotConfig, load_bot
 from bots.ladders.settings import LadderType, RebalanceSettings, type_of
 from bots.ladders.standing import LadderStanding

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 import click
 
 from app.backtest_inputs import read_inputs, strategy_path
-from app.commands.backtest import DecimalNumber
+from app.commands.decimal_number import DecimalNumber
 from app.commands.moments import Moment
 from app.commands.sweep_folder import REQUEST_FILE, SearchFolder, StoredSearch, read_stored
 from app.commands.sweep_table import table_of

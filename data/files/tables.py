@@ -19,7 +19,6 @@ from typing import Any, TextIO
 import numpy as np
 import orjson
 import pyarrow as pa
-import pyarrow.compute
 import pyarrow.csv
 import pyarrow.parquet
 
@@ -86,8 +85,9 @@ class SourceTable:
         if pa.types.is_string(values.type) or pa.types.is_large_string(values.type):
             # A sign or an exponent only makes a text longer, so short ones are safe unseen.
             rows = np.flatnonzero(_lengths(values) > _SAFE_DIGITS)
-            digits = pa.compute.replace_substring(values.take(pa.array(rows)), ".", "")
-            digits = pa.compute.utf8_rtrim(pa.compute.utf8_ltrim(digits, characters="0"), characters="0")
+            compute = _compute()
+            digits = compute.replace_substring(values.take(pa.array(rows)), ".", "")
+            digits = compute.utf8_rtrim(compute.utf8_ltrim(digits, characters="0"), characters="0")
             rows = rows[_lengths(digits) > _SAFE_DIGITS]
             found[rows] = [_prints_back(text) for text in values.take(pa.array(rows)).to_pylist()]
         return found
@@ -123,11 +123,10 @@ class SourceTable:
             kind = pa.timestamp("us")
             values = values.cast(kind)
         if pa.types.is_timestamp(kind):
-            finest = values.cast(pa.timestamp("us", tz=kind.tz), safe=False)
-            times_us: IntArray = writable(finest.cast(pa.int64()).to_numpy())
-            return times_us
+            return _timestamps_us(values)
         if pa.types.is_integer(kind):
-            return _scaled(writable(values.cast(pa.int64()).to_numpy()), unit_us)
+            whole = values if pa.types.is_int64(kind) else values.cast(pa.int64())
+            return _scaled(writable(whole.to_numpy()), unit_us)
         if pa.types.is_floating(kind) or pa.types.is_decimal(kind):
             numbers = writable(values.cast(pa.float64()).to_numpy())
             if not np.isfinite(numbers).all():
@@ -212,8 +211,10 @@ def read_table(
             return _read_csv(path, names, required, floats, keep_texts)
         if kind is _JSON_SUFFIXES:
             return _read_json(path, names, required)
-        spelled = _spelled(path, pa.parquet.read_schema(path).names, names, required)
-        table = pa.parquet.read_table(path, columns=list(dict.fromkeys(spelled.values())))
+        # One file: `read_table` would load what reads folders of them, and leave the columns in pieces.
+        with pa.parquet.ParquetFile(path) as file:
+            spelled = _spelled(path, file.schema_arrow.names, names, required)
+            table = file.read(columns=list(dict.fromkeys(spelled.values())))
     except _UNREADABLE as error:
         raise refusal(path, "", str(error), f"a whole {_SPOKEN[kind]} file") from error
     return _picked(path, table, spelled)
@@ -257,8 +258,9 @@ def iso_times(times_us: IntArray) -> pa.Array:
     values = pa.array(times_us).cast(pa.timestamp("us"))
     if whole:
         values = values.cast(pa.timestamp("s"))
-    texts = pa.compute.utf8_replace_slice(values.cast(pa.string()), start=10, stop=11, replacement="T")
-    return pa.compute.binary_join_element_wise(texts, "Z", "")
+    compute = _compute()
+    texts = compute.utf8_replace_slice(values.cast(pa.string()), start=10, stop=11, replacement="T")
+    return compute.binary_join_element_wise(texts, "Z", "")
 
 
 def time_column(path: Path, times_us: IntArray) -> pa.Array:
@@ -419,12 +421,27 @@ def _numbers(values: pa.ChunkedArray) -> pa.ChunkedArray:
     except pa.ArrowInvalid:
         if not pa.types.is_string(values.type):
             raise
-        return pa.compute.utf8_trim_whitespace(values).cast(pa.float64())
+        return _compute().utf8_trim_whitespace(values).cast(pa.float64())
 
 
 def _lengths(texts: pa.ChunkedArray) -> IntArray:
-    lengths: IntArray = pa.compute.binary_length(texts).fill_null(0).to_numpy()
+    lengths: IntArray = _compute().binary_length(texts).fill_null(0).to_numpy()
     return lengths
+
+
+def _compute() -> Any:
+    """Arrow's functions on texts: most files are read without them, and they take a while to load."""
+    import pyarrow.compute
+
+    return pyarrow.compute
+
+
+def _timestamps_us(values: pa.ChunkedArray) -> IntArray:
+    """Microseconds since the epoch of timestamps of any unit; what is finer is cut off."""
+    steps = [chunk.view(pa.int64()).to_numpy() for chunk in values.chunks]
+    times: IntArray = np.concatenate(steps) if steps else np.empty(0, dtype=np.int64)
+    unit = values.type.unit
+    return times // 1_000 if unit == "ns" else times * {"s": 1_000_000, "ms": 1_000, "us": 1}[unit]
 
 
 def _prints_back(text: str) -> bool:
