@@ -190,6 +190,9 @@ def equity_csv(result: BacktestResult) -> Iterator[str]:
 
 def _shortest(value: Decimal) -> Decimal:
     """The same number without zeros at its end."""
+    text = str(value)
+    if "E" not in text and (text[-1] != "0" or "." not in text):
+        return value
     shortened = value.normalize(EXACT)
     # 100 is 1E+2 when normalised, and nobody writes a price so.
     return shortened.quantize(_ONE, context=EXACT) if "E+" in str(shortened) else shortened

@@ -28,6 +28,7 @@ from app.commands.backtest_output import hand_out
 from app.commands.decimal_number import DecimalNumber
 from app.commands.lazy_group import LazyGroup
 from app.commands.moments import Moment
+from app.garbage import few_collections
 from backtesting.engine import BacktestResult, run_backtest
 from backtesting.insides import run_with_insides
 from backtesting.manifest import Manifest, Source, differences, iso_time, manifest_of
@@ -150,6 +151,7 @@ class Request:
 )
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
 @click.pass_context
+@few_collections()
 def command(
     ctx: click.Context,
     *,
