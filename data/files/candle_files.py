@@ -2,8 +2,8 @@
 
 `opened_at` may also be called `ts_ms`, `timestamp`, `time` or `date`, in any case. It is ISO 8601 (UTC where
 it names no zone) or a number since 1970: milliseconds by custom, but seconds, microseconds and nanoseconds
-are told by their size (below 1e11 seconds, below 1e14 ms, below 1e17 us). A column `timeframe` that tells the
-rows of several time frames apart is understood, too. Other columns are left alone.
+are told by their size (from 1e9 up to 1e11 seconds, below 1e14 ms, below 1e17 us). A column `timeframe` that
+tells the rows of several time frames apart is understood, too. Other columns are left alone.
 """
 
 from __future__ import annotations

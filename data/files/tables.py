@@ -23,14 +23,12 @@ import pyarrow.csv
 import pyarrow.parquet
 
 from data.errors import InvalidInput, Problem
+from data.files.time_numbers import A_TIME, UnlikelyTime, microseconds_of
 from data.models import BoolArray, FloatArray, IntArray
 from data.timeframes import to_us
 
 _SHOWN = 60  # characters of a bad value
 _SAFE_DIGITS = 15  # a double holds any decimal of so many
-# A number's unit follows from its size: below each bound it counts seconds, ms, us, and nanoseconds above.
-# Each bound is the year 5138 in its unit, and 1973 in the next one.
-_SECONDS_BELOW, _MILLISECONDS_BELOW, _MICROSECONDS_BELOW = 1e11, 1e14, 1e17
 _CSV_SUFFIXES = (".csv", ".csv.gz")
 _JSON_SUFFIXES = (".json", ".json.gz")
 _PARQUET_SUFFIXES = (".parquet", ".pq")
@@ -70,8 +68,7 @@ class SourceTable:
                 values = _numbers(values)
             except pa.ArrowException as error:
                 raise self._first_bad(column, _is_number, "a number") from error
-        numbers: FloatArray = writable(values.to_numpy())
-        return numbers
+        return _doubles(values)
 
     def exact(self, column: str) -> BoolArray:
         """Whether a double holds each cell's number: false where it would not print back as the same decimal.
@@ -106,14 +103,13 @@ class SourceTable:
     def times_us(self, column: str, *, unit_us: float | None = None) -> IntArray:
         """Microseconds since the epoch. ISO 8601 text without a zone is UTC.
 
-        A number's unit is `unit_us` microseconds, or follows from the column's largest number: seconds below
-        1e11, milliseconds below 1e14, microseconds below 1e17, else nanoseconds. Raises InvalidInput naming
-        the first cell that holds no time.
+        A number's unit is `unit_us` microseconds, or follows from the column's size (`time_numbers`). Raises
+        InvalidInput naming the first cell that holds no time.
         """
         values = self.table.column(column)
         kind = values.type
         if values.null_count:
-            raise self._first_bad(column, lambda text: bool(text), _A_TIME)
+            raise self._first_bad(column, lambda text: bool(text), A_TIME)
         if pa.types.is_string(kind) or pa.types.is_large_string(kind):
             # Numbers a file keeps as text.
             with contextlib.suppress(pa.ArrowException):
@@ -124,22 +120,27 @@ class SourceTable:
             values = values.cast(kind)
         if pa.types.is_timestamp(kind):
             return _timestamps_us(values)
-        if pa.types.is_integer(kind):
-            whole = values if pa.types.is_int64(kind) else values.cast(pa.int64())
-            return _scaled(writable(whole.to_numpy()), unit_us)
-        if pa.types.is_floating(kind) or pa.types.is_decimal(kind):
-            numbers = writable(values.cast(pa.float64()).to_numpy())
-            if not np.isfinite(numbers).all():
-                raise self._first_bad(column, lambda text: math.isfinite(float(text)), _A_TIME)
-            if np.array_equal(numbers, np.trunc(numbers)):
-                return _scaled(numbers.astype(np.int64), unit_us)
-            scale = _unit_us(numbers) if unit_us is None else unit_us
-            rounded: IntArray = np.rint(numbers * scale).astype(np.int64)
-            return rounded
+        if pa.types.is_integer(kind) or pa.types.is_floating(kind) or pa.types.is_decimal(kind):
+            return self._counted_us(column, values, unit_us)
+        if pa.types.is_dictionary(kind):
+            values = values.cast(pa.string())
+        elif not (pa.types.is_string(kind) or pa.types.is_large_string(kind)):
+            raise self._first_bad(column, lambda text: False, A_TIME)
         try:
             return np.array([_parsed_us(text) for text in values.to_pylist()], dtype=np.int64)
         except ValueError as error:
             raise self._bad_time(column) from error
+
+    def _counted_us(self, column: str, values: pa.ChunkedArray, unit_us: float | None) -> IntArray:
+        try:
+            numbers = (
+                values.to_numpy() if pa.types.is_int64(values.type) else values.cast(pa.float64()).to_numpy()
+            )
+            if not np.isfinite(numbers).all():
+                raise self._first_bad(column, lambda text: math.isfinite(float(text)), A_TIME)
+            return microseconds_of(writable(numbers), unit_us)
+        except UnlikelyTime as error:
+            raise InvalidInput(self.problem(error.row, column, error.expected)) from error
 
     def problem(self, row: int, column: str, expected: str, *, value: str | None = None) -> Problem:
         """What is wrong with one cell; `row` counts from 0."""
@@ -169,7 +170,7 @@ class SourceTable:
         texts = ["" if value is None else str(value) for value in self.table.column(column).to_pylist()]
         for row, text in enumerate(texts):
             if not _is_number(text) and not _is_time(text):
-                return InvalidInput(self.problem(row, column, _A_TIME, value=text))
+                return InvalidInput(self.problem(row, column, A_TIME, value=text))
         numbers = [_is_number(text) for text in texts]
         row = next((row for row, number in enumerate(numbers) if number != numbers[0]), 0)
         return InvalidInput(self.problem(row, column, "times spelled alike in all rows", value=texts[row]))
@@ -184,9 +185,6 @@ class SourceTable:
             if not good:
                 return InvalidInput(self.problem(row, column, expected, value=text))
         return refusal(self.path, f"column {self.spelled[column]}", "", expected)
-
-
-_A_TIME = "a time: ISO 8601 like 2024-08-08T23:55:00Z, or a number since 1970"
 
 
 def read_table(
@@ -318,7 +316,7 @@ def _read_csv(
     with _open_text(path) as lines:
         header = next((row for row in csv.reader(lines) if row), None)
     if header is None:
-        raise refusal(path, "", "", f"a header line with {', '.join(names)}")
+        raise refusal(path, "", "", f"a header line with {', '.join(required)}")
     spelled = _spelled(path, header, names, required)
     kind = pa.string() if keep_texts else pa.float64()
     try:
@@ -424,6 +422,19 @@ def _numbers(values: pa.ChunkedArray) -> pa.ChunkedArray:
         return _compute().utf8_trim_whitespace(values).cast(pa.float64())
 
 
+def _doubles(values: pa.ChunkedArray) -> FloatArray:
+    """A column of doubles that may be written to; copied only where Arrow has it in pieces or shares it."""
+    numbers: FloatArray
+    if values.num_chunks == 1 and not values.null_count:
+        (chunk,) = values.chunks
+        _, held = chunk.buffers()
+        if held.is_mutable:
+            numbers = np.frombuffer(held, dtype=np.float64, count=len(chunk), offset=chunk.offset * 8)
+            return numbers
+    numbers = writable(values.to_numpy())
+    return numbers
+
+
 def _lengths(texts: pa.ChunkedArray) -> IntArray:
     lengths: IntArray = _compute().binary_length(texts).fill_null(0).to_numpy()
     return lengths
@@ -451,22 +462,6 @@ def _prints_back(text: str) -> bool:
         return True
 
 
-def _scaled(numbers: IntArray, unit_us: float | None) -> IntArray:
-    scale = _unit_us(numbers) if unit_us is None else unit_us
-    scaled: IntArray = numbers * int(scale) if scale >= 1 else numbers // round(1 / scale)
-    return scaled
-
-
-def _unit_us(numbers: IntArray | FloatArray) -> float:
-    """Microseconds in the unit these count since the epoch."""
-    largest = float(np.abs(numbers).max()) if len(numbers) else 0.0
-    if largest < _SECONDS_BELOW:
-        return 1_000_000.0
-    if largest < _MILLISECONDS_BELOW:
-        return 1_000.0
-    return 1.0 if largest < _MICROSECONDS_BELOW else 0.001
-
-
 def _parsed_us(text: str | None) -> int:
     at = datetime.fromisoformat((text or "").strip().removesuffix(" UTC"))
     return to_us(at if at.tzinfo is not None else at.replace(tzinfo=UTC))
@@ -485,11 +480,12 @@ def _is_number(text: str) -> bool:
         float(text)
     except ValueError:
         return False
-    return True
+    # Python takes 1_000 and the digits of every script for numbers, files of numbers have neither.
+    return text.isascii() and "_" not in text
 
 
 def _is_whole(text: str) -> bool:
-    return float(text).is_integer()
+    return -(2**63) <= float(text) < 2**63 and float(text).is_integer()
 
 
 def _problem(path: Path, field: str, value: str, expected: str) -> Problem:
