@@ -5,10 +5,15 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 from tests.services import database_url, migrated_database, new_database, postgres, valkey
 
 __all__ = ["database_url", "migrated_database", "new_database", "postgres", "valkey"]
+
+# How long an example takes says how busy the machine is, and nothing of what is promised.
+settings.register_profile("any_machine", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("any_machine")
 
 
 @pytest.fixture(scope="session")
