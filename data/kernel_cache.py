@@ -12,7 +12,8 @@ import hashlib
 import shutil
 import sys
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from functools import cache
 from importlib.metadata import version
 from pathlib import Path
@@ -110,21 +111,34 @@ def _is_unchanged(module: str) -> bool:
 
 @cache
 def _compiler() -> Any:
-    """Numba, loaded without scipy's linear algebra: a quarter of a second at each start.
+    """Numba, loaded without scipy's linear algebra and without cffi: 0.3 seconds at each start.
 
-    Numba only asks whether it is there, and loads it again for compiled code that uses it.
+    Of the first numba only asks whether it is there, and loads it again for compiled code that uses it; calls
+    into the second's libraries, which it can do without, no kernel of ours makes.
     """
     import numba
 
-    # Another thread could be about to load it for itself.
-    if "scipy.linalg" not in sys.modules and threading.active_count() == 1:
-        sys.modules["scipy.linalg"] = None  # type: ignore[assignment]  # not to be had
-        try:
-            from numba.np import arraymath
-        finally:
-            del sys.modules["scipy.linalg"]
+    with _not_to_be_had("scipy.linalg") as hidden:
+        from numba.np import arraymath
+    if hidden:
         arraymath._HAVE_BLAS = True  # what it would have found
+    with _not_to_be_had("cffi"):
+        import numba.core.typing.cffi_utils
     return numba
+
+
+@contextmanager
+def _not_to_be_had(module: str) -> Iterator[bool]:
+    """Let whoever imports `module` in here find that it is not installed; whether it could be arranged."""
+    # Another thread could be about to load it for itself.
+    hidden = module not in sys.modules and threading.active_count() == 1
+    if hidden:
+        sys.modules[module] = None  # type: ignore[assignment]  # not to be had
+    try:
+        yield hidden
+    finally:
+        if hidden:
+            del sys.modules[module]
 
 
 def compiled(function: F, *, unlocked: bool = False) -> F:
