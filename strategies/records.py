@@ -46,6 +46,9 @@ _DICTIONARY: Final = (
     b"supertrend.direction@1supertrend.valuetrend_fasttrend_slowmomentum@1hourly@1daily@1trend@1fast@1slow@1"
     b"exit@1entry@1macd.histogrammacd.histogram@1macd.signalmacd.signal@1macd.macdmacd.macd@1fastslowtrendrsi"
 )
+# Room for records, which are short: to clear what megabytes need took eight times as long as to pack one.
+_WINDOW: Final = -12  # 4 KiB, without a header; readers take any
+_MEMORY: Final = 5
 _encoder = msgspec.msgpack.Encoder()
 _decoder = msgspec.msgpack.Decoder()
 
@@ -57,7 +60,7 @@ def pack(record: Mapping[str, Any]) -> bytes:
     if "rules" in record and "values" in record:
         shape = _shape(rest.pop("values"), rest.pop("rules"))
     content = _encoder.encode((shape, rest) if rest else (shape,))
-    squeeze = zlib.compressobj(9, zlib.DEFLATED, -15, 9, zlib.Z_DEFAULT_STRATEGY, _DICTIONARY)
+    squeeze = zlib.compressobj(9, zlib.DEFLATED, _WINDOW, _MEMORY, zlib.Z_DEFAULT_STRATEGY, _DICTIONARY)
     return bytes((_PACKED,)) + squeeze.compress(content) + squeeze.flush()
 
 
