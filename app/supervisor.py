@@ -179,6 +179,11 @@ class _Kept:
     def pid(self) -> int | None:
         return None
 
+    @property
+    def is_waited_for(self) -> bool:
+        """Whether those behind it start only when it is ready."""
+        return True
+
     def enter(self, state: State) -> None:
         self.state = state
         self.since_us = _now_us()
@@ -278,6 +283,10 @@ class _KeptChild(_Kept):
     @property
     def pid(self) -> int | None:
         return self._process.pid if self._process is not None and self._process.poll() is None else None
+
+    @property
+    def is_waited_for(self) -> bool:
+        return self._spec.ready is not None
 
     async def start(self) -> None:
         """Return when it is ready, has failed for good, or has had its time to become ready."""
@@ -427,6 +436,8 @@ class _KeptChild(_Kept):
 class Supervisor:
     """Starts services, then children, in order; keeps them alive; stops them in reverse order.
 
+    Children that did not wait for each other at the start end at the same time.
+
     Each child writes to `logs/<name>.log`, which is set aside as `<name>.log.1` when it grows past 10 MiB.
     Should the supervisor be killed, its children end within seconds: by the kernel's signal on Linux, and by
     the lifeline that `app.parent_watch.watch_parent` reads on every system.
@@ -516,11 +527,22 @@ class Supervisor:
         """
         async with contextlib.AsyncExitStack() as stack:
             stack.callback(self._close_lifeline)
+            together: list[_KeptService | _KeptChild] = []
             for kept in self._kept:
-                stack.push_async_callback(kept.stop, self._hurry)
+                together.append(kept)
+                if kept.is_waited_for:
+                    stack.push_async_callback(self._stop_together, tuple(together))
+                    together = []
+            stack.push_async_callback(self._stop_together, tuple(together))
         if self._fault is not None:
             fault, self._fault = self._fault, None
             raise fault
+
+    async def _stop_together(self, those: Sequence[_KeptService | _KeptChild]) -> None:
+        ends = await asyncio.gather(*(kept.stop(self._hurry) for kept in those), return_exceptions=True)
+        for end in ends:
+            if isinstance(end, BaseException):
+                raise end
 
     def _close_lifeline(self) -> None:
         for end in (self._lifeline, self._lifeline_held):

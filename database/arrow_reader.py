@@ -7,7 +7,6 @@ from collections.abc import Sequence
 from typing import Any
 
 import adbc_driver_manager
-import adbc_driver_postgresql.dbapi
 import numpy as np
 import pyarrow as pa
 
@@ -74,8 +73,11 @@ class ArrowReader:
         _discard(connection)
 
     def _open(self) -> Any:
+        # Imported here: it loads much of Arrow, and many a process that may read candles never does.
+        import adbc_driver_postgresql.dbapi as adbc
+
         # Without autocommit every read would leave its transaction open and hold back the server's vacuum.
-        return adbc_driver_postgresql.dbapi.connect(self._libpq_url, autocommit=True)
+        return adbc.connect(self._libpq_url, autocommit=True)
 
 
 def floats(table: pa.Table, column: str) -> FloatArray:

@@ -19,13 +19,12 @@ import msgspec
 import uvloop
 
 from app.commands.bots_preview import ladder_lines, preview
+from app.commands.lazy_group import loading
 from app.composition import Store, open_store
 from app.installation import Installation, RunningServices
 from app.parent_watch import watch_parent
-from app.processes.bot_runner import run_paper_bots
 from app.processes.bot_shards import run_bot_shards
 from app.services import services_in_reach
-from app.strategy_desk import bot_strategies
 from bots.config import BotConfig, as_document, load_bot, parse_bot
 from bots.lifecycle import ACTIVE, BotState
 from bots.service import BotService
@@ -99,6 +98,9 @@ async def _until_told_to_stop(settings: Settings, services: RunningServices, sha
     loop = asyncio.get_running_loop()
     for number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(number, stop.set)
+    with loading():
+        # Kernels and strategies are loaded by the processes that run bots, not by those that ask about them.
+        from app.processes.bot_runner import run_paper_bots
     await run_paper_bots(settings, services, stop, shard)
 
 
@@ -332,6 +334,8 @@ def with_changes(document: Mapping[str, Any], changes: Sequence[str]) -> dict[st
 
 def _check_strategy(settings: Settings, store: Store, config: BotConfig, source: str) -> None:
     """Raise InvalidInput for a strategy that cannot be found or used."""
+    with loading():
+        from app.strategy_desk import bot_strategies
     with bot_strategies(settings, store.url) as load:
         load(config, source)
 

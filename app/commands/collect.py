@@ -9,10 +9,10 @@ from collections.abc import Coroutine
 import click
 import uvloop
 
+from app.commands.lazy_group import loading
 from app.installation import Installation
 from app.parent_watch import watch_parent
-from app.processes.collector import collect, collect_venue, settings_file
-from app.processes.collector_shards import run_shards
+from app.processes.collector_shards import run_shards, settings_file
 from app.services import services_in_reach
 from app.stop_signals import run_until_signalled
 from app.supervisor import RESTARTS
@@ -53,15 +53,19 @@ def command(venue: str | None, shard: str | None) -> None:
         )
     installation = Installation(settings.candlewick_home)
     with services_in_reach(settings, installation, prepared=supervised) as services:
+        if plan is None and not venue:
+            asyncio.run(run_shards(file, installation, services, plans))
+            return
+        with loading():
+            # The venues' clients are loaded by the processes that speak to venues, not by their manager.
+            from app.processes.collector import collect, collect_venue
         recording: Coroutine[object, object, None]
         if plan is not None:
             restarts = os.environ.get(RESTARTS, "")
             recording = collect(
                 settings, services, plan, file, restarts=int(restarts) if restarts.isdigit() else 0
             )
-        elif venue:
-            recording = collect_venue(settings, services, venue)
         else:
-            asyncio.run(run_shards(file, installation, services, plans))
-            return
+            assert venue
+            recording = collect_venue(settings, services, venue)
         uvloop.run(run_until_signalled(recording))

@@ -4,10 +4,23 @@ from __future__ import annotations
 
 import gc
 import importlib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any
 
 import click
+
+
+@contextmanager
+def loading() -> Iterator[None]:
+    """Modules are imported inside. They stay: to look for garbage in what they make is a tenth of loading."""
+    collects = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if collects:
+            gc.enable()
 
 
 class LazyGroup(click.Group):
@@ -25,14 +38,8 @@ class LazyGroup(click.Group):
         if cmd_name not in self._parts:
             return None
         module, _, attribute = self._parts[cmd_name][0].partition(":")
-        collects = gc.isenabled()
-        # Modules stay loaded: to look for garbage in what they make, again and again, is a tenth of loading.
-        gc.disable()
-        try:
+        with loading():
             command = getattr(importlib.import_module(module), attribute or "command")
-        finally:
-            if collects:
-                gc.enable()
         assert isinstance(command, click.Command)
         return command
 

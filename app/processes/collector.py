@@ -9,7 +9,8 @@ from contextlib import AsyncExitStack
 import structlog
 
 from app.composition import bus_at, now_us
-from app.installation import Installation, RunningServices
+from app.installation import RunningServices
+from app.processes.collector_shards import settings_file
 from config.settings import Settings
 from data.collectors.collector_manager import CollectorPlan, plan_collectors, plan_named
 from data.collectors.rest import RestTransport, VenueRest, shared_limits
@@ -125,12 +126,6 @@ def _channel_at(plan: CollectorPlan) -> str | None:
     """The kind of trade stream that the settings name, where this product has it; else its best."""
     known = adapter_for(plan.settings.exchange, plan.product).channels
     return plan.settings.channel if plan.settings.channel in known else None
-
-
-def settings_file(settings: Settings) -> SettingsFile:
-    """What to record, as a person writes it, and as it last could be used."""
-    installation = Installation(settings.candlewick_home)
-    return SettingsFile(settings.candlewick_collectors, installation.run / "collectors.last-good.json")
 
 
 def _source(file: SettingsFile, plan: CollectorPlan) -> ShardSettings:

@@ -12,6 +12,7 @@ import structlog
 from app.composition import bus_at, now_us
 from app.installation import Installation, RunningServices
 from app.supervisor import ChildSpec, ProcessStatus, RestartPolicy, State, Supervisor
+from config.settings import Settings
 from data.collectors.collector_manager import CollectorPlan, plan_collectors
 from data.collectors.settings_file import SettingsFile
 from data.messages import CollectorHealth
@@ -24,6 +25,12 @@ _TELL_S = 2.0
 # A shard that dies so often gives the venue, the database and the log a rest.
 _LOOP_PAUSE_S = 180.0
 _SILENCED = (State.CRASH_LOOP, State.MISCONFIGURED)
+
+
+def settings_file(settings: Settings) -> SettingsFile:
+    """What to record, as a person writes it, and as it last could be used."""
+    installation = Installation(settings.candlewick_home)
+    return SettingsFile(settings.candlewick_collectors, installation.run / "collectors.last-good.json")
 
 
 async def run_shards(

@@ -29,8 +29,10 @@ from app.supervisor import (
 )
 from data.errors import InstallationError
 from embedded.processes import process_is_alive
+from tests.integration.processes import wait_for
 
 PROJECT = Path(__file__).resolve().parents[2]
+PATIENCE_S = 90.0  # all waiting ends by an event; this end is for a machine with much else to do
 SLEEPER = "import time; time.sleep(600)"
 DEAF = "import signal, time; signal.signal(signal.SIGTERM, signal.SIG_IGN); print('deaf'); time.sleep(600)"
 
@@ -128,8 +130,8 @@ async def supervised(
         await supervisor.stop()
 
 
-async def until(condition: Callable[[], bool], *, within_s: float = 10.0) -> None:
-    async with asyncio.timeout(within_s):
+async def until(condition: Callable[[], bool]) -> None:
+    async with asyncio.timeout(PATIENCE_S):
         while True:
             if condition():
                 return
@@ -188,6 +190,7 @@ async def test_children_start_in_order_each_when_the_one_before_is_ready_and_sto
             name=name,
             argv=python(code, str(diary), str(tmp_path / f"{name}-ready"), name),
             ready=ready_when(tmp_path / f"{name}-ready"),
+            grace_s=PATIENCE_S,
         )
         for name in ("collectors", "web")
     ]
@@ -205,12 +208,36 @@ async def test_children_start_in_order_each_when_the_one_before_is_ready_and_sto
 
 
 @pytest.mark.integration
+async def test_children_that_did_not_wait_for_each_other_end_at_the_same_time(tmp_path: Path) -> None:
+    code = (
+        "import signal, sys, time; from pathlib import Path\n"
+        "mine, other = Path(sys.argv[1]), Path(sys.argv[2])\n"
+        "def end(*_):\n"
+        "    mine.touch()\n"
+        "    while not other.exists(): time.sleep(0.01)\n"
+        "    sys.exit(0)\n"
+        "signal.signal(signal.SIGTERM, end)\n"
+        "print('up', flush=True); time.sleep(600)"
+    )
+    told = [tmp_path / "bots-told", tmp_path / "jobs-told"]
+    specs = [
+        ChildSpec(name=name, argv=python(code, *map(str, marks)), grace_s=PATIENCE_S)
+        for name, marks in (("bots", told), ("jobs", told[::-1]))
+    ]
+    async with supervised(tmp_path, *specs) as supervisor:
+        logs = [tmp_path / "logs" / f"{spec.name}.log" for spec in specs]
+        await until(lambda: all(log.read_text() == "up\n" for log in logs))
+    assert [status.last_exit for status in supervisor.status()] == [0, 0]
+
+
+@pytest.mark.integration
 async def test_a_child_that_refuses_its_configuration_is_not_restarted_and_its_words_are_kept(
     tmp_path: Path,
 ) -> None:
     argv = python("import sys; sys.stderr.write('error: bots/trend.json: fee_bps is -1\\n'); sys.exit(2)")
     async with supervised(tmp_path, ChildSpec(name="bots", argv=argv)) as supervisor:
-        await asyncio.sleep(0.4)
+        await until(lambda: only(supervisor).state is State.MISCONFIGURED)
+        await asyncio.sleep(0.4)  # it would be back by now
         status = only(supervisor)
         assert (status.state, status.restarts, status.last_exit) == (State.MISCONFIGURED, 0, 2)
         assert status.detail == "error: bots/trend.json: fee_bps is -1"
@@ -372,7 +399,9 @@ specs = [
 ]
 async def main():
     supervisor = Supervisor(specs, logs=folder / "logs", report_file=folder / "processes.json")
-    await supervisor.run(started=lambda: (folder / "started").touch())
+    await supervisor.run(
+        started=lambda: (folder / "started").touch(), stopping=lambda: (folder / "stopping").touch()
+    )
 asyncio.run(main())
 """
 
@@ -381,7 +410,7 @@ def start_desk(tmp_path: Path, *, grace_s: float) -> tuple[subprocess.Popen[byte
     """A supervisor of two children, one of which is deaf to SIGTERM, and the children."""
     desk = subprocess.Popen(python(DESK, str(tmp_path), str(grace_s)), cwd=PROJECT, stderr=subprocess.DEVNULL)
     logs = [tmp_path / "logs" / f"{name}.log" for name in ("plain", "watcher")]
-    give_up_at = time.monotonic() + 20
+    give_up_at = time.monotonic() + PATIENCE_S
     while not (
         (tmp_path / "started").exists() and all(log.exists() and log.read_text() == "up\n" for log in logs)
     ):
@@ -397,7 +426,7 @@ def start_desk(tmp_path: Path, *, grace_s: float) -> tuple[subprocess.Popen[byte
 def test_a_signal_stops_everything(tmp_path: Path, number: signal.Signals) -> None:
     desk, children = start_desk(tmp_path, grace_s=0.3)
     desk.send_signal(number)
-    assert desk.wait(timeout=10) == 0
+    assert desk.wait(PATIENCE_S) == 0
     assert not any(process_is_alive(child) for child in children)
     report = read_report(tmp_path / "processes.json")
     assert report is not None
@@ -407,30 +436,31 @@ def test_a_signal_stops_everything(tmp_path: Path, number: signal.Signals) -> No
 
 @pytest.mark.integration
 def test_ctrl_c_again_ends_the_patience(tmp_path: Path) -> None:
-    desk, children = start_desk(tmp_path, grace_s=60.0)
+    desk, children = start_desk(tmp_path, grace_s=2 * PATIENCE_S)
     desk.send_signal(signal.SIGINT)
-    time.sleep(0.3)
+    wait_for("the stopping", (tmp_path / "stopping").exists, timeout_s=PATIENCE_S)
     desk.send_signal(signal.SIGINT)
-    assert desk.wait(timeout=5) == 0
+    assert desk.wait(PATIENCE_S) == 0
     assert not any(process_is_alive(child) for child in children)
 
 
 @pytest.mark.integration
 def test_an_orphan_that_is_told_twice_to_end_still_gives_its_children_their_time(tmp_path: Path) -> None:
-    desk, children = start_desk(tmp_path, grace_s=2.0)
+    grace_s = 2.0
+    desk, children = start_desk(tmp_path, grace_s=grace_s)
+    told_at = time.monotonic()
     desk.send_signal(signal.SIGTERM)
-    time.sleep(0.3)
+    wait_for("the stopping", (tmp_path / "stopping").exists, timeout_s=PATIENCE_S)
     desk.send_signal(signal.SIGTERM)
-    time.sleep(0.7)
-    assert process_is_alive(children[1])  # the one that is deaf
-    assert desk.wait(timeout=10) == 0
+    assert desk.wait(PATIENCE_S) == 0
+    assert time.monotonic() - told_at >= grace_s  # one of them is deaf, and was waited for
     assert not any(process_is_alive(child) for child in children)
 
 
 @pytest.mark.integration
 def test_children_end_within_seconds_when_the_supervisor_is_killed(tmp_path: Path) -> None:
-    desk, children = start_desk(tmp_path, grace_s=60.0)
+    desk, children = start_desk(tmp_path, grace_s=2 * PATIENCE_S)
     desk.kill()
     desk.wait()
-    _, alive = psutil.wait_procs(children, timeout=5)
+    _, alive = psutil.wait_procs(children, timeout=PATIENCE_S)
     assert not [child for child in alive if process_is_alive(child)]
