@@ -18,6 +18,7 @@ import json
 import sys
 import tempfile
 import time
+from collections import Counter
 from collections.abc import Callable
 from contextlib import closing
 from functools import partial
@@ -108,6 +109,7 @@ class Arrivals:
     def __init__(self) -> None:
         self.bots: dict[tuple[str, int], float] = {}
         self.signals: dict[tuple[str, int], float] = {}
+        self._heard: Counter[int] = Counter()  # bots by candle: asked for often, while others need the cores
         self._updates = msgspec.json.Decoder(BotUpdate)
         self._said = msgspec.json.Decoder(SignalsSaid)
 
@@ -120,10 +122,13 @@ class Arrivals:
                 continue
             update = self._updates.decode(payload)
             if update.last_candle_us is not None:
-                self.bots.setdefault((update.bot, update.last_candle_us), now)
+                told = update.bot, update.last_candle_us
+                if told not in self.bots:
+                    self.bots[told] = now
+                    self._heard[update.last_candle_us] += 1
 
     def heard(self, opened_at_us: int) -> int:
-        return sum(1 for _, at_us in self.bots if at_us == opened_at_us)
+        return self._heard[opened_at_us]
 
 
 async def measure(home: Path, bots: int, symbols: int, rounds: int) -> dict[str, object]:
