@@ -26,7 +26,7 @@ def equity_json(at_us: IntArray, equity: FloatArray) -> msgspec.Raw:
     """
     if len(at_us) == 0:
         return msgspec.Raw(b"[]")
-    values = np.frombuffer(msgspec.json.encode(equity.tolist()), dtype=np.uint8).copy()
+    values = np.frombuffer(msgspec.json.encode(equity.tolist()), dtype=np.uint8)
     # Each value takes its comma along; a point adds its own characters and a bracket.
     text = np.empty(len(values) + len(at_us) * (_LENGTH + 1), dtype=np.uint8)
     _write(np.require(at_us, dtype=np.int64, requirements=("C", "W")), values, text)
