@@ -6,6 +6,7 @@ from typing import Any
 
 import msgspec
 import numpy as np
+import orjson
 
 from data.kernel_cache import compiled
 from data.models import FloatArray, IntArray
@@ -26,7 +27,9 @@ def equity_json(at_us: IntArray, equity: FloatArray) -> msgspec.Raw:
     """
     if len(at_us) == 0:
         return msgspec.Raw(b"[]")
-    values = np.frombuffer(msgspec.json.encode(equity.tolist()), dtype=np.uint8)
+    numbers = np.ascontiguousarray(equity, dtype=np.float64)
+    # It takes an array as it is, in a third of the time that a list of a million numbers would.
+    values = np.frombuffer(orjson.dumps(numbers, option=orjson.OPT_SERIALIZE_NUMPY), dtype=np.uint8)
     # Each value takes its comma along; a point adds its own characters and a bracket.
     text = np.empty(len(values) + len(at_us) * (_LENGTH + 1), dtype=np.uint8)
     _write(np.require(at_us, dtype=np.int64, requirements=("C", "W")), values, text)
