@@ -16,7 +16,7 @@ from dashboard.pages.backtests_bot import bot_modal, register_bot
 from dashboard.pages.backtests_form import run_form, strategy_choices
 from dashboard.pages.backtests_jobs import job_panel, jobs_strip, result_href
 from dashboard.pages.backtests_list import compare_picks, runs_list
-from dashboard.pages.backtests_start import register_start
+from dashboard.pages.backtests_start import parameters_of, register_start, stored_or_nothing
 from dashboard.pages.runs import run_report
 from dashboard.pages.runs_compare import compare_report
 from dashboard.pages.strategies import asked
@@ -111,7 +111,14 @@ def body_of(wanted: Mapping[str, str], sources: BacktestSources, theme: Theme) -
     """What an address shows. Reads the store. Raises InvalidInput for what is unknown."""
     if kind := wanted.get("new"):
         choices = strategy_choices(sources.strategies, sources.shelf)
-        return run_form("sweep" if kind == "sweep" else "backtest", choices, sources.market.markets(), wanted)
+        return run_form(
+            "sweep" if kind == "sweep" else "backtest",
+            choices,
+            sources.market.markets(),
+            wanted,
+            parameters_of=lambda name: parameters_of(name, wanted, sources.strategies, sources.shelf),
+            stored=lambda market: stored_or_nothing(market, sources.market),
+        )
     if number := wanted.get("run"):
         return run_report(_number(number, "run"), sources.research, sources.market, theme)
     if id := wanted.get("search"):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -72,9 +72,19 @@ def strategy_choices(strategies: StrategyDesk, shelf: StrategyShelf) -> list[dic
 
 
 def run_form(
-    kind: str, choices: Sequence[dict[str, Any]], markets: Sequence[Market], given: Mapping[str, str]
+    kind: str,
+    choices: Sequence[dict[str, Any]],
+    markets: Sequence[Market],
+    given: Mapping[str, str],
+    *,
+    parameters_of: Callable[[str | None], Any],
+    stored: Callable[[str | None], Any],
 ) -> Component:
-    """The form for a backtest or a sweep, filled with what the address says."""
+    """The form for a backtest or a sweep, filled with what the address says.
+
+    `parameters_of` gives the fields of a strategy, `stored` what there is of a market ("binance:BTC-USDT"):
+    both are there from the start, so that nothing below them moves.
+    """
     sweep = kind == "sweep"
     known = [item["value"] for group in choices for item in group["items"]]
     strategy = given.get("strategy") or (known[0] if known else None)
@@ -148,7 +158,9 @@ def run_form(
                     ),
                     html.Div(
                         [
-                            html.Span(id="run-stored", className="muted"),
+                            html.Span(
+                                stored(chosen[0] if chosen else None), id="run-stored", className="muted"
+                            ),
                             *[
                                 html.Button(
                                     words,
@@ -162,7 +174,7 @@ def run_form(
                         className="run-spans",
                     ),
                     html.H3("Parameters"),
-                    html.Div(id="run-parameters", className="run-parameters"),
+                    html.Div(parameters_of(strategy), id="run-parameters", className="run-parameters"),
                     _search_fields() if sweep else None,
                     html.Div(
                         [

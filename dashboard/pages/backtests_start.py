@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from dash import ALL, ClientsideFunction, Dash, Input, Output, State, ctx, html, no_update
@@ -44,6 +44,28 @@ def stored_words(market: str, reader: MarketReader) -> str:
     return f"Stored of {symbol}: {first} to {last} {zone_name()}"
 
 
+def stored_or_nothing(market: str | None, reader: MarketReader) -> str | None:
+    """`stored_words`; None where nothing can be read, which the run itself says when it is asked for."""
+    try:
+        return stored_words(market, reader) if market else None
+    except TradingError:
+        return None
+
+
+def parameters_of(
+    name: str | None, wanted: Mapping[str, str], strategies: StrategyDesk, shelf: StrategyShelf
+) -> Any:
+    """The fields of a strategy's parameters, filled with what the address says of them. Reads the store."""
+    if not name:
+        return html.Span("Choose a strategy.", className="muted")
+    kind = "sweep" if wanted.get("new") == "sweep" else "backtest"
+    given = wanted if wanted.get("strategy", name) == name else {}
+    try:
+        return parameter_fields(runnable(name, strategies, shelf), kind, given)
+    except TradingError as error:
+        return error_state("The strategy", error)
+
+
 def register_start(
     app: Dash, strategies: StrategyDesk, shelf: StrategyShelf, jobs: JobDesk, market: MarketReader
 ) -> None:
@@ -59,12 +81,7 @@ def register_start(
     @app.callback(Output("run-stored", "children"), Input("run-market", "value"))
     async def show_stored(chosen: str | list[str] | None) -> Any:
         first = chosen[0] if isinstance(chosen, list) and chosen else chosen
-        if not isinstance(first, str):
-            return None
-        try:
-            return await asyncio.to_thread(stored_words, first, market)
-        except TradingError:
-            return None  # what the store says of the run itself is said when it is asked for
+        return await asyncio.to_thread(stored_or_nothing, first if isinstance(first, str) else None, market)
 
     @app.callback(
         Output("run-parameters", "children"),
@@ -72,16 +89,7 @@ def register_start(
         State("url", "search"),
     )
     async def show_parameters(name: str | None, search: str | None) -> Any:
-        if not name:
-            return html.Span("Choose a strategy.", className="muted")
-        wanted = asked(search)
-        kind = "sweep" if wanted.get("new") == "sweep" else "backtest"
-        given = wanted if wanted.get("strategy", name) == name else {}
-        try:
-            found = await asyncio.to_thread(runnable, name, strategies, shelf)
-        except TradingError as error:
-            return error_state("The strategy", error)
-        return parameter_fields(found, kind, given)
+        return await asyncio.to_thread(parameters_of, name, asked(search), strategies, shelf)
 
     @app.callback(
         output=(

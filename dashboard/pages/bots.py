@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Mapping
 from typing import Any
 
@@ -57,13 +58,13 @@ def view_key(wanted: Mapping[str, str]) -> str:
 
 
 def view_of(wanted: Mapping[str, str], sources: BotSources) -> list[Component]:
-    """The view of an address before it has read anything."""
+    """The view of an address before it has followed anything. Reads the store."""
     if "new" in wanted:
         return wizard_layout(wanted["new"], sources)
     if name := wanted.get("bot"):
         tab = wanted.get("tab", TABS[0])
         return bot_layout(name, tab if tab in TABS else TABS[0])
-    return overview_layout()
+    return overview_layout(sources)
 
 
 def register_bots(app: Dash, sources: BotSources) -> None:
@@ -81,7 +82,7 @@ def register_bots(app: Dash, sources: BotSources) -> None:
         key = view_key(wanted)
         if pathname != PATH or key == before:
             return no_update, no_update
-        return view_of(wanted, sources), key
+        return await asyncio.to_thread(view_of, wanted, sources), key
 
     # The address is always there: only what is on this page may lead away from it.
     app.clientside_callback(  # type: ignore[no-untyped-call]  # Dash leaves it untyped

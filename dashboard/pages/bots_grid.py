@@ -25,8 +25,8 @@ def grid_height(bots: int) -> str:
     return f"{HEADER_HEIGHT + ROW_HEIGHT * min(_MOST_ROWS_SHOWN, max(2, bots)) + 2}px"
 
 
-def bots_grid() -> Component:
-    """Empty; rows come as `bots_panels.grid_row` makes them."""
+def bots_grid(bots: int) -> Component:
+    """Empty, with room for so many; rows come as `bots_panels.grid_row` makes them."""
 
     def column(field: str, title: str, **options: Any) -> dict[str, Any]:
         return {"field": field, "headerName": title, "resizable": True, "sortable": True, **options}
@@ -87,6 +87,6 @@ def bots_grid() -> Component:
             "animateRows": False,
             "localeText": {"noRowsToShow": "No bot is in this state"},
         },
-        style={"height": grid_height(3), "width": "100%"},
+        style={"height": grid_height(bots), "width": "100%"},
     )
     return grid

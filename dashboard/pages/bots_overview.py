@@ -14,7 +14,6 @@ from dashboard.figures.sparkline import sparkline_image
 from dashboard.market_day import SPARK_POINTS
 from dashboard.pages.bots_grid import bots_grid, grid_height
 from dashboard.pages.bots_panels import (
-    FILTERS,
     bot_cards,
     filter_data,
     grid_row,
@@ -35,8 +34,12 @@ _SPARK_MAX_AGE_S = 20.0
 _NEWS = 30  # of fills and of events
 
 
-def overview_layout() -> list[Component]:
-    """The view before anything was read: every panel has its final size."""
+def overview_layout(sources: BotSources) -> list[Component]:
+    """The view before it follows the bots: every panel has its final size. Reads the store."""
+    try:
+        bots = sources.bots.list_bots()
+    except TradingError:
+        bots = []  # what fills the view says why
     return [
         dcc.Store(id="bots-shown", data=[]),
         html.Div(
@@ -44,7 +47,7 @@ def overview_layout() -> list[Component]:
                 html.H1("Bots"),
                 dmc.SegmentedControl(
                     id="bots-filter",
-                    data=[{"value": name, "label": name.capitalize()} for name in FILTERS],
+                    data=filter_data(bots),
                     value="all",
                     size="xs",
                     **aria(label="Filter by state"),
@@ -55,14 +58,19 @@ def overview_layout() -> list[Component]:
             className="title-row bots-title",
         ),
         html.Section(
-            [html.Div(dmc.Skeleton(height=40), className="panel kpi") for _ in range(6)],
+            kpi_cards(bots)
+            if bots
+            else [html.Div(dmc.Skeleton(height=40), className="panel kpi") for _ in range(6)],
             id="kpis",
             className="kpis",
             **aria(label="Key figures"),
         ),
         _bulk_bar(),
         html.Section(
-            [bots_grid(), html.Div(id="bots-cover")], className="panel grid-panel", **aria(label="Bots")
+            [bots_grid(len(bots)), html.Div(id="bots-cover")],
+            className="panel grid-panel",
+            style={"--grid-height": grid_height(len(bots))},
+            **aria(label="Bots"),
         ),
         html.Section(id="bot-cards", className="cards", **aria(label="Bots")),
         html.Div(

@@ -206,12 +206,15 @@ def _import(venue: str, symbol: str, symbols: Sequence[str], imports: Sequence[s
     return [
         _market(kind, venue, symbol, symbols),
         _content(kind, "", "as in the file"),
-        dcc.Upload(
-            [icon("upload"), html.Span("Drop a file here or choose one", id="data-upload-name")],
-            id="data-upload",
-            className="upload",
-            className_active="upload over",
-            max_size=LARGEST_UPLOAD,
+        html.Div(  # its script comes when the page stands: the place is kept
+            dcc.Upload(
+                [icon("upload"), html.Span("Drop a file here or choose one", id="data-upload-name")],
+                id="data-upload",
+                className="upload",
+                className_active="upload over",
+                max_size=LARGEST_UPLOAD,
+            ),
+            className="upload-place",
         ),
         dmc.Select(
             id=field_id(kind, "file"),

@@ -111,7 +111,7 @@ def _register_saving(app: Dash, strategies: StrategyDesk) -> None:
         State("strategy-why", "value"),
         running=[
             (Output("strategy-save", "disabled"), True, False),
-            (Output("strategy-proving", "style"), {}, {"display": "none"}),
+            (Output("strategy-proving", "hidden"), False, True),
         ],
         prevent_initial_call=True,
     )

@@ -111,22 +111,25 @@ def _editor_panel() -> Component:
             html.Div(
                 [html.Div(id="strategy-head", className="strategy-head"), tools], className="panel-head"
             ),
-            html.Div(
-                [
-                    icon("hourglass"),
-                    "Proving that no signal depends on later candles: rules run again on a year of candles, "
-                    "each time without what came later. This takes up to 10 seconds.",
-                ],
-                id="strategy-proving",
-                className="proving",
-                role="status",
-                style={"display": "none"},
-            ),
             dmc.Tabs(
                 dmc.TabsList([dmc.TabsTab(label, value=name) for name, label in TABS.items()]),
                 id="strategy-tab",
                 value="form",
                 color="blue",
+            ),
+            html.Div(  # over what is written: nothing moves for it
+                html.Div(
+                    [
+                        icon("hourglass"),
+                        "Proving that no signal depends on later candles: rules run again on a year of "
+                        "candles, each time without what came later. This takes up to 10 seconds.",
+                    ],
+                    id="strategy-proving",
+                    className="proving",
+                    role="status",
+                    hidden=True,
+                ),
+                className="proving-place",
             ),
             html.Div(
                 [

@@ -98,7 +98,7 @@ def wizard_layout(kind: str, sources: BotSources) -> list[Component]:
         html.Nav(
             [_kind_card(one, wanted) for one in KINDS], className="kind-cards", **aria(label="Kind of bot")
         ),
-        html.Div([_form(wanted, choices, taken), _summary()], className="wizard"),
+        html.Div([_form(wanted, choices, taken), _summary(), _end()], className="wizard"),
     ]
 
 
@@ -157,6 +157,16 @@ def _summary() -> Component:
         [
             html.Div([icon("shield-half"), "Before it starts"], className="panel-head"),
             html.Div(id="wizard-cost", className="cost-panel", **aria(live="polite")),
+        ],
+        className="panel wizard-summary",
+        **aria(label="What the bot may cost"),
+    )
+
+
+def _end() -> Component:
+    """What ends the form: always in the window, under the worst case where there is room for both."""
+    return html.Section(
+        [
             html.Div(id="wizard-problems", role="alert"),
             html.Div(
                 [
@@ -174,8 +184,8 @@ def _summary() -> Component:
                 "It trades with virtual money; no order leaves this machine.", className="muted wizard-note"
             ),
         ],
-        className="panel wizard-summary",
-        **aria(label="What the bot may cost"),
+        className="panel wizard-last",
+        **aria(label="Create the bot"),
     )
 
 

@@ -119,3 +119,20 @@ def test_a_basket_is_made_with_its_weights_and_shows_each_symbol(
         (created,) = desk.bots.created
         assert created.symbols == ("BTC-USDT", "ETH-USDT", "XYZ-USDT")
         assert not bad, bad
+
+
+@pytest.mark.parametrize("phone", [False, True])
+def test_the_button_that_creates_a_bot_is_in_the_window_wherever_the_form_stands(
+    browser: Browser, own: tuple[Desk, str], phone: bool
+) -> None:
+    with opened(browser, own[1], phone=phone) as (page, bad):
+        for kind in ("grid", "dca"):
+            page.goto(f"/bots?new={kind}")
+            expect(page.locator("#wizard-cost .cost-lines")).to_be_visible()
+            button = page.get_by_role("button", name="Create the bot")
+            expect(button).to_be_in_viewport(ratio=1)
+            page.get_by_role("textbox", name="After its process ended").scroll_into_view_if_needed()
+            expect(button).to_be_in_viewport(ratio=1)
+            if not phone:
+                expect(page.locator("#wizard-cost .cost-lines")).to_be_in_viewport(ratio=1)
+        assert not bad, bad

@@ -20,7 +20,9 @@ OHLCV = walk(Timeframe.M5, 600, end_us=NOW_US, start=64_000.0, seed=3, step=0.00
 
 def test_a_run_is_repeated_with_its_market_its_span_its_costs_and_its_parameters() -> None:
     run = kept_run(4, BTC, OHLCV, fast=8)
-    form = run_form("backtest", [], [ETH, BTC], again(run))
+    form = run_form(
+        "backtest", [], [ETH, BTC], again(run), parameters_of=lambda _: None, stored=lambda _: None
+    )
     values = {
         name: getattr(form[name], "value", None)
         for name in ("run-market", "run-timeframe", "run-from", "run-to", "run-capital", "run-slippage")
