@@ -8,12 +8,13 @@ import msgspec
 import numpy as np
 
 from backtesting.baskets import go_through
+from backtesting.depth_replay import replay_by_depth
 from backtesting.engine import BacktestResult, run_backtest
 from backtesting.insides import run_with_insides
 from backtesting.ladders import run_ladder
 from backtesting.portfolio import Leg
 from backtesting.prepared import Prepared
-from bots.config import BotConfig
+from bots.config import BotConfig, FillRule
 from bots.finest_data import FinestReader
 from bots.ladders.account import Inside
 from bots.ladders.basket_bot import SavedBasket
@@ -23,6 +24,7 @@ from bots.ladders.settings import LadderType
 from bots.ladders.strategy import BasketStrategy, LadderStrategy
 from bots.paper_bot import SavedAccount
 from bots.parity import Replayed
+from bots.recorded_depth import BookReader
 from bots.stores import Checkpoint
 from data.models import Candle, Ohlcv
 from strategies.base import Signals, Strategy
@@ -92,14 +94,15 @@ def replay(
     *,
     inside: FinestReader | None = None,
     trades: TradeReader | None = None,
+    books: BookReader | None = None,
     held_back: Collection[int] = (),
 ) -> Replayed:
     """Run the candles of `ohlcv` from the checkpoint's on; those before it only warm the strategy up.
 
     `inside` is asked for candles that hold stop and target, as the bot asked, and of a ladder for those that
     fill its orders, after `trades`. `held_back` are opens of
-    candles whose entries and add-ons never became orders. Raises InvalidInput where there is no candle to
-    run.
+    candles whose entries and add-ons never became orders. `books` fill market orders of a bot that goes by
+    the recorded depth. Raises InvalidInput where there is no candle to run.
     """
     saved = saved_account(checkpoint)
     first = int(ohlcv.opened_at_us.searchsorted(checkpoint.opened_at_us))
@@ -125,6 +128,27 @@ def replay(
         )
         return _replayed(strategy, traded, said, ladder)
     kept = np.isin(traded.opened_at_us, np.array(sorted(held_back), dtype=np.int64))
+    if config.fill is FillRule.DEPTH:
+        fills, equity = replay_by_depth(
+            strategy,
+            _without_entries(said, kept),
+            traded,
+            capital=config.capital,
+            costs=config.costs,
+            rules=saved.rules,
+            market=config.market,
+            initial=saved.state,
+            books=books,
+            inside=inside,
+        )
+        return Replayed(
+            version=strategy.version,
+            parameters=strategy.parameters,
+            ohlcv=traded,
+            signals=said,
+            fills=fills,
+            equity=equity,
+        )
     prepared = Prepared(strategy, _without_entries(said, kept))
 
     def run(finer: Ohlcv | None) -> BacktestResult:

@@ -30,6 +30,7 @@ from bots.parity import (
     interventions,
     untouched,
 )
+from bots.recorded_depth import BookReader
 from bots.stores import Checkpoint
 from bots.views import DecisionView, FillView
 from data.errors import InvalidInput, Problem
@@ -214,6 +215,7 @@ def _of_stretch(
         ohlcv,
         inside=partial(finest, candles, config.market),
         trades=candles if isinstance(candles, TradeReader) else None,
+        books=candles if isinstance(candles, BookReader) else None,
         held_back=held_back(made),
     )
     return compare(recorded, run, evidence=evidence, parameters=ran_with), len(run.ohlcv)

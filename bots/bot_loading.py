@@ -23,6 +23,7 @@ from bots.ladders.settings import RebalanceSettings
 from bots.ladders.strategy import BasketStrategy, LadderStrategy
 from bots.lifecycle import BotState
 from bots.paper_bot import MOST_HISTORY, PaperBot, SavedAccount, history_wanted, rules_of
+from bots.recorded_depth import BookReader
 from bots.settings_change import check_fits
 from bots.stores import BotRecord, FreshCandleReader
 from data.errors import InvalidInput, Problem
@@ -76,7 +77,8 @@ class BotLoader:
             return LadderBot(record, config, strategy, trades)
         if isinstance(strategy, BasketStrategy):
             return BasketBot(record, config, strategy)
-        return PaperBot(record, config, strategy)
+        books = self._candles if isinstance(self._candles, BookReader) else None
+        return PaperBot(record, config, strategy, books)
 
     def as_stored(self, record: BotRecord) -> BotLife:
         """The bot with its account and stored config, its strategy still without history."""

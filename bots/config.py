@@ -36,6 +36,13 @@ class OnRestart(StrEnum):
     FREEZE = "freeze"  # stop where it was, keep the position, wait for a person
 
 
+class FillRule(StrEnum):
+    """What a paper bot's market orders are filled at; see docs/decisions/0014-fills-by-recorded-depth.md."""
+
+    CANDLE = "candle"  # the open of the next candle and `slippage_bps`, as in a backtest
+    DEPTH = "depth"  # the levels of the order book recorded before that open, as deep as the order needs
+
+
 class BotConfig(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=False):
     """A bot as its file describes it. `capital` is quote currency."""
 
@@ -54,6 +61,7 @@ class BotConfig(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=False):
     limits: BotLimits = BotLimits()
     account: str | None = None  # of several bots, from the risk file; None: one of its own
     on_restart: OnRestart = OnRestart.RESUME
+    fill: FillRule = FillRule.CANDLE
 
     @property
     def market(self) -> Market:
@@ -75,6 +83,8 @@ def as_document(config: BotConfig) -> dict[str, Any]:
     limits = document["limits"]
     document["limits"] = {**limits.pop("own", {}), **limits}
     del document["ladder"]
+    if config.fill is FillRule.CANDLE:
+        del document["fill"]  # as it is of bots from before there was a choice
     if config.ladder is not None:
         del document["strategy"], document["parameters"]
         document["type"] = str(type_of(config.ladder))
@@ -184,6 +194,7 @@ class _Reader:
             "limits": parse_bot_limits(self._document.get("limits", {}), wrong=self._wrong),
             "account": self._account(),
             "on_restart": self._one_of("on_restart", [policy.value for policy in OnRestart], "resume"),
+            "fill": self._fill(kind),
         }
         ladder = None if kind is None else self._ladder(kind, fields)
         if self._problems:
@@ -202,6 +213,12 @@ class _Reader:
             return LadderType(value)
         self._wrong("type", _shown(value), f"must be one of strategy, {', '.join(LadderType)}")
         return None
+
+    def _fill(self, kind: LadderType | None) -> str:
+        fill = self._one_of("fill", [rule.value for rule in FillRule], "candle")
+        if kind is not None and fill == FillRule.DEPTH:
+            self._wrong("fill", _shown(fill), f"is for bots that follow a strategy; leave it out of a {kind}")
+        return fill
 
     def _strategy(self, kind: LadderType | None) -> str:
         if kind is None:

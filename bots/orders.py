@@ -85,6 +85,16 @@ class LimitOrder(Order, frozen=True, kw_only=True, gc=False):
     limit_price: Decimal
 
 
+class DepthUse(msgspec.Struct, frozen=True, kw_only=True, gc=False):
+    """How a market order met the recorded order book."""
+
+    snapshot_us: int | None  # the snapshot's time, the venue's clock; None where none was recorded
+    digest: str = ""  # of all levels of its side, by which a change of them is found
+    levels: tuple[tuple[Decimal, Decimal], ...] = ()  # price and quantity of each that was taken, best first
+    beyond: Decimal = Decimal(0)  # quantity that they did not hold, filled behind the last recorded level
+    plain: str = ""  # why the candle's open was taken instead of levels; empty where they were
+
+
 class Fill(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """One execution of an order. `fee` is in quote currency and never negative."""
 
@@ -95,10 +105,11 @@ class Fill(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     price: Decimal
     quantity: Decimal
     fee: Decimal
-    slippage: Decimal  # quote currency lost to slippage and rounding, against the reference price
+    slippage: Decimal  # quote currency lost to slippage, depth and rounding, against the reference price
     filled_at_us: int  # open of the candle it happened in, or of the finer data that decided it
     ambiguous: bool = False  # stop and target lay inside one candle and nothing finer decided
     symbol: str = ""  # as its order's
+    depth: DepthUse | None = None  # None: the order was no market order, or its bot does not ask for depth
 
 
 class ClosedTrade(msgspec.Struct, frozen=True, kw_only=True, gc=False):

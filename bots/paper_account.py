@@ -14,6 +14,7 @@ import numpy as np
 
 from bots import fill_records, fills
 from bots.booking import Event, events_of, fill_of, refusal_sentence, rules_at
+from bots.depth_fills import DepthOpen
 from bots.funding import funding_of
 from bots.journal import JournalEntry, entry_of
 from bots.ledger import Ledger, LedgerState, exact, exact_price
@@ -21,6 +22,7 @@ from bots.orders import (
     GROWING,
     ClosedTrade,
     Costs,
+    DepthUse,
     Fill,
     Order,
     OrderReason,
@@ -29,6 +31,7 @@ from bots.orders import (
     RulesFrom,
     TradingRules,
 )
+from bots.recorded_depth import OpenDepth
 from bots.risk.approval import Approved
 from bots.risk.gate import Proposal
 from data.errors import RejectedError
@@ -157,13 +160,19 @@ class PaperAccount:
         """Orders that wait for the next candle's open."""
         return tuple(self._pending)
 
-    def open_candle(self, opened_at_us: int, price: float) -> AccountStep:
-        """A new candle's first trade: due orders are filled, and exits whose level the price jumped over."""
+    def open_candle(self, opened_at_us: int, price: float, depth: OpenDepth | None = None) -> AccountStep:
+        """A new candle's first trade: due orders are filled, and exits whose level the price jumped over.
+
+        With `depth` market orders go through the recorded book, where there is one; see `bots.depth_fills`.
+        """
         if self._opened_at_us is not None:
             raise RejectedError(f"the candle of {self._opened_at_us} us is still open")
         self._check_newer(opened_at_us)
         self._opened_at_us = opened_at_us
         terms = fill_records.terms_at(self._terms, opened_at_us)
+        if depth is not None:
+            opening = DepthOpen(self._kernel, terms, opened_at_us, price, depth, self._events)
+            return self._booked(opening.run(), opening.uses)
         count = fills.open_candle(self._kernel, terms, opened_at_us, price, self._events)
         return self._booked(count)
 
@@ -307,16 +316,31 @@ class PaperAccount:
         fill_records.set_cash(self._kernel, self._ledger.cash)
         return AccountStep(entries=(entry_of(booking, at_us=rate.funding_at_us),))
 
-    def flatten(self, at_us: int, price: float, *, reason: OrderReason = OrderReason.FLATTEN) -> AccountStep:
-        """Leave the market at once at `price`, worsened by slippage, and cancel what is pending."""
+    def flatten(
+        self,
+        at_us: int,
+        price: float,
+        *,
+        reason: OrderReason = OrderReason.FLATTEN,
+        depth: OpenDepth | None = None,
+    ) -> AccountStep:
+        """Leave the market at once at `price`, worsened by slippage, and cancel what is pending.
+
+        With `depth` through the recorded book, as in `open_candle`.
+        """
         cancelled = tuple(
             msgspec.structs.replace(order, status=OrderStatus.CANCELLED) for order in self._pending
         )
         self._pending = []
-        number = fill_records.REASON_NUMBERS[reason]
         terms = fill_records.terms_at(self._terms, at_us)
-        count = fills.close_position(self._kernel, terms, 0, at_us, price, number, self._events)
-        step = self._booked(count)
+        if depth is None:
+            number = fill_records.REASON_NUMBERS[reason]
+            step = self._booked(
+                fills.close_position(self._kernel, terms, 0, at_us, price, number, self._events)
+            )
+        else:
+            leaving = DepthOpen(self._kernel, terms, at_us, price, depth, self._events)
+            step = self._booked(leaving.leave(reason), leaving.uses)
         return msgspec.structs.replace(
             step, orders=cancelled + step.orders, equity=self._marked(at_us, price)
         )
@@ -347,14 +371,16 @@ class PaperAccount:
         mark = exact_price(price)
         return EquityPoint(at_us=at_us, price=mark, cash=self._ledger.cash, equity=self._ledger.equity(mark))
 
-    def _booked(self, count: int) -> AccountStep:
-        """Book what the kernel wrote and give every event its order."""
+    def _booked(self, count: int, uses: Sequence[DepthUse | None] = ()) -> AccountStep:
+        """Book what the kernel wrote and give every event its order; `uses` of the book stand beside them."""
         fill_records.raise_error(self._kernel)
         orders, filled, trades, entries = [], [], [], []
-        for event in events_of(self._events[:count]) if count else ():
+        for number, event in enumerate(events_of(self._events[:count]) if count else ()):
             order = self._order_of(event)
             if event.refusal == fill_records.ACCEPTED:
                 fill = fill_of(event, order.sequence, self._costs)
+                if uses:
+                    fill = msgspec.structs.replace(fill, depth=uses[number])
                 booking = self._ledger.book(fill)
                 filled.append(fill)
                 entries.append(entry_of(booking, at_us=fill.filled_at_us, order_sequence=order.sequence))

@@ -14,13 +14,14 @@ import msgspec
 
 from bots.accounts import SubLedger
 from bots.bot_life import BotLife, FinerCandles, SavedLife
-from bots.config import BotConfig
+from bots.config import BotConfig, FillRule
 from bots.entry_gates import EntryGate, EntryWish, ask
 from bots.gates import PASSED, Gate, GateVerdict
 from bots.ledger import EXACT, cost_of
 from bots.lifecycle import ACTIVE, BotState
 from bots.orders import GROWING, OrderStatus, PositionSide, TradingRules
 from bots.paper_account import AccountState, AccountStep, PaperAccount
+from bots.recorded_depth import NO_BOOK, BookReader, OpenDepth, RecordedBook
 from bots.risk.gate import Proposal, pass_gate
 from bots.risk.state import observe
 from bots.stores import MOST_FRESH, AccountSummary, BotRecord
@@ -78,14 +79,20 @@ class PaperBot(BotLife):
 
     saved_type: type[SavedAccount] = SavedAccount
 
-    def __init__(self, record: BotRecord, config: BotConfig, strategy: Strategy) -> None:
-        """Go on from `record`, or begin. Raises InvalidInput for terms that make no sense to the account."""
+    def __init__(
+        self, record: BotRecord, config: BotConfig, strategy: Strategy, books: BookReader | None = None
+    ) -> None:
+        """Go on from `record`, or begin. Raises InvalidInput for terms that make no sense to the account.
+
+        `books` are asked where market orders are filled by the recorded depth.
+        """
         saved = None if record.account is None else msgspec.json.decode(record.account, type=self.saved_type)
         super().__init__(record, config, strategy, saved)
         self._rules = TradingRules() if saved is None else saved.rules
         self._account = self._new_account(None if saved is None else saved.state)
         self._stream = strategy.stream()
         self._seen: tuple[float, float, float, float] | None = None
+        self._books = books
 
     @property
     def has_position(self) -> bool:
@@ -169,6 +176,7 @@ class PaperBot(BotLife):
             and newest is not None
             and begun.opened_at_us > newest
             and self.waits_for_an_open
+            and self._knows_the_book_at(begun.opened_at_us)
         ):
             self.open(begun.opened_at_us, begun.open)
         return False
@@ -214,14 +222,38 @@ class PaperBot(BotLife):
             self._abandon_open_candle()
         self._news.opened_candle_us = opened_at_us
         if self._must_flatten:
-            self._take_in(self._account.flatten(opened_at_us, price))
+            self._take_in(self._left_at_open(opened_at_us, price))
             self._flatten_at_open = False
             self._checkpoint_us = None
         self._take_checkpoint(opened_at_us)
-        self._take_in(self._account.open_candle(opened_at_us, price))
+        self._take_in(self._opened(opened_at_us, price))
         if self.state is BotState.STOPPING and not self.has_position:
             self._news.equity.append(self._point(opened_at_us, price))
             self._settle_stop(opened_at_us)
+
+    def _opened(self, opened_at_us: int, price: float) -> AccountStep:
+        if self.config.fill is FillRule.CANDLE:
+            return self._account.open_candle(opened_at_us, price)
+        return self._account.open_candle(opened_at_us, price, self._depth_at(opened_at_us))
+
+    def _left_at_open(self, opened_at_us: int, price: float) -> AccountStep:
+        if self.config.fill is FillRule.CANDLE:
+            return self._account.flatten(opened_at_us, price)
+        return self._account.flatten(opened_at_us, price, depth=self._depth_at(opened_at_us))
+
+    def _depth_at(self, at_us: int) -> OpenDepth:
+        return OpenDepth(at_us, lambda: self._book_at(at_us).book)
+
+    def _book_at(self, at_us: int) -> RecordedBook:
+        return NO_BOOK if self._books is None else self._books.book_at(self.market, at_us)
+
+    def _knows_the_book_at(self, at_us: int) -> bool:
+        """Whether the store has the book of that moment for good. Else orders wait until the candle closes.
+
+        A snapshot is stored up to a second after its time: a bot that did not wait for it would fill at
+        another one than a bot that makes up for the same candle later.
+        """
+        return self.config.fill is FillRule.CANDLE or self._book_at(at_us).is_final
 
     # A person's wishes
 

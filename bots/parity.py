@@ -15,6 +15,7 @@ from typing import Any
 
 import msgspec
 
+from bots.depth_words import DepthChange, change_of_depth, depth_in_words
 from bots.gates import DATA_GATES, Gate
 from bots.orders import Fill, OrderReason
 from bots.views import DecisionView, FillView
@@ -41,6 +42,9 @@ class Cause(StrEnum):
     STRATEGY = "changed strategy"
     FEE = "another fee"
     SLIPPAGE = "another slippage"
+    CHANGED_DEPTH = "changed order book"  # the snapshot that filled the order holds other levels now
+    LOST_DEPTH = "lost order book"  # the store has that snapshot no more
+    LATE_DEPTH = "late order book"  # a newer snapshot was stored after the fill
     FINER_CANDLES = "finer candles"  # what came first inside a candle was decided by other data, or by none
     UNKNOWN = "unknown"
 
@@ -256,12 +260,17 @@ def _of_fill(one: Fill | FillView, other: Fill | FillView) -> Iterator[_Found]:
         for name in ("price", "quantity", "fee", "slippage", "ambiguous")
         if getattr(one, name) != getattr(other, name)
     ]
-    if not unlike:
-        return
     own = None
-    if unlike == ["fee"]:
+    book = change_of_depth(one.depth, other.depth)
+    if book is not None and (unlike or book[0] is not DepthChange.CHANGED):
+        # A level that no order reached may have changed: that is no difference.
+        own = (_DEPTH[book[0]], book[1])
+        unlike.append("depth")
+    elif not unlike:
+        return
+    elif unlike == ["fee"]:
         own = (Cause.FEE, f"the bot paid {_bps(one)} bps, the replay {_bps(other)} bps")
-    elif "price" in unlike and "slippage" in unlike and _reference(one) == _reference(other):
+    elif {"price", "slippage"} <= set(unlike) and _slips(one) and _reference(one) == _reference(other):
         own = (
             Cause.SLIPPAGE,
             f"slippage cost the bot {one.slippage}, the replay {other.slippage}, from the same price",
@@ -273,8 +282,8 @@ def _of_fill(one: Fill | FillView, other: Fill | FillView) -> Iterator[_Found]:
     yield _Found(
         kind=DifferenceKind.FILL,
         at_us=one.filled_at_us,
-        bot=", ".join(f"{name} {getattr(one, name)}" for name in unlike),
-        replay=", ".join(f"{name} {getattr(other, name)}" for name in unlike),
+        bot=", ".join(_said(one, name) for name in unlike),
+        replay=", ".join(_said(other, name) for name in unlike),
         own=own,
     )
 
@@ -407,7 +416,7 @@ class _Attribution:
             return direct or found.own
         if direct is not None and direct[0] not in (Cause.PARAMETERS, Cause.STRATEGY):
             return direct
-        if found.own is not None and found.own[0] in (Cause.FEE, Cause.SLIPPAGE):
+        if found.own is not None and found.own[0] in _SURE:
             return found.own
         if found.kind is DifferenceKind.SIGNAL:
             return direct or self._carried(found) or self._earlier(found, told) or _UNKNOWN
@@ -442,6 +451,13 @@ class _Attribution:
         return before[-1].cause, f"{_FOLLOWS}{root}"
 
 
+_DEPTH = {
+    DepthChange.CHANGED: Cause.CHANGED_DEPTH,
+    DepthChange.LOST: Cause.LOST_DEPTH,
+    DepthChange.LATE: Cause.LATE_DEPTH,
+}
+# What a fill itself shows, whatever happened before.
+_SURE = frozenset({Cause.FEE, Cause.SLIPPAGE, *_DEPTH.values()})
 _FOLLOWS = "follows from an earlier difference: "
 _FINER = (Cause.FINER_CANDLES, "stop and target lie inside one candle: other data decided between them")
 _UNKNOWN = (Cause.UNKNOWN, "nothing that is known of explains it")
@@ -449,6 +465,10 @@ _UNKNOWN = (Cause.UNKNOWN, "nothing that is known of explains it")
 
 def _key(fill: Fill | FillView, symbol: str) -> tuple[object, ...]:
     return fill.filled_at_us, symbol, str(fill.reason), str(fill.side), str(fill.position_side)
+
+
+def _said(fill: Fill | FillView, name: str) -> str:
+    return depth_in_words(fill.depth) if name == "depth" else f"{name} {getattr(fill, name)}"
 
 
 def _filled(fill: Fill | FillView) -> str:
@@ -459,6 +479,11 @@ def _filled(fill: Fill | FillView) -> str:
 def _bps(fill: Fill | FillView) -> str:
     rate = fill.fee / (fill.price * fill.quantity) * 10_000
     return f"{rate.quantize(Decimal('0.0001')).normalize():f}"
+
+
+def _slips(fill: Fill | FillView) -> bool:
+    """Whether slippage, and not the depth of a book, made its price."""
+    return fill.depth is None or not fill.depth.digest
 
 
 def _reference(fill: Fill | FillView) -> Decimal:

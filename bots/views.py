@@ -10,7 +10,7 @@ import msgspec
 
 from bots.gates import Gate, Violation
 from bots.lifecycle import BotState
-from bots.orders import OrderReason, OrderStatus, PositionSide
+from bots.orders import DepthUse, OrderReason, OrderStatus, PositionSide
 from data.models import FloatArray, IntArray, Market, Side
 from data.timeframes import Timeframe
 
@@ -143,6 +143,7 @@ class FillView(msgspec.Struct, frozen=True, kw_only=True):
     slippage: Decimal
     filled_at_us: int  # open of the candle it happened in
     ambiguous: bool
+    depth: DepthUse | None = None  # None: no market order, or its bot does not ask for depth
 
 
 class TradeView(msgspec.Struct, frozen=True, kw_only=True):

@@ -20,16 +20,17 @@ import uvloop
 
 from app.commands.bots_preview import ladder_lines, preview
 from app.commands.lazy_group import loading
-from app.composition import Store, open_store
+from app.composition import Store, now_us, open_store
 from app.installation import Installation, RunningServices
 from app.parent_watch import watch_parent
 from app.processes.bot_shards import run_bot_shards
 from app.services import services_in_reach
-from bots.config import BotConfig, as_document, load_bot, parse_bot
+from bots.config import BotConfig, FillRule, as_document, load_bot, parse_bot
+from bots.depth_words import depth_in_words
 from bots.lifecycle import ACTIVE, BotState
 from bots.service import BotService
 from bots.shards import SLOTS, WHOLE, Shard
-from bots.views import BotView, VersionView
+from bots.views import BotView, FillView, VersionView
 from config.logging import configure_logging
 from config.settings import Settings, load_settings
 from data.errors import InvalidInput, Problem
@@ -127,7 +128,9 @@ def list_bots(as_json: bool) -> None:
 def create(file: Path, start: bool, why: str, as_json: bool) -> None:
     """Make a bot from FILE. Its strategy is read and checked; nothing is made if anything is wrong.
 
-    A market that is not recorded (yet) is pointed out: the bot waits for its candles.
+    A market that is not recorded (yet) is pointed out: the bot waits for its candles. With "fill": "depth" in
+    FILE market orders are filled through the recorded order book (channel depth-5 or depth-20 of
+    config/collectors.json), as deep as each of them needs, instead of at the next candle's open.
     """
     settings = load_settings()
     path = file.expanduser().absolute()
@@ -137,6 +140,7 @@ def create(file: Path, start: bool, why: str, as_json: bool) -> None:
         recorded = store.candle_repository.recorded_markets()
         for symbol in config.symbols:
             warn_if_unrecorded(Market(config.venue, symbol), recorded)
+        _warn_of_no_depth(store, config)
         view = store.bots.create(config, who=_who(), why=why, start=start, source=str(path))
         if start:
             view = _once(store.bots, config.name, lambda bot: bot.state is not BotState.CREATED)
@@ -150,6 +154,19 @@ def warn_if_unrecorded(market: Market, recorded: Sequence[Market]) -> None:
         click.echo(
             f"warning: {market} is not recorded, so the bot waits for candles that may never come; "
             f"recorded markets: {names}",
+            err=True,
+        )
+
+
+def _warn_of_no_depth(store: Store, config: BotConfig) -> None:
+    """Say on standard error that orders will not find the recorded book that they are to go through."""
+    if (
+        config.fill is FillRule.DEPTH
+        and store.candle_repository.book_at(config.market, now_us()).book is None
+    ):
+        click.echo(
+            f"warning: no order book of {config.market} is recorded yet, so orders fill at the next candle's "
+            "open; depth-5 or depth-20 among its channels in config/collectors.json records it",
             err=True,
         )
 
@@ -240,6 +257,7 @@ def edit(name: str, file: Path | None, changes: tuple[str, ...], why: str, as_js
             document = as_document(load_bot(path))
         config = parse_bot(with_changes(document, changes), where="--set" if changes else str(file))
         _check_strategy(settings, store, config, source)
+        _warn_of_no_depth(store, config)
         store.bots.edit(name, config, who=_who(), why=why)
         _tell_version(store.bots, name, as_json)
 
@@ -373,6 +391,7 @@ def show(name: str, limit: int, as_json: bool) -> None:
         bots = store.bots
         view = bots.bot(name)
         ladder = bots.ladder(name)
+        fill = bots.settings(name)[1].get("fill", FillRule.CANDLE)
         parts: dict[str, Sequence[msgspec.Struct]] = {
             "orders": bots.orders(name, limit),
             "fills": bots.fills(name, limit),
@@ -383,11 +402,13 @@ def show(name: str, limit: int, as_json: bool) -> None:
     if as_json:
         documents = {part: [_document(item) for item in items] for part, items in parts.items()}
         of_ladder = {} if ladder is None else {"ladder": ladder}
-        _print_json({"bot": bot_document(view), **of_ladder, **documents})
+        _print_json({"bot": bot_document(view), "fill": fill, **of_ladder, **documents})
         return
     click.echo(_line(view))
     for line in ladder_lines(ladder):
         click.echo(line)
+    if fill == FillRule.DEPTH:
+        click.echo("market orders go through the recorded order book (fill: depth)")
     for part, items in parts.items():
         click.echo(f"{part}:" if items else f"{part}: none")
         for item in items:
@@ -397,6 +418,8 @@ def show(name: str, limit: int, as_json: bool) -> None:
             if view.symbols and market is not None:
                 fields = {"symbol": market["symbol"], **fields}
             fields.pop("record", None)
+            if isinstance(item, FillView):
+                fields["depth"] = depth_in_words(item.depth)
             words = [f"{key} {value}" for key, value in fields.items() if value not in (None, "", False)]
             click.echo(f"  {', '.join(words)}")
 

@@ -11,7 +11,7 @@ import dash_mantine_components as dmc
 from dash import html
 from dash.development.base_component import Component
 
-from bots.config import VENUES, OnRestart
+from bots.config import VENUES, FillRule, OnRestart
 from bots.ladders.fields import FIELDS, Field, Kind
 from bots.ladders.settings import IMMEDIATELY, LadderType
 from bots.risk.limits import NAMES as LIMITS
@@ -38,6 +38,10 @@ _LIMIT_WORDS = {
     "max_drawdown": ("Drawdown", "fraction of the peak: 0.2 is 20 %"),
     "cool_down_minutes": ("Rest after it", "minutes without entries"),
     "min_order_notional": ("Smallest order", "quote currency"),
+}
+_FILL_WORDS = {
+    FillRule.CANDLE: "The next candle's open",
+    FillRule.DEPTH: "The recorded order book",
 }
 _RESTART_WORDS = {
     OnRestart.RESUME: "Resume: catch up as if it had never stopped",
@@ -218,6 +222,15 @@ def trading_fields(kind: str, given: Values, choices: Choices, fixed: Collection
     fields.append(
         FormField(key="timeframe", label="Time frame", value=given.get("timeframe") or "own", choices=frames)
     )
+    if kind == STRATEGY:
+        fields.append(
+            FormField(
+                key="fill",
+                label="Market orders fill at",
+                value=given.get("fill") or FillRule.CANDLE.value,
+                choices=[{"value": one.value, "label": words} for one, words in _FILL_WORDS.items()],
+            )
+        )
     return fields
 
 

@@ -18,7 +18,7 @@ from sqlalchemy import Connection, Engine
 from bots.config import symbols_in
 from bots.gates import Gate, GateVerdict, Violation
 from bots.lifecycle import BotState
-from bots.orders import OrderReason, OrderStatus, PositionSide
+from bots.orders import DepthUse, OrderReason, OrderStatus, PositionSide
 from bots.shards import SLOTS, WHOLE, Shard
 from bots.stores import AccountSummary, BotEvent, BotRecord, BotStep, Checkpoint, DecisionMade, Wish
 from bots.views import (
@@ -587,14 +587,14 @@ def _save_children(cursor: Cursor[Any], steps: Sequence[BotStep]) -> None:
     _insert_columns(
         cursor,
         "INSERT INTO bot_fills (bot_id, order_sequence, side, position_side, reason, price, quantity, fee,"
-        " slippage, filled_at, ambiguous, market_id)"
+        " slippage, filled_at, ambiguous, depth, market_id)"
         " SELECT u.bot_id, u.number, u.side, u.position_side, u.reason, u.price, u.quantity, u.fee,"
-        " u.slippage, u.at, u.ambiguous, coalesce(m.market_id, b.market_id)"
+        " u.slippage, u.at, u.ambiguous, u.depth::jsonb, coalesce(m.market_id, b.market_id)"
         " FROM unnest(%b::integer[], %b::bigint[], %b::text[],"
         " %b::text[], %b::text[], %b::numeric[], %b::numeric[], %b::numeric[], %b::numeric[],"
-        " %b::timestamptz[], %b::boolean[], %b::text[], %b::text[])"
+        " %b::timestamptz[], %b::boolean[], %b::text[], %b::text[], %b::text[])"
         " AS u(bot_id, number, side, position_side, reason, price, quantity, fee, slippage, at, ambiguous,"
-        " exchange, symbol) LEFT JOIN markets m USING (exchange, symbol) JOIN bots b USING (bot_id)",
+        " depth, exchange, symbol) LEFT JOIN markets m USING (exchange, symbol) JOIN bots b USING (bot_id)",
         [
             (
                 step.bot_id,
@@ -608,6 +608,7 @@ def _save_children(cursor: Cursor[Any], steps: Sequence[BotStep]) -> None:
                 fill.slippage,
                 to_datetime(fill.filled_at_us),
                 fill.ambiguous,
+                None if fill.depth is None else msgspec.json.encode(fill.depth).decode(),
                 *_market_of(step, fill.symbol),
             )
             for step in steps
@@ -919,6 +920,7 @@ def _fill(row: Mapping[str, Any]) -> FillView:
         slippage=row["slippage"],
         filled_at_us=to_us(row["filled_at"]),
         ambiguous=row["ambiguous"],
+        depth=None if row["depth"] is None else msgspec.convert(row["depth"], DepthUse),
     )
 
 

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Collection, Sequence
 
+from bots.recorded_depth import RecordedBook
 from data.candles import BuiltCandles
 from data.coverage import TradeRepair, VenueOutage
 from data.files.trade_columns import TradeColumns
 from data.models import Instrument, Market, Ohlcv, TradeGap, TradeRun
 from data.timeframes import Timeframe
+from database import book_queries
 from database.market_queries import MarketReads
 from database.trade_digests import MinuteDigests
 
@@ -85,6 +87,10 @@ class CandleRepository:
     def oldest_trade_us(self, market: Market) -> int | None:
         """When the oldest trade still stored happened: retention removes those before."""
         return self._reads.oldest_trade_us(market)
+
+    def book_at(self, market: Market, at_us: int) -> RecordedBook:
+        """The newest stored levels of a market at a moment (`bots.recorded_depth`)."""
+        return book_queries.book_at(self._reads, market, at_us)
 
     def instrument(self, market: Market) -> Instrument | None:
         """The newest known rules of the market, or None."""

@@ -8,7 +8,6 @@ from typing import Any
 from data.candles import BuiltCandles
 from data.messages import CollectorHealth
 from data.models import (
-    BookLevel,
     BookSnapshot,
     FeedState,
     FundingRate,
@@ -22,6 +21,7 @@ from data.models import (
     Trade,
 )
 from data.timeframes import Timeframe
+from database import book_queries
 from database.health_columns import HEALTH_COLUMNS, health_of
 from database.market_queries import MarketReads, epoch_us, within
 
@@ -76,19 +76,7 @@ class MarketFactsRepository:
 
     def latest_book(self, market: Market) -> BookSnapshot | None:
         """The newest stored levels, or None."""
-        rows = self._reads.rows(
-            f"SELECT {epoch_us('at')}, bid_prices, bid_quantities, ask_prices, ask_quantities FROM books "
-            f"WHERE {self._reads.of(market)} ORDER BY books.at DESC LIMIT 1"
-        )
-        if not rows:
-            return None
-        return BookSnapshot(
-            exchange=market.exchange,
-            symbol=market.symbol,
-            at_us=rows[0]["at"],
-            bids=_levels(rows[0]["bid_prices"], rows[0]["bid_quantities"]),
-            asks=_levels(rows[0]["ask_prices"], rows[0]["ask_quantities"]),
-        )
+        return book_queries.latest_book(self._reads, market)
 
     def latest_mark(self, market: Market) -> MarkPrice | None:
         """The newest stored mark price, or None."""
@@ -206,12 +194,6 @@ class MarketFactsRepository:
 
 def _between(column: str, start_us: int, end_us: int) -> str:
     return " AND ".join(within(column, start_us, end_us))
-
-
-def _levels(prices: Sequence[float], quantities: Sequence[float]) -> tuple[BookLevel, ...]:
-    return tuple(
-        BookLevel(price=price, quantity=quantity) for price, quantity in zip(prices, quantities, strict=True)
-    )
 
 
 def _feeds(rows: Sequence[dict[str, Any]]) -> list[FeedState]:

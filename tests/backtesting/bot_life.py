@@ -11,6 +11,7 @@ from bots.finest_data import finest
 from bots.lifecycle import BotState
 from bots.orders import TradingRules
 from bots.paper_bot import PaperBot, candles_of
+from bots.recorded_depth import BookReader
 from data.models import Candle, Market, Ohlcv
 from strategies.base import Strategy
 from tests.bots.bot_fakes import BTC, MemoryBotStore, MemoryCandles, bot_config
@@ -22,13 +23,19 @@ class BotLife:
     """One paper bot that takes candles as a runner would hand them over, and a store that keeps its steps."""
 
     def __init__(
-        self, strategy: Strategy, history: Ohlcv, *, rules: TradingRules = RULES, **config: Any
+        self,
+        strategy: Strategy,
+        history: Ohlcv,
+        *,
+        rules: TradingRules = RULES,
+        books: BookReader | None = None,
+        **config: Any,
     ) -> None:
         self.store = MemoryBotStore()
         self.store.add(bot_config(**config))
         record = self.store.record(1)
         assert record is not None
-        self.bot = PaperBot(record, bot_config(**config), strategy)
+        self.bot = PaperBot(record, bot_config(**config), strategy, books)
         self.bot.restart_clock(int(history.opened_at_us[-1]) + 400 * 86_400_000_000)
         self.bot.move(BotState.RUNNING, at_us=0, why="test")
         self.bot.begin(history, rules, 0)

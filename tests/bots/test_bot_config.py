@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from bots.config import OnRestart, as_document, load_bot, parse_bot
+from bots.config import FillRule, OnRestart, as_document, load_bot, parse_bot
 from data.errors import InvalidInput
 from data.timeframes import Timeframe
 
@@ -77,6 +77,8 @@ def test_money_in_a_file_is_exact(tmp_path: Path) -> None:
         ({"timeframe": "7m"}, "timeframe", 'is "7m"; must be one of 1s, 1m'),
         ({"mode": "live"}, "mode", 'is "live"; must be paper'),
         ({"on_restart": "pray"}, "on_restart", "resume, flatten, freeze"),
+        ({"fill": "mid"}, "fill", 'is "mid"; must be one of candle, depth'),
+        ({"fill": True}, "fill", "must be one of candle, depth"),
         ({"parameters": {"fast": "12"}}, "parameters.fast", "must be a number"),
         ({"parameters": [12]}, "parameters", "must be an object"),
         ({"limits": {"max_loss": 1}}, "limits.max_loss", "did you mean max_daily_loss? known limits are"),
@@ -130,3 +132,18 @@ def test_a_file_that_is_no_bot_says_where(tmp_path: Path, text: str, field: str,
 def test_a_missing_file_says_so(tmp_path: Path) -> None:
     with pytest.raises(InvalidInput, match="cannot be read: No such file"):
         load_bot(tmp_path / "absent.json")
+
+
+def test_fills_by_depth_are_for_bots_that_follow_a_strategy_and_off_unless_asked_for() -> None:
+    assert parse_bot(GOOD, where="x").fill is FillRule.CANDLE
+    assert "fill" not in as_document(parse_bot(GOOD, where="x"))
+    config = parse_bot({**GOOD, "fill": "depth"}, where="x")
+    assert config.fill is FillRule.DEPTH
+    assert parse_bot(as_document(config), where="x") == config
+    basket = {
+        **{key: value for key, value in GOOD.items() if key not in ("symbol", "strategy", "parameters")},
+        "type": "rebalance",
+        "settings": {"weights": {"BTC-USDT": 0.5, "ETH-USDT": 0.5}, "every": "1h"},
+    }
+    assert parse_bot(basket, where="x").fill is FillRule.CANDLE
+    assert "leave it out of a rebalance" in problems_of({**basket, "fill": "depth"})["fill"]

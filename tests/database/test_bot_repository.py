@@ -10,7 +10,7 @@ import pytest
 
 from bots.config import as_document, parse_bot
 from bots.lifecycle import BotState
-from bots.orders import ClosedTrade, Fill, Order, OrderReason, OrderStatus, PositionSide
+from bots.orders import ClosedTrade, DepthUse, Fill, Order, OrderReason, OrderStatus, PositionSide
 from bots.stores import AccountSummary, BotEvent, BotStep, BotStore, DecisionMade, PartSaid
 from bots.views import EquityPoint, PositionView
 from data.models import Market, Side
@@ -71,6 +71,14 @@ def decision(opened_at_us: int, **says: bool) -> Decision:
     )
 
 
+THROUGH = DepthUse(
+    snapshot_us=T0 - 1,
+    digest="0123456789abcdef",
+    levels=((Decimal("40000"), Decimal("0.1000000000000000000001")),),
+    beyond=Decimal("0.15"),
+)
+
+
 def full_step(bot_id: int, number: int) -> BotStep:
     opened_at = T0 + number * MINUTE
     point = EquityPoint(
@@ -128,6 +136,7 @@ def full_step(bot_id: int, number: int) -> BotStep:
                 fee=Decimal("10.0000025"),
                 slippage=Decimal("0.0025"),
                 filled_at_us=opened_at,
+                depth=THROUGH if number == 1 else None,
             )
         ],
         trades=[
@@ -174,6 +183,7 @@ def test_a_step_comes_back_as_it_was_stored(repository: BotRepository) -> None:
         Decimal("10.0000025"),
         T0 + MINUTE,
     )
+    assert fill.depth == THROUGH
     (order,) = repository.orders("whole", limit=10)
     assert (order.status, order.quantity) == (OrderStatus.FILLED, Decimal("0.25"))
     (trade,) = repository.trades("whole", limit=10)

@@ -2,11 +2,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import AsyncIterator, Iterator
+from contextlib import closing
 from itertools import count
 
 import pytest
 import pytest_asyncio
 
+from bots.recorded_depth import BookReader, RecordedBook
 from data.messages import CollectorHealth
 from data.models import (
     BookLevel,
@@ -115,6 +117,26 @@ async def test_what_other_channels_brought_comes_back_to_the_last_bit(
     assert found is not None
     assert (found.mark_price, math.isnan(found.index_price)) == (5.5, True)
     assert as_candles(facts.venue_candles(market, Timeframe.M1), market) == list(batch.venue_candles)
+
+
+async def test_the_book_of_a_moment_is_the_newest_of_before_and_final_once_a_later_one_is_stored(
+    writer: ChannelRepository, store_url: str, market: Market
+) -> None:
+    def book(at_us: int, price: float) -> BookSnapshot:
+        levels = (BookLevel(price, 0.1 + 0.2),)
+        return BookSnapshot(
+            exchange=market.exchange, symbol=market.symbol, at_us=at_us, bids=levels, asks=levels
+        )
+
+    books = [book(START_US, 1.0), book(START_US + 1_000, 2.0), book(START_US + 1_000_000, 3.0)]
+    with closing(CandleRepository(store_url)) as stored:
+        assert isinstance(stored, BookReader)
+        assert stored.book_at(market, START_US) == RecordedBook(book=None, is_final=False)
+        await writer.save_channels(ChannelBatch(books=books))
+        assert stored.book_at(market, START_US - 1) == RecordedBook(book=None, is_final=True)
+        assert stored.book_at(market, START_US + 999) == RecordedBook(book=books[0], is_final=True)
+        assert stored.book_at(market, START_US + 1_000) == RecordedBook(book=books[1], is_final=True)
+        assert stored.book_at(market, START_US + DAY_US) == RecordedBook(book=books[2], is_final=False)
 
 
 async def test_a_row_that_stands_is_replaced_and_the_last_of_a_batch_stands(
