@@ -252,14 +252,16 @@ def test_no_entry_is_committed_once_a_stop_was_whoever_is_racing_it(
     entered: list[tuple[float, float]] = []
 
     def trade(bot_id: int) -> None:
-        for number in range(1, 40):
+        for number in itertools.count(1):
             began = time.monotonic()
             if not bots.commit([step_of(bot_id, number)]):
                 return
             entered.append((began, time.monotonic()))
 
     def stop() -> None:
-        time.sleep(0.1)
+        give_up_at = time.monotonic() + 60
+        while len(entered) < 20 and time.monotonic() < give_up_at:
+            time.sleep(0.005)
         risk.engage(EmergencyState(engaged=True, since_us=T0, who="anna"))
         stopped_at.append(time.monotonic())
 
@@ -268,8 +270,7 @@ def test_no_entry_is_committed_once_a_stop_was_whoever_is_racing_it(
         for one in done:
             one.result()
 
-    assert entered, "they must have traded for the test to say anything"
-    assert len(entered) < 6 * 39, "the stop must have met them trading"
+    assert len(entered) >= 20, "they must have traded for the test to say anything"
     assert all(began < stopped_at[0] for began, _ in entered)
 
 
@@ -282,12 +283,13 @@ def test_a_stop_does_not_wait_for_a_transaction_that_hangs(
         engaging = threading.Thread(
             target=lambda: risk.engage(EmergencyState(engaged=True, since_us=T0, who="anna"))
         )
-        began = time.monotonic()
+        give_up_at = time.monotonic() + 60
         engaging.start()
         while not risk.emergency().engaged:
-            assert time.monotonic() - began < 1
+            assert time.monotonic() < give_up_at
             time.sleep(0.005)
-        assert time.monotonic() - began < 0.5
+        # It stands while the other still hangs, and is confirmed once nobody can be on the way.
+        assert engaging.is_alive()
         hanging.rollback()
         engaging.join()
     assert bots.commit([step_of(bot)]) == frozenset()

@@ -14,7 +14,7 @@ import psycopg
 import pytest
 
 from embedded.valkey import EmbeddedValkey
-from tests.integration.processes import Program, running
+from tests.integration.processes import PATIENCE_S, Program, running
 
 
 @dataclass(frozen=True)
@@ -24,7 +24,7 @@ class Venue:
     url: str
 
     def state(self) -> Any:
-        with urlopen(f"{self.url}/sim/state", timeout=5) as reply:
+        with urlopen(f"{self.url}/sim/state", timeout=PATIENCE_S) as reply:
             return json.load(reply)
 
     def plan(self, *faults: dict[str, object]) -> None:
@@ -38,7 +38,7 @@ class Venue:
     def _tell(self, method: str, body: bytes | None) -> None:
         headers = {"Content-Type": "application/json"}
         request = Request(f"{self.url}/sim/faults", data=body, headers=headers, method=method)
-        with urlopen(request, timeout=10) as reply:
+        with urlopen(request, timeout=PATIENCE_S) as reply:
             assert reply.status == 200
 
 
@@ -56,6 +56,11 @@ def simulated_venue(tmp_path: Path) -> StartVenue:
             yield Venue(url=program.json_line()["url"])
 
     return start
+
+
+_STUCK = 4_231  # an advisory lock's number
+_WAITING = "SELECT 1 FROM pg_locks WHERE locktype = 'advisory' AND objid = %s AND NOT granted"
+_OTHERS = "SELECT 1 FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()"
 
 
 @dataclass(frozen=True)
@@ -104,6 +109,38 @@ class Desk:
     def count(self, table: str) -> int:
         rows = self.rows(f"SELECT count(*) FROM {table}")
         return int(rows[0][0]) if rows else 0
+
+    @contextmanager
+    def stuck_at(self, *, trades: int) -> Iterator[None]:
+        """Once that many trades are stored, whoever stores more waits for the end of this.
+
+        So a process can be killed in the middle of its work, however fast it is and we are.
+        """
+        with psycopg.connect(self.database_url.replace("+psycopg", ""), autocommit=True) as connection:
+            connection.execute("SELECT pg_advisory_lock(%s)", (_STUCK,))
+            connection.execute(
+                f"""
+                CREATE FUNCTION wait_here() RETURNS trigger LANGUAGE plpgsql AS $$
+                BEGIN
+                    IF (SELECT count(*) FROM trades) >= {trades} THEN
+                        PERFORM pg_advisory_xact_lock({_STUCK});
+                    END IF;
+                    RETURN NULL;
+                END $$;
+                CREATE TRIGGER wait_here BEFORE INSERT ON trades EXECUTE FUNCTION wait_here();
+                """.encode()
+            )
+            yield
+            connection.execute("SELECT pg_advisory_unlock(%s)", (_STUCK,))
+            connection.execute("DROP FUNCTION wait_here CASCADE")
+
+    def is_stuck(self) -> bool:
+        """Whether somebody waits because of `stuck_at`."""
+        return bool(self.rows(_WAITING, _STUCK))
+
+    def is_left_alone(self) -> bool:
+        """Whether nobody is connected any more: the server notices late that a killed process is gone."""
+        return not self.rows(_OTHERS)
 
 
 @pytest.fixture

@@ -5,7 +5,9 @@ from __future__ import annotations
 import json
 import os
 import queue
+import random
 import signal
+import socket
 import subprocess
 import sys
 import threading
@@ -18,6 +20,8 @@ from typing import Any, TypeVar
 import psutil
 
 T = TypeVar("T")
+# All waiting ends by what it waits for; this end is for a machine with much else to do.
+PATIENCE_S = 150.0
 PROJECT = Path(__file__).resolve().parents[2]
 
 
@@ -47,7 +51,7 @@ class Program:
             for line in stdout:
                 self._lines.put(line)
 
-    def line(self, *, timeout_s: float = 30) -> str:
+    def line(self, *, timeout_s: float = PATIENCE_S) -> str:
         """The next line of standard output."""
         deadline = time.monotonic() + timeout_s
         while True:
@@ -61,16 +65,16 @@ class Program:
                 if time.monotonic() > deadline:
                     raise AssertionError(f"{self} said nothing for {timeout_s} s\n{self.told()}") from None
 
-    def json_line(self, *, timeout_s: float = 30) -> Any:
+    def json_line(self, *, timeout_s: float = PATIENCE_S) -> Any:
         return json.loads(self.line(timeout_s=timeout_s))
 
     def kill(self) -> None:
         """`kill -9`, and nothing else."""
         self.process.send_signal(signal.SIGKILL)
-        self.process.wait(10)
-        self._reader.join(10)
+        self.process.wait(PATIENCE_S)
+        self._reader.join(PATIENCE_S)
 
-    def end(self, *, timeout_s: float = 20) -> int:
+    def end(self, *, timeout_s: float = PATIENCE_S) -> int:
         """Ask it to end as Ctrl-C would; its exit status."""
         if self.process.poll() is None:
             self.process.send_signal(signal.SIGINT)
@@ -82,7 +86,7 @@ class Program:
                 for child in family:
                     child.kill()
                 raise AssertionError(f"{self} did not end within {timeout_s} s\n{self.told()}") from None
-        self._reader.join(10)
+        self._reader.join(PATIENCE_S)
         return self.process.returncode
 
     def told(self) -> str:
@@ -111,7 +115,7 @@ def candlewick(*arguments: str, home: Path, **environment: str) -> subprocess.Co
         env={**bare_environment(), "CANDLEWICK_HOME": str(home), **environment},
         capture_output=True,
         text=True,
-        timeout=120,
+        timeout=2 * PATIENCE_S,
     )
 
 
@@ -121,7 +125,22 @@ def bare_environment() -> dict[str, str]:
     return {name: value for name, value in os.environ.items() if not name.startswith(prefixes)}
 
 
-def wait_for(what: str, look: Callable[[], T | None], *, timeout_s: float = 30) -> T:
+def free_port() -> int:
+    """A port that nobody listens on.
+
+    It lies below those that systems hand out by themselves, so that nobody gets it by chance before its use.
+    """
+    for port in random.sample(range(15_000, 30_000), 100):
+        with socket.socket() as probe:
+            try:
+                probe.bind(("127.0.0.1", port))
+            except OSError:
+                continue
+            return port
+    raise AssertionError("no port is free")
+
+
+def wait_for(what: str, look: Callable[[], T | None], *, timeout_s: float = PATIENCE_S) -> T:
     """Look until there is something to see, which is returned."""
     deadline = time.monotonic() + timeout_s
     while True:
