@@ -27,7 +27,7 @@ from data.files.trade_columns import TradeColumns
 from data.models import InstrumentVersion, Market, Ohlcv
 from data.timeframes import Timeframe
 from strategies.base import Strategy
-from strategies.higher_timeframe import fold
+from strategies.higher_timeframe import fold, left_out
 from strategies.loader import load_strategy
 
 # Finer candles are read whole: a year of minutes, a day or two of seconds.
@@ -327,4 +327,7 @@ def _of_timeframe(ohlcv: Ohlcv, strategy: Strategy, where: str) -> tuple[Ohlcv, 
         raise InvalidInput(
             Problem(where=where, field="timeframe", value=str(ohlcv.timeframe), expected=expected)
         )
-    return fold(ohlcv, strategy.timeframe).candles, ohlcv
+    folded = fold(ohlcv, strategy.timeframe).candles
+    for sentence in left_out(ohlcv, folded):
+        _note(sentence)
+    return folded, ohlcv

@@ -17,6 +17,7 @@ from data.timeframes import SECOND_US
 DAY_US = 86_400 * SECOND_US
 YEAR_US = 365 * DAY_US
 SHORTEST_DAILY_US = 30 * DAY_US  # runs shorter than this are judged by their candles, not by their days
+SMALLEST_FALL = 1e-12  # what is smaller is the rounding of cash plus quantity times price in doubles
 MIDNIGHTS = "utc_midnights"
 CANDLES = "candles"
 
@@ -239,10 +240,13 @@ def cagr(first: float, last: float, span_us: int) -> float:
 def max_drawdown(equity: FloatArray, at_us: IntArray) -> tuple[float, int]:
     """The largest fall from a peak, as a fraction of the peak, and the longest time below one, in us.
 
-    A peak's time runs until equity is back at it, or to the end. Both 0 where equity never fell.
+    A peak's time runs until equity is back at it, or to the end. Both 0 where equity never fell by more than
+    doubles round.
     """
     peaks = np.maximum.accumulate(equity)
     fall = float(np.max(1.0 - equity / peaks))
+    if fall < SMALLEST_FALL:
+        return 0.0, 0
     at_peak = np.flatnonzero(equity == peaks)
     below_us = np.diff(at_us[at_peak])[np.diff(at_peak) > 1]
     longest = int(below_us.max()) if len(below_us) else 0

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from data.models import Candle, IntArray, Ohlcv
-from data.timeframes import Timeframe, floor_to
+from data.timeframes import Timeframe, floor_to, to_datetime
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,6 +45,25 @@ def fold(base: Ohlcv, higher: Timeframe) -> FoldedCandles:
     return FoldedCandles(
         candles=candles.rows(first, max(first, last)), visible=np.maximum(visible - first, -1)
     )
+
+
+def left_out(base: Ohlcv, folded: Ohlcv) -> list[str]:
+    """Sentences on base candles at the ends that are in none of the candles folded from them."""
+    if not len(folded):
+        return []
+    first_us = int(folded.opened_at_us[0])
+    end_us = int(folded.opened_at_us[-1]) + folded.timeframe.us
+    before = int(base.opened_at_us.searchsorted(first_us))
+    after = len(base) - int(base.opened_at_us.searchsorted(end_us))
+    told = []
+    for count, side, edge_us in ((before, "before", first_us), (after, "from", end_us)):
+        if count:
+            edge = to_datetime(edge_us).isoformat().replace("+00:00", "Z")
+            told.append(
+                f"left out: {count} of the {base.timeframe} candles, those {side} {edge}, "
+                f"because they do not fill a {folded.timeframe} candle"
+            )
+    return told
 
 
 def _fold_groups(

@@ -17,7 +17,7 @@ from data.files.candle_files import opened_at_text, read_candles
 from data.files.tables import iso_times, time_column, write_table
 from data.models import FloatArray, Ohlcv
 from data.timeframes import Timeframe
-from strategies.higher_timeframe import fold
+from strategies.higher_timeframe import fold, left_out
 from strategies.indicators.registry import INDICATORS
 from strategies.indicators.spec import IndicatorParameter, IndicatorSpec, ParameterKind, meant
 
@@ -223,20 +223,27 @@ def _run(
 
 def _read(path: Path, timeframe: Timeframe | None) -> Ohlcv:
     try:
-        ohlcv = read_candles(path)
+        ohlcv = read_candles(path, tell=_tell)
     except InvalidInput as first:
         if timeframe is None:
             raise
         # A file of several time frames, or of one candle, can be read once the time frame is named.
         try:
-            ohlcv = read_candles(path, timeframe)
+            ohlcv = read_candles(path, timeframe, tell=_tell)
         except InvalidInput:
             raise first from None
     if timeframe is None or ohlcv.timeframe is timeframe:
         return ohlcv
     if timeframe.us < ohlcv.timeframe.us or timeframe.us % ohlcv.timeframe.us:
         _refuse_timeframe(path, ohlcv.timeframe, timeframe)
-    return fold(ohlcv, timeframe).candles
+    folded = fold(ohlcv, timeframe).candles
+    for sentence in left_out(ohlcv, folded):
+        _tell(sentence)
+    return folded
+
+
+def _tell(sentence: str) -> None:
+    click.echo(sentence, err=True)
 
 
 def _refuse_timeframe(path: Path, found: Timeframe, wanted: Timeframe) -> NoReturn:

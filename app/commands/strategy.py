@@ -183,7 +183,8 @@ def list_strategies(saved: bool, archived: bool, folder: Path | None, as_json: b
 
 
 @command.command()
-def schema() -> None:
+@click.option("--json", "as_json", is_flag=True, help="It is one JSON document in any case.")
+def schema(as_json: bool) -> None:
     """Print the JSON Schema of strategy files."""
     click.echo(json.dumps(strategy_schema(), indent=2))
 

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from backtesting.engine import BacktestResult, run_backtest
-from backtesting.metrics import YEAR_US, Metrics
+from backtesting.metrics import SMALLEST_FALL, YEAR_US, Metrics
 from backtesting.search.bindings import Bindings, Bound, refusal_of
 from backtesting.search.kernel import COUNTS, blocks_of, run_bitmaps, terms_in_doubles
 from backtesting.search.samples import SAMPLED, describe_samples
@@ -212,7 +212,8 @@ class Evaluator:
             cagr[~np.isfinite(cagr)] = np.nan
             per_trade = np.where(trades > 0, trades, np.nan)
             loss = np.where(column["gross_loss"] > 0, column["gross_loss"], np.nan)
-            drawdown = column["max_drawdown"]
+            fall = column["max_drawdown"]
+            drawdown = np.where(fall < SMALLEST_FALL, 0.0, fall)
             found = {
                 "final_equity": final,
                 "total_return": final / capital - 1.0,

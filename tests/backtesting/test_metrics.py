@@ -132,6 +132,13 @@ def test_a_drawdown_lasts_from_its_peak_until_that_peak_is_back() -> None:
     assert max_drawdown(np.array([1.0, 2.0, 3.0]), at_us[:3]) == (0.0, 0)
 
 
+def test_the_rounding_of_doubles_is_no_drawdown() -> None:
+    # What 95 % in a price that never moves is worth: cash + 18,932 * 50.2 is an ulp below the capital.
+    equity = np.array([1e6, 1e6, 999_999.9999999999, 999_999.9999999999])
+    assert max_drawdown(equity, np.arange(4)) == (0.0, 0)
+    assert max_drawdown(np.array([1e6, 999_999.99]), np.arange(2))[0] == pytest.approx(1e-8)
+
+
 def test_growth_is_per_year_of_365_days() -> None:
     assert cagr(100.0, 121.0, 2 * YEAR_US) == pytest.approx(0.1)
     assert cagr(100.0, 0.0, YEAR_US) == -1.0

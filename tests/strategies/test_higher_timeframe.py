@@ -8,7 +8,7 @@ from hypothesis import given, settings
 
 from data.models import Ohlcv
 from data.timeframes import Timeframe, to_us
-from strategies.higher_timeframe import HigherCandleFold, fold
+from strategies.higher_timeframe import HigherCandleFold, fold, left_out
 from tests.strategies.naive import naive_fold
 from tests.strategies.series import MONDAY_US, candle_series, candles_of, ohlcv_of
 
@@ -39,6 +39,23 @@ def test_a_first_interval_not_covered_from_its_open_is_not_used() -> None:
     folded = fold(at_minutes(5, 10, 15, 20, 25), Timeframe.M15)
     assert folded.visible.tolist() == [-1, -1, -1, -1, 0]
     assert folded.candles.close.tolist() == [5]
+
+
+def test_candles_at_the_ends_that_fill_no_higher_one_are_told() -> None:
+    base = at_minutes(*range(5, 50, 5))
+    told = left_out(base, fold(base, Timeframe.M15).candles)
+    assert [sentence.split(",")[0] for sentence in told] == [
+        "left out: 2 of the 5m candles",
+        "left out: 1 of the 5m candles",
+    ]
+    assert "before 2024-01-01T00:15:00Z" in told[0]
+    assert "from 2024-01-01T00:45:00Z" in told[1]
+
+
+def test_nothing_is_told_where_all_candles_fold() -> None:
+    base = at_minutes(*range(0, 30, 5))
+    assert left_out(base, fold(base, Timeframe.M15).candles) == []
+    assert left_out(at_minutes(5), fold(at_minutes(5), Timeframe.M15).candles) == []
 
 
 def test_one_candle_may_end_two_higher_ones() -> None:

@@ -66,6 +66,7 @@ def test_the_list_shows_broken_files_too(folder: Path) -> None:
 
 def test_the_schema_is_printed(folder: Path) -> None:
     assert json.loads(run(folder, "schema").stdout) == strategy_schema()
+    assert run(folder, "schema", "--json").stdout == run(folder, "schema").stdout
 
 
 def test_a_strategy_is_shown_by_name(folder: Path) -> None:
