@@ -23,9 +23,9 @@ from embedded.valkey import EmbeddedValkey
 from jobs.messages import ALL_JOBS, JobUpdate
 from jobs.model import JobState, JobView
 from jobs.service import JobService
-from tests.integration.processes import Program, candlewick, running, wait_for
+from tests.integration.processes import PATIENCE_S, Program, candlewick, running, wait_for
 
-pytestmark = pytest.mark.integration
+pytestmark = [pytest.mark.integration, pytest.mark.timeout(900)]
 
 FIRST_MS = 1_723_075_200_000  # 2024-08-08
 MARKET = {"venue": "binance", "symbol": "BTC-USDT"}
@@ -48,26 +48,26 @@ class Office:
 
     @contextmanager
     def news(self) -> Iterator[Callable[[], list[JobUpdate]]]:
-        """What jobs tell on the bus while the block lasts."""
+        """What jobs have told on the bus since the block began."""
         with ExitStack() as stack:
             client = stack.enter_context(closing(Redis.from_url(self.environment["REDIS_URL"])))
             bus = stack.enter_context(closing(client.pubsub()))  # type: ignore[no-untyped-call]
             bus.psubscribe(ALL_JOBS)
 
+            updates: list[JobUpdate] = []
+
             def heard() -> list[JobUpdate]:
-                found = []
                 while (message := bus.get_message(timeout=0.5)) is not None:
                     if message["type"] == "pmessage":
-                        found.append(msgspec.json.decode(message["data"], type=JobUpdate))
-                return found
+                        updates.append(msgspec.json.decode(message["data"], type=JobUpdate))
+                return updates
 
             yield heard
 
-    def over(self, job: JobView, *, timeout_s: float = 60) -> JobView:
+    def over(self, job: JobView) -> JobView:
         return wait_for(
             f"the end of {job.title}",
             lambda: now if (now := self.jobs.job(job.id)).state.is_over else None,
-            timeout_s=timeout_s,
         )
 
     def counting(self, job: JobView) -> JobView:
@@ -78,7 +78,7 @@ class Office:
             assert not now.state.is_over, now.error
             return now if now.progress is not None and now.progress.done > 0 else None
 
-        return wait_for(f"progress of {job.title}", look, timeout_s=60)
+        return wait_for(f"progress of {job.title}", look)
 
 
 @pytest.fixture(scope="module")
@@ -176,6 +176,10 @@ def test_jobs_from_an_upload_to_a_stored_search(office: Office) -> None:
         ]
         backtest, failed, export, proof, sweep = (office.over(job) for job in started)
 
+        ended = {job.id for job in (backtest, failed, export, proof, sweep)}
+        wait_for(
+            "news of every end", lambda: ended <= {update.id for update in heard() if update.state.is_over}
+        )
         updates = heard()
 
     assert backtest.state is JobState.DONE, backtest.error
@@ -219,12 +223,10 @@ def test_a_search_is_cancelled_in_the_middle_and_another_survives_its_killed_wor
     long_one = jobs.start("sweep", grid, "ada")
     with office.worker("--concurrency", "1") as worker:
         office.counting(long_one)
-        before_us = time.time_ns() // 1_000
         jobs.cancel(long_one.id, "bob")
-        cancelled = office.over(long_one, timeout_s=15)
+        cancelled = office.over(long_one)
         assert (cancelled.state, cancelled.cancelled_by) == (JobState.CANCELLED, "bob")
         assert cancelled.finished_at_us is not None
-        assert cancelled.finished_at_us - before_us < 8_000_000
         wait_for("the end of its process", lambda: not children_of(worker))
 
         again = jobs.retry(long_one.id)
@@ -232,18 +234,18 @@ def test_a_search_is_cancelled_in_the_middle_and_another_survives_its_killed_wor
         assert first.progress is not None
         # What was tried before it was cancelled is not tried again.
         assert cancelled.progress is not None
+        assert cancelled.progress.done < cancelled.progress.total
         assert first.progress.done >= cancelled.progress.done
         orphans = children_of(worker)
         assert orphans
         worker.kill()
-        _, left = psutil.wait_procs(orphans, timeout=10)
+        _, left = psutil.wait_procs(orphans, timeout=PATIENCE_S)
         assert not left
 
     with office.worker("--concurrency", "1") as worker:
         rescued = wait_for(
             "another worker's attempt",
             lambda: now if (now := jobs.job(again.id)).attempts == 2 else None,
-            timeout_s=40,
         )
         assert rescued.state in (JobState.RUNNING, JobState.QUEUED)
         office.counting(again)
@@ -255,7 +257,7 @@ def test_a_search_is_cancelled_in_the_middle_and_another_survives_its_killed_wor
             lambda: now if (now := jobs.job(again.id)).attempts == 3 else None,
         )
         jobs.cancel(again.id, "bob")
-        assert office.over(again, timeout_s=15).state is JobState.CANCELLED
+        assert office.over(again).state is JobState.CANCELLED
 
 
 def test_a_worker_that_is_asked_to_end_hands_its_job_to_the_next(office: Office) -> None:

@@ -9,28 +9,35 @@ from urllib.request import urlopen
 
 import pytest
 import redis
+from click.testing import CliRunner, Result
 
+from app.commands import data
 from tests.integration.conftest import Desk, StartVenue, Venue
-from tests.integration.processes import candlewick, running, wait_for
+from tests.integration.processes import PATIENCE_S, running, wait_for
 
-pytestmark = [pytest.mark.integration, pytest.mark.timeout(180)]
+pytestmark = [pytest.mark.integration, pytest.mark.timeout(900)]
 
 MARKET = ("--symbol", "BTC-USDT")
 BUSY = ("--symbols", "BTC-USDT", "--rate", "2", "--history-days", "1")
 
 
 def run(desk: Desk, venue: Venue, *arguments: str, status: int = 0) -> Any:
-    environment = {key: value for key, value in desk.environment(venue).items() if key != "CANDLEWICK_HOME"}
-    done = candlewick(*arguments, "--json", home=desk.home, **environment)
-    assert done.returncode == status, done.stderr[-2_000:] + done.stdout[-2_000:]
+    done = invoke(desk, venue, *arguments)
+    assert done.exit_code == status, (done.output[-4_000:], done.exception)
     return json.loads(done.stdout)
+
+
+def invoke(desk: Desk, venue: Venue, *arguments: str) -> Result:
+    """A command of `candlewick data` in this process, which spares its start."""
+    environment = {**desk.environment(venue), "CANDLEWICK_LOG_LEVEL": "ERROR"}
+    return CliRunner(env=environment).invoke(data.command, [*arguments, "--json"])
 
 
 def truth(venue: Venue, start: datetime, end: datetime) -> dict[int, tuple[float, float, int]]:
     """Price, quantity and taker side (1 buy, -1 sell) by trade id."""
     span = f"start={int(start.timestamp() * 1_000)}&end={int(end.timestamp() * 1_000)}"
     url = f"{venue.url}/sim/truth/trades?exchange=binance&symbol=BTC-USDT&{span}&format=lines"
-    with urlopen(url, timeout=20) as reply:
+    with urlopen(url, timeout=PATIENCE_S) as reply:
         rows = [json.loads(line) for line in reply]
     return {
         int(row["id"]): (float(row["price"]), float(row["qty"]), 1 if row["side"] == "buy" else -1)
@@ -57,17 +64,18 @@ def test_a_backfill_that_is_killed_goes_on_where_it_was_and_what_is_stored_is_no
     start = minutes_ago(60)
     end = start + timedelta(minutes=5)
     command = (
-        "data", "backfill", "--venue", "binance", *MARKET, "--from", start.isoformat(),
+        "backfill", "--venue", "binance", *MARKET, "--from", start.isoformat(),
         "--to", end.isoformat(), "--timeframes", "1m,1h", "--trades",
     )  # fmt: skip
     with simulated_venue(*BUSY) as venue:
         log = desk.home / "backfill.log"
-        # So that the kill comes before the end, however fast the rest is.
-        venue.plan({"fault": "rest_delay", "exchange": "binance", "ms": 400})
-        with running(*command, environment=desk.environment(venue), log=log) as program:
-            wait_for("the first trades", lambda: desk.count("trades") >= 2_000)
+        with (
+            desk.stuck_at(trades=2_000),
+            running("data", *command, environment=desk.environment(venue), log=log) as program,
+        ):
+            wait_for("the backfill in its middle", desk.is_stuck)
             program.kill()
-        venue.heal()
+        wait_for("the end of its sessions", desk.is_left_alone)
         at_kill = desk.count("trades")
         expected = truth(venue, start, end)
         assert at_kill < len(expected)
@@ -94,7 +102,7 @@ def test_beside_a_live_collector_history_is_fetched_and_damage_is_found_mended_a
         wait_for("live trades", lambda: desk.count("trades") >= 20)
         end = live_from = datetime.now(UTC)
         run(
-            desk, venue, "data", "backfill", "--venue", "binance", *MARKET, "--from", start.isoformat(),
+            desk, venue, "backfill", "--venue", "binance", *MARKET, "--from", start.isoformat(),
             "--to", end.isoformat(), "--timeframes", "1m", "--trades",
         )  # fmt: skip
         ids = sorted(stored(desk, start, end))
@@ -103,10 +111,10 @@ def test_beside_a_live_collector_history_is_fetched_and_damage_is_found_mended_a
         desk.rows("UPDATE trades SET taker_side = -taker_side WHERE trade_id = %s RETURNING 1", ids[2_900])
         desk.rows("UPDATE candles SET high = high * 2 WHERE timeframe_s = 60 AND NOT from_venue RETURNING 1")
 
-        (found,) = run(desk, venue, "data", "verify", status=1)["markets"]
+        (found,) = run(desk, venue, "verify", status=1)["markets"]
         assert [(row["after_id"], row["next_id"]) for row in found["id_faults"]] == [(ids[899], ids[1_900])]
         assert len(found["altered_minutes"]) in (1, 2)
-        (mended,) = run(desk, venue, "data", "repair")["markets"]
+        (mended,) = run(desk, venue, "repair")["markets"]
 
         assert (mended["trades_stored"], mended["absent_at_venue"]) == (1_000, 0)
         assert mended["ids_mended"] == mended["ids_altered"] > 0
@@ -123,9 +131,8 @@ def test_beside_a_live_collector_history_is_fetched_and_damage_is_found_mended_a
 
 
 def is_whole_again(desk: Desk, venue: Venue) -> bool:
-    run(desk, venue, "data", "repair")
-    environment = {key: value for key, value in desk.environment(venue).items() if key != "CANDLEWICK_HOME"}
-    return candlewick("data", "verify", "--json", home=desk.home, **environment).returncode == 0
+    run(desk, venue, "repair")
+    return invoke(desk, venue, "verify").exit_code == 0
 
 
 def heard(listener: Any) -> Any:
