@@ -428,7 +428,7 @@ def _doubles(values: pa.ChunkedArray) -> FloatArray:
     if values.num_chunks == 1 and not values.null_count:
         (chunk,) = values.chunks
         _, held = chunk.buffers()
-        if held.is_mutable:
+        if held is not None and held.is_mutable:
             numbers = np.frombuffer(held, dtype=np.float64, count=len(chunk), offset=chunk.offset * 8)
             return numbers
     numbers = writable(values.to_numpy())
