@@ -11,7 +11,7 @@ import numpy as np
 
 from data.errors import InvalidInput, MalformedMessage, Problem
 from data.exchanges.base import ExchangeAdapter, TradesMessage
-from data.exchanges.registry import EXCHANGES
+from data.exchanges.registry import EXCHANGES, adapter_for, product_of, products
 from data.files.frames import FrameCounts, list_frame_files, read_frames
 from data.files.tables import refusal
 from data.files.trade_columns import BUY, SELL, TradeColumns, without_repetitions
@@ -33,11 +33,28 @@ class FrameTrades:
 def read_frame_trades(path: Path, market: Market, *, contract_size: Decimal | None = None) -> FrameTrades:
     """The trades of `market` in a frame file or a folder of them, in order of id.
 
+    Of Binance's two channels the one that collectors of this market follow is read (`trade` on spot,
+    `aggTrade` of futures), and the other one only where it stands alone: together they tell all twice.
     `contract_size` is base currency of one contract, needed for OKX perpetuals. Raises InvalidInput for an
     unknown venue, for files without a trade of the market, and for OKX's merged rows, whose single trades the
     file does not have.
     """
-    adapter, venue_symbol = _adapter(path, market, contract_size)
+    venue_symbol, adapters = _adapters(path, market, contract_size)
+    for adapter in adapters:
+        found, malformed, refused = _told(path, adapter, venue_symbol)
+        if found:
+            break
+    else:
+        raise refusal(path, "", f"without a trade of {venue_symbol}", f"trades of {market}")
+    try:
+        columns, duplicates = without_repetitions(_columns(found))
+    except ValueError as error:
+        raise refusal(path, "", str(error), "one trade for each id") from error
+    return FrameTrades(columns=columns, duplicates=duplicates, malformed=malformed, refused=refused)
+
+
+def _told(path: Path, adapter: ExchangeAdapter, venue_symbol: str) -> tuple[list[Trade], int, int]:
+    """The trades that the adapter's channel tells, messages that do not parse, and trades refused."""
     counts = FrameCounts()
     found: list[Trade] = []
     malformed = refused = 0
@@ -63,15 +80,7 @@ def read_frame_trades(path: Path, market: Market, *, contract_size: Decimal | No
                 )
             found += message.trades
             refused += message.refused
-    if not found:
-        raise refusal(path, "", f"without a trade of {venue_symbol}", f"trades of {market}")
-    try:
-        columns, duplicates = without_repetitions(_columns(found))
-    except ValueError as error:
-        raise refusal(path, "", str(error), "one trade for each id") from error
-    return FrameTrades(
-        columns=columns, duplicates=duplicates, malformed=malformed + counts.malformed, refused=refused
-    )
+    return found, malformed + counts.malformed, refused
 
 
 def is_frame_file(path: Path) -> bool:
@@ -80,7 +89,8 @@ def is_frame_file(path: Path) -> bool:
     return path.is_dir() or not name.endswith((".csv", ".parquet", ".pq", ".json"))
 
 
-def _adapter(path: Path, market: Market, contract_size: Decimal | None) -> tuple[ExchangeAdapter, str]:
+def _adapters(path: Path, market: Market, contract_size: Decimal | None) -> tuple[str, list[ExchangeAdapter]]:
+    """The venue's name of the market, and what may read its trades, best first."""
     if market.exchange not in EXCHANGES:
         raise InvalidInput(
             Problem(
@@ -103,27 +113,28 @@ def _adapter(path: Path, market: Market, contract_size: Decimal | None) -> tuple
             )
     else:
         venue_symbol = f"{base}{quote}"
-    adapter = EXCHANGES[market.exchange]()
     unknown = Decimal(0)
-    adapter.use(
-        [
-            Instrument(
-                exchange=market.exchange,
-                symbol=market.symbol,
-                venue_symbol=venue_symbol,
-                kind=InstrumentKind.PERPETUAL if perpetual else InstrumentKind.SPOT,
-                base=base,
-                quote=quote,
-                # Parsing trades does not ask for these.
-                tick_size=unknown,
-                lot_size=unknown,
-                min_quantity=unknown,
-                min_notional=unknown,
-                contract_size=Decimal(1) if contract_size is None else contract_size,
-            )
-        ]
+    instrument = Instrument(
+        exchange=market.exchange,
+        symbol=market.symbol,
+        venue_symbol=venue_symbol,
+        kind=InstrumentKind.PERPETUAL if perpetual else InstrumentKind.SPOT,
+        base=base,
+        quote=quote,
+        # Parsing trades does not ask for these.
+        tick_size=unknown,
+        lot_size=unknown,
+        min_quantity=unknown,
+        min_notional=unknown,
+        contract_size=Decimal(1) if contract_size is None else contract_size,
     )
-    return adapter, venue_symbol
+    own = product_of(market.exchange, market.symbol)
+    adapters = []
+    for product in sorted(products(market.exchange), key=lambda product: product != own):
+        adapter = adapter_for(market.exchange, product)
+        adapter.use([instrument])
+        adapters.append(adapter)
+    return venue_symbol, adapters
 
 
 def _columns(trades: Sequence[Trade]) -> TradeColumns:

@@ -111,3 +111,40 @@ def test_a_name_tells_frames_from_tables() -> None:
     assert is_frame_file(Path("a.jsonl"))
     assert not is_frame_file(Path("a.csv.gz"))
     assert not is_frame_file(Path("a.parquet"))
+
+
+def aggregate(trade_id: int) -> str:
+    return (
+        f'{{"stream":"x@aggTrade","data":{{"e":"aggTrade","E":1723161300001,"s":"BTCUSDT","a":{trade_id},'
+        '"p":"5.0","q":"0.1","f":1,"l":2,"T":1723161300000,"m":true}}'
+    )
+
+
+@pytest.mark.parametrize(("symbol", "own"), [("BTC-USDT", [7, 8]), ("BTC-USDT-PERP", [3])])
+def test_of_trades_and_aggregates_only_the_markets_own_channel_is_read(
+    tmp_path: Path, symbol: str, own: list[int]
+) -> None:
+    path = written(tmp_path, event(7), aggregate(3), event(8))
+    assert read_frame_trades(path, Market("binance", symbol)).columns.trade_id.tolist() == own
+
+
+@pytest.mark.parametrize("symbol", ["BTC-USDT", "BTC-USDT-PERP"])
+def test_a_channel_that_stands_alone_is_read(tmp_path: Path, symbol: str) -> None:
+    market = Market("binance", symbol)
+    assert read_frame_trades(written(tmp_path, aggregate(3)), market).columns.trade_id.tolist() == [3]
+    assert read_frame_trades(written(tmp_path, event(7)), market).columns.trade_id.tolist() == [7]
+
+
+@pytest.mark.parametrize(
+    ("name", "symbol", "count", "first_id"),
+    [
+        ("cryptofeed_spot_20210404.log.gz", "ETH-USDT", 506, 291477091),
+        ("cryptofeed_usdm_20210417.log.gz", "KSM-USDT-PERP", 43, 21396959),
+    ],
+)
+def test_recorded_aggregates_are_as_their_catalogue_says(
+    shared_data: Path, name: str, symbol: str, count: int, first_id: int
+) -> None:
+    found = read_frame_trades(shared_data / "frames" / "binance" / name, Market("binance", symbol))
+    np.testing.assert_array_equal(found.columns.trade_id, first_id + np.arange(count))
+    assert found.malformed == 0
