@@ -21,7 +21,7 @@ from bots.ledger import EXACT, cost_of
 from bots.lifecycle import ACTIVE, BotState
 from bots.orders import GROWING, OrderStatus, PositionSide, TradingRules
 from bots.paper_account import AccountState, AccountStep, PaperAccount
-from bots.recorded_depth import NO_BOOK, BookReader, OpenDepth, RecordedBook
+from bots.recorded_depth import NO_BOOK, SETTLES_US, BookReader, OpenDepth, RecordedBook
 from bots.risk.gate import Proposal, pass_gate
 from bots.risk.state import observe
 from bots.stores import MOST_FRESH, AccountSummary, BotRecord
@@ -164,8 +164,9 @@ class PaperBot(BotLife):
         if stored is not None:
             first = int(stored.opened_at_us.searchsorted(taken, side="right"))
             last = min(len(stored), first + MOST_FRESH)
+            known_us = int(stored.opened_at_us[-1]) + self.timeframe.us if len(stored) else 0
             for candle in candles_of(stored.rows(first, last), self.market):
-                if self.state not in ACTIVE:
+                if self.state not in ACTIVE or self._waits_for_the_book(candle.opened_at_us, known_us):
                     return False
                 self.take(candle, finer, gates)
             if last < len(stored):
@@ -254,6 +255,16 @@ class PaperBot(BotLife):
         another one than a bot that makes up for the same candle later.
         """
         return self.config.fill is FillRule.CANDLE or self._book_at(at_us).is_final
+
+    def _waits_for_the_book(self, at_us: int, known_us: int) -> bool:
+        """Whether this stored candle has to wait, because it is shorter than a snapshot takes to be stored.
+
+        `known_us` is the close of the newest stored candle.
+        """
+        if self.timeframe.us >= SETTLES_US or known_us >= at_us + SETTLES_US:
+            return False
+        may_trade = self.has_position or bool(self._account.pending)
+        return may_trade and not self._knows_the_book_at(at_us)
 
     # A person's wishes
 

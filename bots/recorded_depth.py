@@ -15,6 +15,9 @@ from data.models import BookSnapshot, Market, Side
 # Snapshots are stored once a second: ten that did not come say that nothing is known of the book any more.
 MOST_AGE_US: Final = 10_000_000
 
+# So long after its time, by the candles stored since, a snapshot is stored or will never be.
+SETTLES_US: Final = 5_000_000
+
 
 class RecordedBook(msgspec.Struct, frozen=True, kw_only=True):
     """What is stored of a market's book at a moment."""

@@ -129,7 +129,7 @@ def create(file: Path, start: bool, why: str, as_json: bool) -> None:
     """Make a bot from FILE. Its strategy is read and checked; nothing is made if anything is wrong.
 
     A market that is not recorded (yet) is pointed out: the bot waits for its candles. With "fill": "depth" in
-    FILE market orders are filled through the recorded order book (channel depth-5 or depth-20 of
+    FILE market orders are filled through the recorded order book (channel book5 or book20 of
     config/collectors.json), as deep as each of them needs, instead of at the next candle's open.
     """
     settings = load_settings()
@@ -166,7 +166,7 @@ def _warn_of_no_depth(store: Store, config: BotConfig) -> None:
     ):
         click.echo(
             f"warning: no order book of {config.market} is recorded yet, so orders fill at the next candle's "
-            "open; depth-5 or depth-20 among its channels in config/collectors.json records it",
+            "open; book5 or book20 among its channels in config/collectors.json records it",
             err=True,
         )
 
@@ -207,10 +207,15 @@ def pause(name: str, why: str, as_json: bool) -> None:
 @_as_json
 def stop(name: str, flatten: bool, why: str, as_json: bool) -> None:
     """Stop a bot. Without --flatten an open position stays as it is, and UNPROTECTED, until it is started."""
-    done = (BotState.STOPPED, BotState.FAILED, BotState.STOPPING)
+    done = (BotState.STOPPED, BotState.FAILED)
+
+    def is_done(bot: BotView) -> bool:
+        # One that stands still with a position is woken up to close it.
+        return bot.state is BotState.STOPPING or (bot.state in done and not (flatten and bot.holds))
+
     with open_store(load_settings()) as store:
         store.bots.stop(name, who=_who(), why=why, flatten=flatten)
-        view = _once(store.bots, name, lambda bot: bot.state in done)
+        view = _once(store.bots, name, is_done)
     _report(view, as_json, wanted=BotState.STOPPED)
 
 

@@ -15,6 +15,7 @@ from bots.orders import GROWING, Fill, OrderReason
 from bots.paper_bot import PaperBot, candles_of
 from bots.parity import Cause, DifferenceKind
 from data.models import Ohlcv
+from data.timeframes import Timeframe
 from strategies.base import Protection
 from strategies.loader import parse_strategy
 from tests.backtesting.bot_life import BotLife
@@ -145,7 +146,7 @@ class Live:
         record = msgspec.structs.replace(self.stored.record, config={})
         self.bot = PaperBot(record, self.config, self.strategy, self.market)
         if self.bot.warm_from_us is not None and self.bot.last_candle_us is not None:
-            history = self.market.candles(BTC, WALK.timeframe.M1, end_us=self.bot.last_candle_us + 1)
+            history = self.market.candles(BTC, self.strategy.timeframe, end_us=self.bot.last_candle_us + 1)
             self.bot.replay(history)
 
 
@@ -225,6 +226,27 @@ def test_an_order_is_filled_at_the_open_once_the_book_of_that_moment_is_stored_f
     assert entry.depth is not None
     assert entry.depth.snapshot_us == newest.at_us
     assert entry.depth.levels[0] == (D("97.0"), D("1.0"))
+
+
+def test_a_candle_of_a_second_waits_until_its_book_must_have_been_stored() -> None:
+    second = Timeframe.S1
+    ohlcv = minutes(CLOSES, timeframe=second)
+    strategy = ScriptedStrategy({T0 + 6 * second.us: "long_entry"}, timeframe=second)
+    market = MemoryBooks((BTC, ohlcv))
+    life = Live(strategy, market, ohlcv.rows(0, 5))
+    life.feed(ohlcv.rows(5, 7))
+    for known in (8, 9, 10, 11):
+        life.feed(ohlcv.rows(7, known))
+        assert life.bot.last_candle_us == T0 + 6 * second.us
+    book = book_of(T0 + 6 * second.us, [(96.0, 5.0)], [(97.0, 500.0)])
+    market.books[book.at_us] = book
+    life.feed(ohlcv.rows(7, 12))
+    assert life.bot.last_candle_us == T0 + 7 * second.us  # the next one waits for its own
+    (entry,) = life.stored.fills
+    assert entry.depth is not None
+    assert entry.depth.snapshot_us == book.at_us
+    life.feed(ohlcv.rows(8, 20))
+    assert life.bot.last_candle_us == T0 + 15 * second.us
 
 
 def test_a_loader_gives_its_bots_the_books_of_its_store() -> None:
