@@ -2,10 +2,8 @@ from __future__ import annotations
 
 import csv
 import json
-import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +13,26 @@ from click.testing import CliRunner, Result
 
 from app.cli import cli
 from tests.backtesting.search.documents import crossover, walk
+from tests.integration.processes import PATIENCE_S
+
+PROJECT = Path(__file__).resolve().parents[2]
+# The program, which gets a Ctrl-C when it opens the file of its trials for the third time: once to make it,
+# once for the first of them, and then.
+INTERRUPTED = """
+import os, signal, sys
+opened = 0
+
+def count(event, arguments):
+    global opened
+    if event == "open" and str(arguments[0]).endswith("trials.jsonl") and "a" in str(arguments[1]):
+        opened += 1
+        if opened == 3:
+            os.kill(os.getpid(), signal.SIGINT)
+
+sys.addaudithook(count)
+from app.cli import main
+main(sys.argv[1:])
+"""
 
 
 @pytest.fixture
@@ -117,18 +135,22 @@ def test_the_table_ends_with_a_plain_sentence(files: list[str]) -> None:
 @pytest.mark.integration
 def test_control_c_keeps_what_was_done_and_resume_finishes_it(files: list[str], tmp_path: Path) -> None:
     folder = tmp_path / "out"
-    command = [sys.executable, "-m", "app", *files, "--param", "fast=2:50:1", "--param", "slow=60:200:1"]
-    process = subprocess.Popen(
-        [*command, "--out", str(folder)], stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    command = [
+        sys.executable,
+        "-c",
+        INTERRUPTED,
+        *files,
+        "--param",
+        "fast=2:50:1",
+        "--param",
+        "slow=60:200:1",
+    ]
+    interrupted = subprocess.run(
+        [*command, "--out", str(folder)], cwd=PROJECT, capture_output=True, timeout=PATIENCE_S, check=False
     )
+    assert interrupted.returncode == 1
+    assert b"--resume" in interrupted.stderr
     trials = folder / "trials.jsonl"
-    deadline = time.monotonic() + 60
-    while not (trials.exists() and trials.stat().st_size) and time.monotonic() < deadline:
-        time.sleep(0.01)
-    process.send_signal(signal.SIGINT)
-    _, told = process.communicate(timeout=60)
-    assert process.returncode == 1
-    assert b"--resume" in told
     kept = trials.read_bytes()
     done = kept.count(b"\n")
     assert 0 < done < 49 * 141

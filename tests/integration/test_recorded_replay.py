@@ -15,7 +15,7 @@ import pytest
 from tests.integration.conftest import Desk, StartVenue
 from tests.integration.processes import Program, wait_for
 
-pytestmark = [pytest.mark.integration, pytest.mark.timeout(180)]
+pytestmark = [pytest.mark.integration, pytest.mark.timeout(900)]
 
 BINANCE_FRAMES = ("spot_btcusdt_20240808.log.gz", "spot_btcusdt_20240809.log.gz")
 BINANCE_TRADES = 19_904
@@ -85,14 +85,14 @@ def assert_stored_equals_recorded(desk: Desk, shared_data: Path) -> None:
 
 def wait_for_trades(desk: Desk, count: int, collector: Program) -> None:
     try:
-        wait_for(f"{count} stored trades", lambda: desk.count("trades") >= count, timeout_s=40)
+        wait_for(f"{count} stored trades", lambda: desk.count("trades") >= count)
     except AssertionError as error:
         by_symbol = desk.rows("SELECT symbol, count(*) FROM trades JOIN markets USING (market_id) GROUP BY 1")
         raise AssertionError(f"{error}; stored {dict(by_symbol)}\n{collector.told()}") from None
 
 
 def wait_for_ten_minutes(desk: Desk) -> None:
-    wait_for("ten stored minutes", lambda: len(stored_minutes(desk)) >= 10, timeout_s=20)
+    wait_for("ten stored minutes", lambda: len(stored_minutes(desk)) >= 10)
 
 
 def test_every_recorded_binance_trade_is_stored_once_and_the_ten_minutes_equal_the_venues_own(
@@ -138,17 +138,18 @@ def test_a_collector_killed_in_the_middle_of_a_replay_comes_back_and_nothing_is_
 ) -> None:
     desk.record({"binance": ["BTC-USDT"]})
     with (
-        # 651 s of market in about 16 s.
-        simulated_venue(*binance_arguments(shared_data, speed="40")) as venue,
+        # 651 s of market in about 11 s.
+        simulated_venue(*binance_arguments(shared_data, speed="60")) as venue,
         desk.collector(venue) as manager,
     ):
-        wait_for_trades(desk, 2_000, manager)
-        children = psutil.Process(manager.process.pid).children()
-        assert len(children) == 1
-        children[0].kill()
-        at_kill = desk.count("trades")
-        assert at_kill < BINANCE_TRADES
-        wait_for("another collector", lambda: _living_child(manager, not_pid=children[0].pid), timeout_s=10)
+        with desk.stuck_at(trades=2_000):
+            wait_for("a collector in its middle", desk.is_stuck)
+            children = psutil.Process(manager.process.pid).children()
+            assert len(children) == 1
+            children[0].kill()
+            at_kill = desk.count("trades")
+            assert 2_000 <= at_kill < BINANCE_TRADES
+            wait_for("another collector", lambda: _living_child(manager, not_pid=children[0].pid))
         wait_for_trades(desk, BINANCE_TRADES, manager)
         wait_for_ten_minutes(desk)
         assert manager.end() == 0
