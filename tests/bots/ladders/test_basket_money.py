@@ -18,6 +18,7 @@ from bots.accounts import AccountTerms, AccountView, Share, SubLedger, broken_by
 from bots.config import BotConfig
 from bots.gates import Gate
 from bots.ladders.basket_bot import BasketBot
+from bots.ledger import EXACT, cost_of
 from bots.lifecycle import BotState
 from bots.orders import Fill
 from bots.risk.desk_rules import DeskRules
@@ -187,3 +188,37 @@ def test_a_limit_of_the_account_goes_by_all_that_is_bought() -> None:
     life = lived(stored, tight)
     told = [made.outcome for step in life.steps for made in step.decisions]
     assert any("max_account_notional is 10000" in words for words in told)
+
+
+def test_limits_count_a_waiting_buy_in_full_and_a_waiting_sale_as_held_until_it_is_filled() -> None:
+    stored = wander(1, length=60)
+    account = OneAccount(Limits())
+    life = Sharing(part(stored, 0, 1), account=account)
+    seen = 0
+    for row in range(1, 60):
+        life.feed(part(stored, row, row + 1), DeskRules(store=account))
+        due = life.bot._account.due
+        ledger = life.steps[-1].sub_ledger
+        assert ledger is not None
+        if not ledger.parts or len({bool(one.notional) for one in due}) < 2:
+            continue
+        seen += 1
+        basket_share = Share(bot_id=1, bot="basket", market=MARKETS[0], ledger=ledger)
+        for one, market, books in zip(ledger.parts, MARKETS, life.bot._account.ledgers, strict=True):
+            waits = sum((due_.notional for due_ in due if MARKETS[due_.part] == market), D(0))
+            cost = cost_of(books.state)
+            assert one.in_use == EXACT.add(cost, waits)
+            # Another bot is judged by that: one more of the quote currency is over the limit.
+            other = SubLedger(account="main", in_use=D(1), gained=D(0), equity_gained=D(0), at_us=T0)
+            wanted = Share(bot_id=2, bot="other", market=market, ledger=other)
+            for limit, used in (
+                ("max_symbol_notional", one.in_use),
+                ("max_account_notional", basket_share.most_in_use),
+                ("max_correlated_exposure", one.in_use),
+            ):
+                for room, broken in ((D(1), []), (D(0), [limit])):
+                    terms = msgspec.structs.replace(Limits(), **{limit: EXACT.add(used, room)})
+                    view = with_share(OneAccount(terms).view, basket_share)
+                    found = [violation.limit for violation in broken_by(view, wanted)]
+                    assert [name for name in found if name != "budget"] == broken
+    assert seen > 2
