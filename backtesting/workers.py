@@ -12,10 +12,13 @@ import signal
 import time
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Executor, Future, ProcessPoolExecutor, wait
+from concurrent.futures.process import BrokenProcessPool
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from itertools import islice
 from typing import Any, Generic, TypeVar
+
+from data.errors import TransientError
 
 K = TypeVar("K")
 T = TypeVar("T")
@@ -56,7 +59,8 @@ class Pieces(Generic[K, T, R]):
 def spread(pieces: Pieces[K, T, R], tasks: Iterable[tuple[K, T]], workers: Workers) -> Iterator[tuple[K, R]]:
     """Each task's key with its answer, as they come; tasks are asked for as they can be worked on.
 
-    Raises TransientError where no cluster answers, and whatever a piece raises.
+    Raises TransientError where no cluster answers or one of the processes is killed, and whatever a piece
+    raises.
     """
     waiting = iter(tasks)
     left = pieces.total
@@ -99,11 +103,16 @@ def _processes(count: int) -> Iterator[tuple[Executor, int]]:
     with ProcessPoolExecutor(count, mp_context=spawn, initializer=leave_interrupts_to_parent) as pool:
         try:
             yield pool, count
-        except BaseException:
+        except BaseException as error:
             # Nobody wants what they are at. One that waits for more would keep this process from ending.
             pool.shutdown(wait=False, cancel_futures=True)
             for worker in set(multiprocessing.active_children()) - others:
                 worker.terminate()
+            if isinstance(error, BrokenProcessPool):
+                raise TransientError(
+                    "a process that did a part of the work was ended from outside, as happens where memory "
+                    "runs short; fewer processes need less (--workers 1)"
+                ) from error
             raise
 
 

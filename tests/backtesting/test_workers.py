@@ -14,6 +14,7 @@ import pytest
 
 from backtesting import workers
 from backtesting.workers import HERE, Pieces, Workers, spread
+from data.errors import TransientError
 from data.kernel_cache import PROJECT
 
 
@@ -32,6 +33,16 @@ SQUARES = {f"task {number}": number * number for number in range(9)}
 @pytest.mark.parametrize("who", [HERE, Workers()])
 def test_every_task_is_answered_once(who: Workers) -> None:
     assert dict(spread(Pieces(call=square, total=9), tasks(9), who)) == SQUARES
+
+
+def end_of_this_process(number: int) -> int:
+    os.kill(os.getpid(), signal.SIGKILL)
+    return number
+
+
+def test_a_process_that_is_killed_is_told_in_a_sentence() -> None:
+    with pytest.raises(TransientError, match="ended from outside, as happens where memory runs short"):
+        list(spread(Pieces(call=end_of_this_process, total=2), tasks(2), Workers(count=2)))
 
 
 def test_tasks_are_asked_for_only_as_they_can_be_worked_on() -> None:
