@@ -23,3 +23,19 @@ def shared_data() -> Path:
     if not (folder / "SHA256SUMS").exists():
         pytest.skip("no recorded market data: ../shared/data is not beside the project folder")
     return folder
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Files whose tests start processes come first, those of whole installations before all others.
+
+    Workers share files out in this order, so that none is left with a long one while the others have ended.
+    """
+    long = {item.path for item in items if item.get_closest_marker("integration")}
+    long |= {item.path for item in items if item.get_closest_marker("browser")}
+
+    def place(item: pytest.Item) -> int:
+        if item.path.parent.name == "integration":
+            return 0
+        return 1 if item.path in long else 2
+
+    items.sort(key=place)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import threading
-import time
 from pathlib import Path
 
 import pytest
@@ -41,10 +40,8 @@ def test_a_command_that_waits_for_its_turn_uses_the_services_once_they_are_annou
     installation = Installation(tmp_path)
     with installation.services_lock(timeout_s=0):  # as `up` does while it starts
         threading.Timer(0.3, announced, (installation,)).start()
-        began_at = time.monotonic()
         with database_in_reach(settings_of(tmp_path), Installation(tmp_path)) as url:
             assert url == DATABASE
-        assert time.monotonic() - began_at < 10
 
 
 @pytest.mark.parametrize("configured", [{}, {"database_url": DATABASE}, {"redis_url": BUS}])

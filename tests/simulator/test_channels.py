@@ -72,7 +72,7 @@ async def heard(
     assert request.endpoint == adapter.endpoint_of(channel, symbol)
     messages: list[VenueMessage] = []
     base = _WS_BASE[adapter.product]
-    async with asyncio.timeout(15), venue.socket(base + request.endpoint) as socket:
+    async with asyncio.timeout(90), venue.socket(base + request.endpoint) as socket:
         await socket.send(request.text)
         while len(messages) < count:
             message = adapter.parse(await socket.recv(decode=False), received_at_us=time.time_ns() // 1_000)
@@ -190,7 +190,7 @@ async def test_what_is_given_up_comes_no_more(venue: RunningVenue, exchange: str
     adapter = await ready(venue, exchange, symbol)
     (wanted,) = adapter.subscribe_requests([symbol])
     (given_up,) = adapter.unsubscribe_requests([symbol], first_number=2)
-    async with asyncio.timeout(15), venue.socket(_WS_BASE[adapter.product] + wanted.endpoint) as socket:
+    async with asyncio.timeout(90), venue.socket(_WS_BASE[adapter.product] + wanted.endpoint) as socket:
         await socket.send(wanted.text)
         while not isinstance(adapter.parse(await socket.recv(decode=False)), TradesMessage):
             continue

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+from contextlib import suppress
 from pathlib import Path
 
 import aiohttp
@@ -96,7 +97,7 @@ async def test_a_half_open_connection_is_silent_stays_open_and_answers_nothing(l
             await receive(fresh, 3)
     # The client said goodbye and nobody answered.
     assert socket.close_code == 1006
-    async with asyncio.timeout(2):
+    async with asyncio.timeout(60):
         while (await live.get("/sim/state")).body["clients"]:  # noqa: ASYNC110
             await asyncio.sleep(0.05)
 
@@ -143,7 +144,7 @@ async def test_a_malformed_message_takes_its_places_and_the_rest_is_whole(live: 
     async with live.socket("/ws/btcusdt@trade") as socket:
         for _ in range(50):
             try:
-                whole.append(json.loads(await asyncio.wait_for(socket.recv(), 5))["t"])
+                whole.append(json.loads(await asyncio.wait_for(socket.recv(), 60))["t"])
             except json.JSONDecodeError:
                 broken += 1
     assert broken == 10
@@ -206,15 +207,19 @@ async def test_a_silent_subscription_is_acknowledged_and_the_others_go_on(live: 
 
 
 async def test_refused_connections_and_requests_break_until_it_is_over(live: RunningVenue) -> None:
-    await live.post_faults({"fault": "refuse", "exchange": "binance", "for_s": 0.6})
+    await live.post_faults({"fault": "refuse", "exchange": "binance", "for_s": 3})
     with pytest.raises((OSError, EOFError, InvalidMessage)):
         async with live.socket("/ws/btcusdt@trade"):
             raise AssertionError("connected")
     with pytest.raises(aiohttp.ClientError):
         await live.get("/api/v3/ping")
     await live.okx("/public/time")
-    await asyncio.sleep(0.8)
-    assert (await live.get("/api/v3/ping")).status == 200
+    async with asyncio.timeout(60):
+        while True:
+            with suppress(aiohttp.ClientError):
+                assert (await live.get("/api/v3/ping")).status == 200
+                return
+            await asyncio.sleep(0.1)
 
 
 @pytest.mark.parametrize("status", [418, 429, 503])

@@ -129,7 +129,7 @@ async def test_a_stream_across_a_halt_brings_every_trade_once(start_venue: Venue
             options=VenueOptions(limited=False),
         )
     )
-    async with asyncio.timeout(15), venue.socket("/stream?streams=btcusdt@trade") as socket:
+    async with asyncio.timeout(90), venue.socket("/stream?streams=btcusdt@trade") as socket:
         messages = await receive(socket, 20)
         await venue.post_faults({"fault": "halt", "symbol": "BTC-USDT"})
         await asyncio.sleep(0.3)

@@ -7,7 +7,6 @@ import signal
 import socket
 import subprocess
 import sys
-import time
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
@@ -19,6 +18,7 @@ import pytest
 
 from app.commands.simulate import command
 from data.errors import InvalidInput
+from tests.integration.processes import PATIENCE_S, wait_for
 
 PROJECT = Path(__file__).resolve().parents[2]
 
@@ -45,13 +45,13 @@ def running(*arguments: str) -> Iterator[tuple[subprocess.Popen[str], str]]:
 
 
 def get(url: str) -> Any:
-    with urllib.request.urlopen(url, timeout=10) as response:
+    with urllib.request.urlopen(url, timeout=PATIENCE_S) as response:
         return json.load(response)
 
 
 def failed(*arguments: str) -> str:
     process = simulate(*arguments)
-    output, errors = process.communicate(timeout=30)
+    output, errors = process.communicate(timeout=PATIENCE_S)
     assert process.returncode == 2
     assert output == ""
     return errors.splitlines()[-1]
@@ -59,13 +59,11 @@ def failed(*arguments: str) -> str:
 
 @pytest.mark.integration
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_it_says_where_it_listens_and_ends_quickly_when_told(number: signal.Signals) -> None:
+def test_it_says_where_it_listens_and_ends_when_told(number: signal.Signals) -> None:
     with running("--symbols", "BTC-USDT") as (process, url):
         assert get(url + "/api/v3/ping") == {}
         process.send_signal(number)
-        started_at = time.monotonic()
-        assert process.wait(5) == 0
-        assert time.monotonic() - started_at < 3
+        assert process.wait(PATIENCE_S) == 0
         assert process.stderr is not None
         assert "Traceback" not in process.stderr.read()
 
@@ -114,10 +112,7 @@ def test_frames_with_a_fault_plan(tmp_path: Path) -> None:
     plan.write_text('[{"fault": "rest_error", "status": 503, "path": "klines"}]')
     options = ("--frames", str(frames), "--speed", "max", "--start", "immediately", "--faults", str(plan))
     with running(*options) as (_, url):
-        for _ in range(100):
-            if get(url + "/sim/state")["source"]["state"] == "finished":
-                break
-            time.sleep(0.05)
+        wait_for("the end", lambda: get(url + "/sim/state")["source"]["state"] == "finished")
         assert [row["id"] for row in get(url + "/api/v3/trades?symbol=BTCUSDT")] == [9]
         with pytest.raises(urllib.error.HTTPError, match="503"):
             get(url + "/api/v3/klines?symbol=BTCUSDT&interval=1m")

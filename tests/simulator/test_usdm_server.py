@@ -126,6 +126,6 @@ async def test_a_connection_ends_at_its_age(start_venue: VenueOf) -> None:
     options = VenueOptions(binance_life_s=0.3)
     venue = await start_venue(SimulatedVenue.made_up(STATE, symbols=["BTC-USDT-PERP"], options=options))
     for path in ("/stream", "/fstream/market/stream"):
-        async with asyncio.timeout(5), venue.socket(path) as socket:
+        async with asyncio.timeout(60), venue.socket(path) as socket:
             with pytest.raises(ConnectionClosed):
                 await socket.recv()

@@ -60,7 +60,7 @@ class RunningVenue:
         return connect(self.url.replace("http", "ws", 1) + path, close_timeout=0.5)
 
 
-async def receive(socket: ClientConnection, count: int, wait_s: float = 10.0) -> list[Any]:
+async def receive(socket: ClientConnection, count: int, wait_s: float = 60.0) -> list[Any]:
     """The next `count` messages as JSON values; fails where they do not come in time."""
     messages: list[Any] = []
     async with asyncio.timeout(wait_s):
