@@ -11,16 +11,17 @@ from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from decimal import Decimal
+from typing import Any
 
 import msgspec
 
-from bots.accounts import SubLedger
+from bots.accounts import SharePart, SubLedger
 from bots.config import BotConfig, as_document
 from bots.definitions import definition_of
 from bots.entry_gates import EntryGate
 from bots.gates import PASSED, Gate, GateVerdict
 from bots.journal import JournalEntry
-from bots.ledger import EXACT
+from bots.ledger import EXACT, LedgerState, cost_of
 from bots.lifecycle import ACTIVE, BotState, checked
 from bots.orders import ClosedTrade, Fill, Order, OrderReason, OrderStatus, TradingRules
 from bots.risk.gate import Passage
@@ -405,9 +406,52 @@ class BotLife(ABC):
     @abstractmethod
     def _saved(self) -> SavedLife: ...
 
+    @property
+    def _life(self) -> dict[str, Any]:
+        """The fields of `SavedLife`, for `_saved`."""
+        return {
+            "trades": self._trades,
+            "wins": self._wins,
+            "profit": self._profit,
+            "warm_from_us": self.warm_from_us,
+            "trade_from_us": self.trade_from_us,
+            "checkpoint_us": self._checkpoint_us,
+            "risk": self.risk,
+            "promised": self._promised,
+        }
+
+    @property
+    def _taken_close_us(self) -> int:
+        """The close of the last candle taken; 0 before the first."""
+        return 0 if self.last_candle_us is None else self.last_candle_us + self.timeframe.us
+
     @abstractmethod
+    def _ledger_state(self) -> LedgerState:
+        """Those of all that it holds."""
+
+    @abstractmethod
+    def _in_use(self) -> Decimal:
+        """What its positions have cost and what its waiting orders may cost, in quote currency."""
+
+    def _parts(self) -> tuple[SharePart, ...]:
+        """The same by symbol, of a bot with several."""
+        return ()
+
     def _sub_ledger(self) -> SubLedger | None:
         """What the bot has in use of its account, where it has one together with others."""
+        if self.config.account is None:
+            return None
+        books, risk, parts = self._ledger_state(), self._risk_state, self._parts()
+        return SubLedger(
+            account=self.config.account,
+            in_use=self._in_use(),
+            gained=EXACT.subtract(EXACT.add(books.cash, cost_of(books)), self.config.capital),
+            equity_gained=EXACT.subtract(risk.equity, self.config.capital),
+            at_us=self._taken_close_us,
+            ordered_at_us=risk.ordered_at_us,
+            together=() if parts else self.together.get(self.market.symbol, ()),
+            parts=parts,
+        )
 
     def step(self, at_us: int) -> BotStep:
         """Everything since the last step, to be stored as one."""

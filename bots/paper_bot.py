@@ -12,16 +12,15 @@ from typing import Any
 
 import msgspec
 
-from bots.accounts import SubLedger
 from bots.bot_life import BotLife, FinerCandles, SavedLife
 from bots.config import BotConfig, FillRule
 from bots.entry_gates import EntryGate, EntryWish, ask
 from bots.gates import PASSED, Gate, GateVerdict
-from bots.ledger import EXACT, cost_of
+from bots.ledger import EXACT, LedgerState, cost_of
 from bots.lifecycle import ACTIVE, BotState
 from bots.orders import GROWING, OrderStatus, PositionSide, TradingRules
 from bots.paper_account import AccountState, AccountStep, PaperAccount
-from bots.recorded_depth import NO_BOOK, SETTLES_US, BookReader, OpenDepth, RecordedBook
+from bots.recorded_depth import BookReader, MarketDepth
 from bots.risk.gate import Proposal, pass_gate
 from bots.risk.state import observe
 from bots.stores import MOST_FRESH, AccountSummary, BotRecord
@@ -92,7 +91,7 @@ class PaperBot(BotLife):
         self._account = self._new_account(None if saved is None else saved.state)
         self._stream = strategy.stream()
         self._seen: tuple[float, float, float, float] | None = None
-        self._books = books
+        self._depth = MarketDepth(config.market, books) if config.fill is FillRule.DEPTH else None
 
     @property
     def has_position(self) -> bool:
@@ -166,7 +165,7 @@ class PaperBot(BotLife):
             last = min(len(stored), first + MOST_FRESH)
             known_us = int(stored.opened_at_us[-1]) + self.timeframe.us if len(stored) else 0
             for candle in candles_of(stored.rows(first, last), self.market):
-                if self.state not in ACTIVE or self._waits_for_the_book(candle.opened_at_us, known_us):
+                if self.state not in ACTIVE or self._waits_for_the_book(candle, known_us):
                     return False
                 self.take(candle, finer, gates)
             if last < len(stored):
@@ -177,7 +176,7 @@ class PaperBot(BotLife):
             and newest is not None
             and begun.opened_at_us > newest
             and self.waits_for_an_open
-            and self._knows_the_book_at(begun.opened_at_us)
+            and (self._depth is None or self._depth.is_known(begun.opened_at_us))
         ):
             self.open(begun.opened_at_us, begun.open)
         return False
@@ -233,38 +232,20 @@ class PaperBot(BotLife):
             self._settle_stop(opened_at_us)
 
     def _opened(self, opened_at_us: int, price: float) -> AccountStep:
-        if self.config.fill is FillRule.CANDLE:
+        if self._depth is None:
             return self._account.open_candle(opened_at_us, price)
-        return self._account.open_candle(opened_at_us, price, self._depth_at(opened_at_us))
+        return self._account.open_candle(opened_at_us, price, self._depth.at(opened_at_us))
 
     def _left_at_open(self, opened_at_us: int, price: float) -> AccountStep:
-        if self.config.fill is FillRule.CANDLE:
+        if self._depth is None:
             return self._account.flatten(opened_at_us, price)
-        return self._account.flatten(opened_at_us, price, depth=self._depth_at(opened_at_us))
+        return self._account.flatten(opened_at_us, price, depth=self._depth.at(opened_at_us))
 
-    def _depth_at(self, at_us: int) -> OpenDepth:
-        return OpenDepth(at_us, lambda: self._book_at(at_us).book)
-
-    def _book_at(self, at_us: int) -> RecordedBook:
-        return NO_BOOK if self._books is None else self._books.book_at(self.market, at_us)
-
-    def _knows_the_book_at(self, at_us: int) -> bool:
-        """Whether the store has the book of that moment for good. Else orders wait until the candle closes.
-
-        A snapshot is stored up to a second after its time: a bot that did not wait for it would fill at
-        another one than a bot that makes up for the same candle later.
-        """
-        return self.config.fill is FillRule.CANDLE or self._book_at(at_us).is_final
-
-    def _waits_for_the_book(self, at_us: int, known_us: int) -> bool:
-        """Whether this stored candle has to wait, because it is shorter than a snapshot takes to be stored.
-
-        `known_us` is the close of the newest stored candle.
-        """
-        if self.timeframe.us >= SETTLES_US or known_us >= at_us + SETTLES_US:
+    def _waits_for_the_book(self, candle: Candle, known_us: int) -> bool:
+        """Whether this stored candle may fill orders whose book is still to be stored."""
+        if self._depth is None or not (self.has_position or self._account.pending):
             return False
-        may_trade = self.has_position or bool(self._account.pending)
-        return may_trade and not self._knows_the_book_at(at_us)
+        return self._depth.is_awaited(candle.opened_at_us, known_us=known_us)
 
     # A person's wishes
 
@@ -304,10 +285,9 @@ class PaperBot(BotLife):
     def summary(self) -> AccountSummary:
         """The account's figures, the position marked at the last processed close."""
         ledger = self._account.ledger
-        at_us = 0 if self.last_candle_us is None else self.last_candle_us + self.timeframe.us
         price = float(ledger.entry_price) if self._last_price is None else self._last_price
         return AccountSummary(
-            point=self._point(at_us, price),
+            point=self._point(self._taken_close_us, price),
             position=self._position(price),
             realised_pnl=self._profit,
             fees_paid=ledger.state.fees,
@@ -316,36 +296,14 @@ class PaperBot(BotLife):
         )
 
     def _saved(self) -> SavedAccount:
-        return SavedAccount(
-            rules=self._rules,
-            state=self._account.state,
-            trades=self._trades,
-            wins=self._wins,
-            profit=self._profit,
-            warm_from_us=self.warm_from_us,
-            trade_from_us=self.trade_from_us,
-            checkpoint_us=self._checkpoint_us,
-            risk=self.risk,
-            promised=self._promised,
-        )
+        return SavedAccount(rules=self._rules, state=self._account.state, **self._life)
 
-    def _sub_ledger(self) -> SubLedger | None:
-        """What the bot has in use of its account, where it has one together with others."""
-        if self.config.account is None:
-            return None
-        ledger = self._account.ledger
-        held = cost_of(ledger.state)
+    def _ledger_state(self) -> LedgerState:
+        return self._account.ledger.state
+
+    def _in_use(self) -> Decimal:
         waits = any(order.reason in GROWING for order in self._account.pending)
-        risk = self._risk_state
-        return SubLedger(
-            account=self.config.account,
-            in_use=EXACT.add(held.copy_abs(), self._promised if waits else Decimal(0)),
-            gained=EXACT.subtract(EXACT.add(ledger.cash, held), self.config.capital),
-            equity_gained=EXACT.subtract(risk.equity, self.config.capital),
-            at_us=0 if self.last_candle_us is None else self.last_candle_us + self.timeframe.us,
-            ordered_at_us=risk.ordered_at_us,
-            together=self.together.get(self.market.symbol, ()),
-        )
+        return EXACT.add(cost_of(self._ledger_state()).copy_abs(), self._promised if waits else Decimal(0))
 
     def _new_account(self, state: AccountState | None) -> PaperAccount:
         return PaperAccount(

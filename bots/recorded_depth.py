@@ -64,3 +64,34 @@ class OpenDepth:
         if side not in self._walks:
             self._walks[side] = BookWalk(book.at_us, levels, side, tick=tick, slippage=slippage)
         return self._walks[side]
+
+
+class MarketDepth:
+    """The books that a bot's market orders go through, of its one market."""
+
+    def __init__(self, market: Market, books: BookReader | None) -> None:
+        """Without `books` there is never a snapshot."""
+        self._market = market
+        self._books = books
+
+    def at(self, at_us: int) -> OpenDepth:
+        """For the orders of an open at that time."""
+        return OpenDepth(at_us, lambda: self._recorded(at_us).book)
+
+    def is_known(self, at_us: int) -> bool:
+        """Whether the store has the book of that moment for good. Else orders wait until the candle closes.
+
+        A snapshot is stored up to a second after its time: a bot that did not wait for it would fill at
+        another one than a bot that makes up for the same candle later.
+        """
+        return self._recorded(at_us).is_final
+
+    def is_awaited(self, at_us: int, *, known_us: int) -> bool:
+        """Whether even a candle that has closed must wait for it, being shorter than that takes.
+
+        `known_us` is the close of the newest stored candle.
+        """
+        return known_us < at_us + SETTLES_US and not self.is_known(at_us)
+
+    def _recorded(self, at_us: int) -> RecordedBook:
+        return NO_BOOK if self._books is None else self._books.book_at(self._market, at_us)

@@ -21,7 +21,7 @@ from bots.gates import DATA_GATES, PASSED, GateVerdict
 from bots.ladders.basket import BasketAccount, BasketState, BasketStep
 from bots.ladders.basket_record import basket_decision
 from bots.ladders.strategy import BasketStrategy
-from bots.ledger import EXACT, cost_of
+from bots.ledger import EXACT, LedgerState
 from bots.lifecycle import ACTIVE, BotState
 from bots.orders import Order, OrderReason, PositionSide, TradingRules
 from bots.paper_bot import candles_of, first_traded
@@ -388,9 +388,8 @@ class BasketBot(BotLife):
     # Figures
 
     def summary(self) -> AccountSummary:
-        at_us = 0 if self.last_candle_us is None else self.last_candle_us + self.timeframe.us
         return AccountSummary(
-            point=self._point(at_us),
+            point=self._point(self._taken_close_us),
             position=None,
             positions=tuple(self._positions()),
             realised_pnl=self._profit,
@@ -428,35 +427,22 @@ class BasketBot(BotLife):
         return SavedBasket(
             rules=self._rules,
             state=self._account.state,
-            trades=self._trades,
-            wins=self._wins,
-            profit=self._profit,
-            warm_from_us=self.warm_from_us,
-            trade_from_us=self.trade_from_us,
-            checkpoint_us=self._checkpoint_us,
-            risk=self.risk,
             looked_until_us=self._looked_until_us,
             flatten_at_open=self._flatten_at_open,
             entries_after_us=self._entries_after_us,
+            **self._life,
         )
 
-    def _sub_ledger(self) -> SubLedger | None:
-        if self.config.account is None:
-            return None
-        account, risk = self._account, self._risk_state
-        in_use = account.in_use()
-        held = cost_of(account.books())
-        return SubLedger(
-            account=self.config.account,
-            in_use=account.reserved(),
-            gained=EXACT.subtract(EXACT.add(account.cash, held), self.config.capital),
-            equity_gained=EXACT.subtract(risk.equity, self.config.capital),
-            at_us=0 if self.last_candle_us is None else self.last_candle_us + self.timeframe.us,
-            ordered_at_us=risk.ordered_at_us,
-            parts=tuple(
-                SharePart(symbol=market.symbol, in_use=used, together=self.together.get(market.symbol, ()))
-                for market, used in zip(self._markets, in_use, strict=True)
-            ),
+    def _ledger_state(self) -> LedgerState:
+        return self._account.books()
+
+    def _in_use(self) -> Decimal:
+        return self._account.reserved()
+
+    def _parts(self) -> tuple[SharePart, ...]:
+        return tuple(
+            SharePart(symbol=market.symbol, in_use=used, together=self.together.get(market.symbol, ()))
+            for market, used in zip(self._markets, self._account.in_use(), strict=True)
         )
 
     def _new_account(self, state: BasketState | None) -> BasketAccount:

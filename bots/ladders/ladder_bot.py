@@ -8,7 +8,6 @@ from typing import Any, cast
 
 import msgspec
 
-from bots.accounts import SubLedger
 from bots.bot_life import FinerCandles
 from bots.config import BotConfig
 from bots.entry_gates import EntryGate
@@ -115,11 +114,8 @@ class LadderBot(PaperBot):
             return GateVerdict(gate=Gate.OUTAGE, detail="made up for after an outage: no new orders")
         return super()._own_verdict(decision, proposal)
 
-    def _sub_ledger(self) -> SubLedger | None:
-        share = super()._sub_ledger()
-        if share is None:
-            return None
-        return msgspec.structs.replace(share, in_use=self._account_of_ladder.committed)
+    def _in_use(self) -> Decimal:
+        return self._account_of_ladder.committed
 
     def _levels(self, side: PositionSide) -> tuple[Decimal | None, Decimal | None, Decimal | None]:
         account = self._account_of_ladder

@@ -264,4 +264,5 @@ def test_a_loader_gives_its_bots_the_books_of_its_store() -> None:
     )
     bot = loader.start(record, T0)
     assert isinstance(bot, PaperBot)
-    assert bot._books is market
+    assert bot._depth is not None
+    assert bot._depth._books is market
