@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import atexit
+import errno
 import gc
+import os
 import sys
 from typing import Any
 
@@ -34,6 +36,8 @@ COMMANDS = {
     "jobs": ("app.commands.jobs", "Start, follow and end work in the background; run the workers."),
 }
 
+_FULL = (errno.ENOSPC, errno.EDQUOT)
+
 
 @click.group(cls=LazyGroup, parts=COMMANDS, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(package_name="candlewick")
@@ -56,4 +60,11 @@ def main(arguments: list[str] | None = None) -> Any:
         sys.exit(2)
     except TradingError as error:
         click.echo(f"failed: {error}", err=True)
+        sys.exit(1)
+    except OSError as error:
+        if error.errno not in _FULL:
+            raise
+        click.echo(f"failed: {error.filename or 'the output'} cannot be written: {error.strerror}", err=True)
+        # What is left in the buffer of a full output would fail again on the way out.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(1)
