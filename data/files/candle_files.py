@@ -17,6 +17,7 @@ import pyarrow as pa
 from data.candles import BuiltCandles
 from data.errors import InvalidInput
 from data.files.tables import SourceTable, iso_times, read_table, refusal, time_column, write_table
+from data.files.time_numbers import LAST_US
 from data.models import BoolArray, FloatArray, IntArray, Ohlcv
 from data.timeframes import Timeframe, floor_to, to_datetime
 
@@ -59,6 +60,10 @@ def read_candles(
     if timeframe is None:
         timeframe = _inferred(source, opened_at_us)
     _check_grid(source, opened_at_us, timeframe, rows)
+    if int(opened_at_us[-1]) + timeframe.us > LAST_US:
+        newest = len(source) - 1 if rows is None else int(rows[-1])
+        expected = "a time of which the candle closes before the year 10000"
+        raise InvalidInput(source.problem(newest, "opened_at", expected))
     return Ohlcv(timeframe=timeframe, opened_at_us=opened_at_us, **values)
 
 

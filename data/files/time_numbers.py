@@ -19,7 +19,7 @@ _SECONDS_FROM = 1e9
 _MILLISECOND_US = 1_000.0
 _APART = 100  # times; neighbours of one series never lie so far apart, two units do by a thousand
 _FIRST_US = to_us(datetime.min.replace(tzinfo=UTC))
-_LAST_US = to_us(datetime.max.replace(tzinfo=UTC))
+LAST_US = to_us(datetime.max.replace(tzinfo=UTC))
 
 
 class UnlikelyTime(ValueError):
@@ -44,9 +44,9 @@ def microseconds_of(numbers: IntArray | FloatArray, unit_us: float | None = None
         unit_us, bound = _unit_us(smallest, largest)
         if smallest < bound <= largest:
             _check_one_unit(numbers, numbers < bound)
-    if not (smallest * unit_us >= _FIRST_US and largest * unit_us <= _LAST_US):
+    if not (smallest * unit_us >= _FIRST_US and largest * unit_us <= LAST_US):
         at_us = numbers.astype(np.float64) * unit_us
-        row = int(np.argmax((at_us < _FIRST_US) | (at_us > _LAST_US)))
+        row = int(np.argmax((at_us < _FIRST_US) | (at_us > LAST_US)))
         raise UnlikelyTime(row, f"{A_TIME}, within the years 1 to 9999")
     if numbers.dtype.kind == "f" and (largest >= 2**63 or not np.array_equal(numbers, np.trunc(numbers))):
         rounded: IntArray = np.rint(numbers * unit_us).astype(np.int64)

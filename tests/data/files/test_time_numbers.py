@@ -100,6 +100,12 @@ def test_a_number_beyond_all_calendars_is_refused_with_its_line(tmp_path: Path, 
     assert "the years 1 to 9999" in message
 
 
+def test_a_candle_that_closes_beyond_all_calendars_is_refused_with_its_line(tmp_path: Path) -> None:
+    times = ["9999-12-31T23:59:00Z", "9999-12-31T23:58:00Z"]
+    with pytest.raises(InvalidInput, match=r"line 2, column opened_at is .*; .* before the year 10000"):
+        read_candles(written(tmp_path, candles_of(times)))
+
+
 def test_numbers_that_no_integer_of_ours_holds_are_refused() -> None:
     with pytest.raises(UnlikelyTime) as refused:
         microseconds_of(np.array([1.7e18, 1.7e21]))
