@@ -6,8 +6,8 @@ import asyncio
 import itertools
 import json
 import time
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, closing, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -15,20 +15,25 @@ import numpy as np
 import psutil
 import pytest
 
+from backtesting.parity_day import ParityReport, check_parity
 from bots.lifecycle import BotState
 from bots.paper_bot import candles_of
 from bots.service import BotService
 from bots.views import BotView
 from data.files.candle_files import read_candles
 from data.messages import CandleUpdate
-from data.models import Market, Ohlcv
-from data.stores import MarketBatch
+from data.models import BookSnapshot, Market, Ohlcv
+from data.stores import ChannelBatch, MarketBatch
 from data.timeframes import Timeframe
 from database.repositories.bot_repository import BotRepository
+from database.repositories.candle_repository import CandleRepository
+from database.repositories.channel_repository import ChannelRepository
 from database.repositories.market_repository import MarketRepository
 from embedded.valkey import EmbeddedValkey
 from messaging.redis_bus import RedisBus
 from messaging.redis_publisher import RedisPublisher
+from strategies.loader import parse_strategy
+from tests.bots.depth_fakes import books_around
 from tests.integration.processes import Program, wait_for
 
 pytestmark = pytest.mark.integration
@@ -105,6 +110,28 @@ class Site:
 
         asyncio.run(save())
 
+    def save_books(self, books: Sequence[BookSnapshot]) -> None:
+        async def save() -> None:
+            repository = ChannelRepository(self._database_url)
+            try:
+                await repository.save_channels(ChannelBatch(books=books))
+            finally:
+                await repository.close()
+
+        asyncio.run(save())
+
+    def parity(self, name: str, candles: Ohlcv) -> ParityReport:
+        """The bot's life on these candles, replayed from what is stored."""
+        with closing(CandleRepository(self._database_url)) as stored:
+            return check_parity(
+                self.repository,
+                stored,
+                name,
+                start_us=int(candles.opened_at_us[0]),
+                end_us=int(candles.opened_at_us[-1]) + candles.timeframe.us,
+                load_strategy=lambda config: parse_strategy(STRATEGY, "test"),
+            )
+
     def wait(self, what: str, look: Callable[[BotView], bool], name: str = "twin") -> BotView:
         def found() -> BotView | None:
             view = self.repository.view(name)
@@ -168,18 +195,21 @@ def new_site(
 
 
 def test_killed_again_and_again_a_bot_ends_like_its_twin(
-    new_site: Callable[[str], Site], recorded: Ohlcv
+    new_site: Callable[[str], Site], recorded: Ohlcv, record_property: Callable[[str, object], None]
 ) -> None:
     calm, hurt = new_site("calm"), new_site("hurt")
+    books = books_around(recorded.rows(HISTORY, 900))
     for site in (calm, hurt):
         site.add_bot()
+        site.add_bot("deep", fill="depth", capital=1_000_000)
         site.save(recorded.rows(0, HISTORY))
+        site.save_books(books)
 
     pieces = [300, 341, 412, 500, 587, 700, 900]
     with running(calm):
-        calm.wait("the start", lambda view: view.last_candle_us is not None)
         program = hurt.runner()
-        hurt.wait("the start", lambda view: view.last_candle_us is not None)
+        for site, name in itertools.product((calm, hurt), ("twin", "deep")):
+            site.wait("the start", lambda view: view.last_candle_us is not None, name)
         kills_in_position = 0
         for number, (first, last) in enumerate(itertools.pairwise(pieces)):
             calm.save(recorded.rows(first, last))
@@ -192,15 +222,22 @@ def test_killed_again_and_again_a_bot_ends_like_its_twin(
             kills_in_position += hurt.people.bot("twin").position is not None
             program.kill()
             program = hurt.runner()
-        hurt.wait_for_candle(recorded)
-        calm.wait_for_candle(recorded)
+        for name in ("twin", "deep"):
+            hurt.wait_for_candle(recorded, name)
+            calm.wait_for_candle(recorded, name)
         program.end()
 
-    expected, found = calm.outcome(), hurt.outcome()
-    for part in expected:
-        assert found[part] == expected[part], part
-    assert len(found["fills"]) > 50
-    assert kills_in_position >= 2
+    for name in ("deep", "twin"):
+        expected, found = calm.outcome(name), hurt.outcome(name)
+        for part in expected:
+            assert found[part] == expected[part], part
+        assert len(found["fills"]) > 50
+    walked = [fill for fill in hurt.people.fills("deep", 10_000) if fill.depth and fill.depth.levels]
+    assert len(walked) > 20
+    report = hurt.parity("deep", recorded.rows(HISTORY, 900))
+    assert (report.differences, report.fills) == ((), len(hurt.people.fills("deep", 10_000)))
+    # How far it was when it was killed is chance.
+    record_property("kills_in_position", kills_in_position)
     assert "restarted" in [entry.what for entry in hurt.people.audit("twin")]
 
 
