@@ -159,14 +159,18 @@ def close_times(result: BacktestResult) -> list[str]:
 
 
 def iso_times(at_us: IntArray) -> list[str]:
-    """What `iso_time` says of each, for whole seconds, a million in a fraction of a second."""
+    """What `iso_time` says of each, a million whole seconds in a fraction of one."""
     days, seconds = np.divmod(at_us // 1_000_000, 86_400)
     dates = {day: str(np.datetime64(day, "D")) for day in np.unique(days).tolist()}
     clocks = {
         second: f"T{second // 3600:02}:{second // 60 % 60:02}:{second % 60:02}Z"
         for second in np.unique(seconds).tolist()
     }
-    return [dates[day] + clocks[second] for day, second in zip(days.tolist(), seconds.tolist(), strict=True)]
+    times = [dates[day] + clocks[second] for day, second in zip(days.tolist(), seconds.tolist(), strict=True)]
+    # A fill that a stored trade has placed has that trade's time.
+    for row in np.flatnonzero(at_us % 1_000_000).tolist():
+        times[row] = iso_time(int(at_us[row]))
+    return times
 
 
 def trades_csv(result: BacktestResult) -> str:
