@@ -105,7 +105,11 @@ class BookWalk:
             left.insert(0, (taken[-1][0], rest))
         self._left = left
         return DepthUse(
-            snapshot_us=self._snapshot_us, digest=self._digest, levels=tuple(taken), beyond=beyond
+            snapshot_us=self._snapshot_us,
+            digest=self._digest,
+            levels=tuple(taken),
+            beyond=beyond,
+            behind=self.behind if beyond else Decimal(0),
         )
 
     def _through(self, quantity: Decimal) -> tuple[list[tuple[Decimal, Decimal]], Decimal]:

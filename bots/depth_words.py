@@ -24,7 +24,9 @@ def depth_in_words(use: DepthUse | None) -> str:
         return f"at the candle's open: {use.plain}"
     count = len(use.levels)
     levels = f"{count} level{'' if count == 1 else 's'}"
-    behind = f" and {use.beyond.normalize():f} behind the last" if use.beyond else ""
+    behind = (
+        f" and {use.beyond.normalize():f} behind them at {use.behind.normalize():f}" if use.beyond else ""
+    )
     return f"through {levels}{behind} of the order book of {_iso(use.snapshot_us)}"
 
 

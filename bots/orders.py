@@ -92,6 +92,7 @@ class DepthUse(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     digest: str = ""  # of all levels of its side, by which a change of them is found
     levels: tuple[tuple[Decimal, Decimal], ...] = ()  # price and quantity of each that was taken, best first
     beyond: Decimal = Decimal(0)  # quantity that they did not hold, filled behind the last recorded level
+    behind: Decimal = Decimal(0)  # the price of that; 0 where there is none
     plain: str = ""  # why the candle's open was taken instead of levels; empty where they were
 
 

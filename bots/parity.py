@@ -270,7 +270,7 @@ def _of_fill(one: Fill | FillView, other: Fill | FillView) -> Iterator[_Found]:
         return
     elif unlike == ["fee"]:
         own = (Cause.FEE, f"the bot paid {_bps(one)} bps, the replay {_bps(other)} bps")
-    elif {"price", "slippage"} <= set(unlike) and _slips(one) and _reference(one) == _reference(other):
+    elif {"price", "slippage"} <= set(unlike) and _slips_otherwise(one, other):
         own = (
             Cause.SLIPPAGE,
             f"slippage cost the bot {one.slippage}, the replay {other.slippage}, from the same price",
@@ -481,9 +481,12 @@ def _bps(fill: Fill | FillView) -> str:
     return f"{rate.quantize(Decimal('0.0001')).normalize():f}"
 
 
-def _slips(fill: Fill | FillView) -> bool:
-    """Whether slippage, and not the depth of a book, made its price."""
-    return fill.depth is None or not fill.depth.digest
+def _slips_otherwise(one: Fill | FillView, other: Fill | FillView) -> bool:
+    """Whether slippage makes their prices differ: from the same open, or behind the levels of one book."""
+    if one.depth is not None and other.depth is not None and one.depth.digest:
+        behind = one.depth.behind, other.depth.behind
+        return 0 not in behind and behind[0] != behind[1]
+    return _reference(one) == _reference(other)
 
 
 def _reference(fill: Fill | FillView) -> Decimal:

@@ -8,7 +8,7 @@ from decimal import Decimal
 import msgspec
 import pytest
 
-from backtesting.parity_day import ParityReport, check_parity
+from backtesting.parity_day import OtherTerms, ParityReport, check_parity
 from bots.bot_loading import BotLoader
 from bots.lifecycle import BotState
 from bots.orders import GROWING, Fill, OrderReason
@@ -38,10 +38,16 @@ def lived(market: MemoryBooks, ohlcv: Ohlcv = WALK) -> BotLife:
     return life
 
 
-def parity(life: BotLife, market: MemoryBooks) -> ParityReport:
+def parity(life: BotLife, market: MemoryBooks, others: OtherTerms | None = None) -> ParityReport:
     start_us = day_of(WALK)
     return check_parity(
-        life.store, market, "trend", start_us=start_us, end_us=start_us + DAY_US, load_strategy=no_python
+        life.store,
+        market,
+        "trend",
+        start_us=start_us,
+        end_us=start_us + DAY_US,
+        load_strategy=no_python,
+        others=others,
     )
 
 
@@ -109,6 +115,19 @@ def test_a_missing_and_a_late_snapshot_are_found_and_named() -> None:
     late = msgspec.structs.replace(lost, at_us=fill.filled_at_us)
     market.books[late.at_us] = late
     assert {one.cause for one in parity(life, market).differences} == {Cause.LATE_DEPTH}
+
+
+def test_other_costs_are_told_from_other_books() -> None:
+    market = MemoryBooks((BTC, WALK), books=books_around(WALK, depth=0.5, absent=0.0))
+    life = lived(market)
+    for cause, others in (
+        (Cause.SLIPPAGE, OtherTerms(slippage_bps=D(9))),
+        (Cause.FEE, OtherTerms(fee_bps=D(9))),
+    ):
+        found = parity(life, market, others).differences
+        fills = [one for one in found if one.kind is DifferenceKind.FILL]
+        assert fills[0].cause is cause
+        assert {one.cause for one in fills} <= {Cause.SLIPPAGE, Cause.FEE}
 
 
 def test_a_snapshot_after_the_open_changes_nothing() -> None:
