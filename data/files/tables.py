@@ -133,9 +133,7 @@ class SourceTable:
 
     def _counted_us(self, column: str, values: pa.ChunkedArray, unit_us: float | None) -> IntArray:
         try:
-            numbers = (
-                values.to_numpy() if pa.types.is_int64(values.type) else values.cast(pa.float64()).to_numpy()
-            )
+            numbers = _plain_numbers(values)
             if not np.isfinite(numbers).all():
                 raise self._first_bad(column, lambda text: math.isfinite(float(text)), A_TIME)
             return microseconds_of(writable(numbers), unit_us)
@@ -288,12 +286,16 @@ def _kind(path: Path, *, writing: bool = False) -> tuple[str, ...]:
 def _spelled(
     path: Path, found: Sequence[str], names: Mapping[str, Sequence[str]], required: Sequence[str]
 ) -> dict[str, str]:
-    by_lower = {name.strip().lower(): name for name in reversed(found)}
+    lowered = [name.strip().lower() for name in found]
+    by_lower = dict(zip(lowered, found, strict=True))
     spelled = {}
     for ours, spellings in names.items():
         match = next((by_lower[spelling] for spelling in spellings if spelling in by_lower), None)
-        if match is not None:
-            spelled[ours] = match
+        if match is None:
+            continue
+        if lowered.count(match.strip().lower()) > 1:
+            raise refusal(path, "columns", ", ".join(found), f"one column of the name {match}")
+        spelled[ours] = match
     absent = [ours for ours in required if ours not in spelled]
     if absent:
         wanted = "; ".join(" or ".join(names[ours]) for ours in absent)
@@ -433,6 +435,16 @@ def _doubles(values: pa.ChunkedArray) -> FloatArray:
             return numbers
     numbers = writable(values.to_numpy())
     return numbers
+
+
+def _plain_numbers(values: pa.ChunkedArray) -> IntArray | FloatArray:
+    """As 64-bit integers, or as doubles what has fractions or is larger."""
+    if pa.types.is_integer(values.type):
+        with contextlib.suppress(pa.ArrowInvalid):
+            whole: IntArray = values.cast(pa.int64()).to_numpy()
+            return whole
+    doubles: FloatArray = values.cast(pa.float64(), safe=False).to_numpy()
+    return doubles
 
 
 def _lengths(texts: pa.ChunkedArray) -> IntArray:

@@ -294,6 +294,12 @@ def test_a_file_that_holds_no_candles_says_why(tmp_path: Path, name: str, text: 
     assert words in refusal_of(written(tmp_path, text, name))
 
 
+@pytest.mark.parametrize("twice", ["close", "Close"])
+def test_a_column_that_stands_twice_is_refused(tmp_path: Path, twice: str) -> None:
+    text = f"{HEADER},{twice}\n2024-08-08T23:55:00Z,1,2,1,2,0,1\n"
+    assert "one column of the name" in refusal_of(written(tmp_path, text))
+
+
 def test_a_file_that_is_not_there_is_bad_input(tmp_path: Path) -> None:
     assert "expected an existing file" in refusal_of(tmp_path / "absent.csv")
 

@@ -130,6 +130,15 @@ def test_a_parquet_column_of_times_of_day_is_refused_with_its_row(tmp_path: Path
         read_candles(path)
 
 
+@pytest.mark.parametrize("per_second", [1_000, 1_000_000, 1_000_000_000])
+def test_a_parquet_column_of_unsigned_numbers_keeps_every_digit(tmp_path: Path, per_second: int) -> None:
+    path = tmp_path / "file.parquet"
+    prices = {name: [10.0, 10.0] for name in HEADER.split(",")[1:]}
+    times = [(LATELY_MS // 1_000 + row * 60) * per_second for row in range(2)]
+    pa.parquet.write_table(pa.table({"opened_at": pa.array(times, pa.uint64()), **prices}), path)
+    assert read_candles(path).opened_at_us.tolist() == [LATELY_MS * 1_000, LATELY_MS * 1_000 + MINUTE_US]
+
+
 def test_a_parquet_column_of_a_dictionary_of_texts_is_read(tmp_path: Path) -> None:
     path = tmp_path / "file.parquet"
     prices = {name: [10.0, 10.0] for name in HEADER.split(",")[1:]}
