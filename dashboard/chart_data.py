@@ -23,7 +23,8 @@ from data.timeframes import Timeframe
 from strategies.base import Overlay, Strategy
 
 FIRST_BARS = 1_500
-HISTORY_BARS = 3_000
+HISTORY_BARS = 3_000  # a browser that says nothing else gets so many at a time
+MOST_HISTORY_BARS = 24_000
 RECENT_BARS = 60  # a minute of the shortest time frame to read a chart and begin to watch it
 # An exponential average that began this many periods earlier differs by less than a millionth of the price.
 _SETTLED_PERIODS = 8
@@ -69,7 +70,8 @@ class ChartData:
 
         Raises InvalidInput for an overlay that cannot be drawn on this time frame.
         """
-        warmup = self._warmup(overlay, timeframe)
+        # One candle more, even without a line to compute, tells whether there are older ones.
+        warmup = max(1, self._warmup(overlay, timeframe))
         ohlcv = self._reader.candles(market, timeframe, end_us=end_us, limit=bars + warmup)
         overlays = self._overlays(overlay, ohlcv)
         start = max(0, len(ohlcv) - bars)

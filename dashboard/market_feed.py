@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
-from dashboard.chart_data import FIRST_BARS, HISTORY_BARS, ChartRows
+from dashboard.chart_data import FIRST_BARS, HISTORY_BARS, MOST_HISTORY_BARS, ChartRows
 from dashboard.figures.drawings import drawing_items, indicator_choices, parse_indicator
 from dashboard.figures.price_chart import (
     chart_columns,
@@ -72,11 +72,16 @@ def chart_body(sources: MarketSources, request: Mapping[str, Any]) -> Body:
 
 
 def history_body(sources: MarketSources, request: Mapping[str, Any]) -> Body:
-    """Older candles: those that open at `before` (seconds) or earlier. The last one the chart has already.
+    """Older candles, `bars` of them and one more: those that open at `before` (seconds) or earlier.
 
-    Raises InvalidInput without a market or a time.
+    The last one the chart has already.
+
+    Raises InvalidInput without a market or a time, and for more bars than are answered at once.
     """
     before = whole_number(request, "before", least=1, most=_LAST_SECOND)
+    bars = HISTORY_BARS
+    if "bars" in request:
+        bars = whole_number(request, "bars", least=1, most=MOST_HISTORY_BARS)
     resolved = sources.resolve(request)
     if resolved.market is None:
         raise _wrong("symbol", request.get("symbol"), "expected a market that has candles")
@@ -84,7 +89,7 @@ def history_body(sources: MarketSources, request: Mapping[str, Any]) -> Body:
         resolved.market,
         resolved.timeframe,
         resolved.overlay,
-        bars=HISTORY_BARS + 1,
+        bars=bars + 1,
         end_us=before * SECOND_US + 1,
     )
     return {

@@ -4,11 +4,12 @@
 (function () {
   "use strict";
   const live = window.candlewick;
-  const MOST_BARS = 400; // in view: Plotly makes a node for each
+  const MOST_BARS = 400; // candles drawn in view: Plotly makes a node for each. Further out one stands for several
   const LEAST_BARS = 15;
   const FIRST_BARS = 140;
   const ROOM_BARS = 8; // to the right of the newest
   const TICK_PX = 96;
+  const PERCENT_TICKS = 8;
   const LIVE_MS = 250; // live bars are drawn together
   const DAY_S = 86400;
   const STEPS_S = [5, 15, 30, 60, 300, 900, 1800, 3600, 7200, 14400, 43200, DAY_S, 7 * DAY_S, 28 * DAY_S, 91 * DAY_S];
@@ -32,6 +33,8 @@
     let from = 0;
     let to = 0;
     let prices = []; // rows of the last drawing, to find the view again when some came in front
+    let origin = 0; // where candles begin to be put together: the same ones stay in one, whatever comes in front
+    let drawn = { first: 0, each: 1, candles: [] };
     let timer = null;
     let listening = false;
 
@@ -41,11 +44,13 @@
     function reset() {
       to = last() + ROOM_BARS;
       from = to - FIRST_BARS;
+      origin = 0;
     }
 
     function clamp() {
       const middle = (from + to) / 2;
-      const half = Math.max(LEAST_BARS, Math.min(MOST_BARS, to - from)) / 2;
+      const widest = Math.max(MOST_BARS, prices.length + 2 * ROOM_BARS);
+      const half = Math.max(LEAST_BARS, Math.min(widest, to - from)) / 2;
       const inside = Math.max(2, Math.min(last() + half - 2, middle));
       [from, to] = [inside - half, inside + half];
     }
@@ -57,6 +62,7 @@
         const moved = lower(rows, prices[0].time) || -lower(prices, rows[0].time);
         from += moved;
         to += moved;
+        origin += moved;
       }
       if (follows && rows === prices && rows.length > drawnBars) {
         from += rows.length - drawnBars;
@@ -77,6 +83,66 @@
         found.push(at < rows.length && rows[at].time === prices[index].time ? rows[at] : null);
       }
       return found;
+    }
+
+    // How many candles one that is drawn stands for: a power of two, so that zooming seldom draws others.
+    const together = () => 2 ** Math.max(0, Math.ceil(Math.log2((to - from) / MOST_BARS)));
+
+    // Candles from `first` to `end` with `each` of them in one. Where there is no price there is a gap.
+    function groups(first, end, each) {
+      const volumes = aligned("volume", first, end);
+      const found = [];
+      for (let start = first; start < end; start += each) {
+        const rows = prices.slice(start, Math.min(end, start + each)).filter((row) => row.low !== undefined);
+        const bars = volumes.slice(start - first, start - first + each).filter(Boolean);
+        const one = { time: prices[start].time, x: start + (each - 1) / 2 };
+        if (rows.length) {
+          one.open = rows[0].open;
+          one.close = rows[rows.length - 1].close;
+          one.high = Math.max(...rows.map((row) => row.high));
+          one.low = Math.min(...rows.map((row) => row.low));
+          one.color = one.close >= one.open ? shown.view.up : shown.view.down;
+        }
+        if (bars.length) one.volume = bars.reduce((sum, bar) => sum + bar.value, 0);
+        found.push(one);
+      }
+      return found;
+    }
+
+    // The last value of a line in each group.
+    function lineOf(id, first, end, each) {
+      const values = aligned(id, first, end).map((row) => (row && row.value !== undefined ? row.value : null));
+      if (each === 1) return values;
+      const found = [];
+      for (let start = 0; start < values.length; start += each) {
+        found.push(values.slice(start, start + each).reduce((last_, value) => (value === null ? last_ : value), null));
+      }
+      return found;
+    }
+
+    // On the percent axis prices are told by the first candle in view, as on the canvas.
+    function base() {
+      if ((shown.figure.layout.meta || {}).scale !== "percent") return null;
+      for (let index = Math.max(0, Math.ceil(from)); index < prices.length; index += 1) {
+        if (prices[index].close !== undefined) return prices[index].close;
+      }
+      return null;
+    }
+
+    function percent(price, of, decimals = 2) {
+      const text = window.dashTvlwcFunctions.grouped((price / of - 1) * 100, decimals) + "%";
+      return price > of && /[1-9]/.test(text) ? "+" + text : text;
+    }
+
+    function percentTicks(range, of) {
+      const ends = range.map((price) => (price / of - 1) * 100);
+      const apart = (ends[1] - ends[0]) / PERCENT_TICKS || 1;
+      const size = 10 ** Math.floor(Math.log10(apart));
+      const step = size * [1, 2, 5, 10].find((times) => times * size >= apart);
+      const decimals = Math.max(0, -Math.floor(Math.log10(step) + 1e-9));
+      const tickvals = [];
+      for (let at = Math.ceil(ends[0] / step); at * step <= ends[1]; at += 1) tickvals.push(of * (1 + (at * step) / 100));
+      return { tickmode: "array", tickvals, ticktext: tickvals.map((price) => percent(price, of, decimals)) };
     }
 
     function fitted(type) {
@@ -142,11 +208,12 @@
       text, showarrow: false, bgcolor: line.color, font: { color: "#fff", size: 11 }, borderpad: 2,
     });
 
-    function lines(colour) {
+    function lines(colour, of) {
       const known = shown.marks.lines.map((line) => ({ ...line }));
       const newest = prices[prices.length - 1];
       if (newest && newest.close !== undefined) known.push({ price: newest.close, color: newest.close >= newest.open ? colour.up : colour.down, title: "" });
-      const format = window.dashTvlwcFunctions[`price${shown.view.decimals}`];
+      const plain = window.dashTvlwcFunctions[`price${shown.view.decimals}`];
+      const format = of === null ? plain : (price) => percent(price, of);
       return {
         shapes: known.map((line) => ({
           type: "line", xref: "paper", x0: 0, x1: 1, y0: line.price, y1: line.price,
@@ -161,31 +228,32 @@
       if (!shown || !window.Plotly) return;
       const { figure } = shown;
       const half = (to - from) / 2;
-      const first = Math.max(0, Math.floor(from - half));
+      const each = together();
+      const left = Math.floor(from - half);
+      // Groups begin a whole number of them from the origin.
+      const first = Math.min(prices.length, Math.max(0, left - ((((left - origin) % each) + each) % each)));
       const end = Math.max(first, Math.min(prices.length, Math.ceil(to + half)));
-      const window_ = prices.slice(first, end);
-      const x = window_.map((_, index) => first + index);
+      const window_ = groups(first, end, each);
+      drawn = { first, each, candles: window_ };
+      const x = window_.map((one) => one.x);
+      const of_ = base();
       const [candles, volume, ...rest] = figure.data;
       const marks = rest.pop();
-      const bars = aligned("volume", first, end);
       const type = figure.layout.yaxis.type;
       const range = fitted(type);
       const of = (name) => window_.map((row) => (row[name] === undefined ? null : row[name]));
       const traces = [
         { ...candles, x, open: of("open"), high: of("high"), low: of("low"), close: of("close") },
-        { ...volume, x, y: bars.map((bar) => bar && bar.value), marker: { ...volume.marker, color: bars.map((bar) => (bar ? bar.color : "")) } },
-        ...rest.map((line, index) => {
-          const values = aligned(shown.view.overlays[index].id, first, end);
-          return { ...line, x, y: values.map((row) => (row && row.value !== undefined ? row.value : null)) };
-        }),
+        { ...volume, x, y: window_.map((one) => (one.volume === undefined ? null : one.volume)), marker: { ...volume.marker, color: window_.map((one) => one.color || "") } },
+        ...rest.map((line, index) => ({ ...line, x, y: lineOf(shown.view.overlays[index].id, first, end, each) })),
         { ...marks, ...markers(first, end, range, type) },
       ];
       const layout = {
         ...figure.layout,
-        ...lines({ up: candles.increasing.fillcolor, down: candles.decreasing.fillcolor }),
+        ...lines({ up: candles.increasing.fillcolor, down: candles.decreasing.fillcolor }, of_),
         separators: window.dashTvlwcFunctions.separators(),
         xaxis: { ...figure.layout.xaxis, ...ticks(first, end), range: [from, to] },
-        yaxis: { ...figure.layout.yaxis, ...(range ? { range } : {}) },
+        yaxis: { ...figure.layout.yaxis, ...(range ? { range } : {}), ...(range && of_ !== null ? percentTicks(range, of_) : {}) },
       };
       window.Plotly.react(place, traces, layout, { displayModeBar: false, scrollZoom: true, responsive: true, doubleClick: false });
       if (!listening) listen();
@@ -208,6 +276,11 @@
     const seriesAt = (index) => {
       const found = {};
       for (const id of Object.keys(shown.rows)) found[id] = aligned(id, index, index + 1)[0] || undefined;
+      const group = drawn.each > 1 && drawn.candles[Math.floor((index - drawn.first) / drawn.each)];
+      if (group && group.open !== undefined) {
+        found.price = group;
+        found.volume = { value: group.volume };
+      }
       return found;
     };
 

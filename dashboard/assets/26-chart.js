@@ -5,6 +5,9 @@
   const live = window.candlewick;
   const EARLY_BARS = 150; // fewer than that left of the view: fetch more
   const MAX_BARS = 100000; // held at most
+  // Each reading of history draws everything anew: the further somebody goes back, the more is read at once.
+  const FIRST_HISTORY_BARS = 3000;
+  const MOST_HISTORY_BARS = 24000;
   const FOLLOWED_BARS = 20000; // held while the newest bar is in view
 
   const make = (tag, className, text) => {
@@ -62,6 +65,7 @@
   let props = {};
   let root = null;
   let asked = null; // what history was asked for, so that it is asked for once
+  let historyBars = FIRST_HISTORY_BARS; // to be read next
   let paintedOnce;
   live.painted = new Promise((done) => (paintedOnce = done));
 
@@ -144,6 +148,7 @@
     if (!same) {
       chart.notes = {};
       chart.hovered = null;
+      historyBars = FIRST_HISTORY_BARS;
       marks = { markers: [], lines: [] };
     }
     asked = null;
@@ -226,7 +231,8 @@
     for (const { key, id, bar: came, note, since } of ticks) {
       const rows = chart.rows[id];
       if (key !== chart.view.key || !rows) continue;
-      if (id === "price") chart.notes[came.time] = note && noteOf(note, since);
+      if (id === "price" && note) chart.notes[came.time] = noteOf(note, since);
+      else if (id === "price") delete chart.notes[came.time];
       const bar = rebased(id, came, ticks);
       const at = lowerBound(rows, bar.time);
       if (at === rows.length) {
@@ -283,6 +289,7 @@
     for (const [id, rows] of Object.entries(chart.rows)) chart.rows[id] = rows.slice(lowerBound(rows, first));
     for (const time of Object.keys(chart.notes)) if (Number(time) < first) delete chart.notes[time];
     chart.view.more = true;
+    historyBars = FIRST_HISTORY_BARS;
     render({ series: series(), tick: undefined });
   }
 
@@ -300,8 +307,9 @@
   chart.loadBefore = (before) => {
     const name = `${chart.view.key}|${before}`;
     if (asked && asked.name === name) return asked.answer;
+    const bars = Math.max(1, Math.min(historyBars, MAX_BARS - chart.rows.price.length));
     const answer = live
-      .read(`/desk/history?${live.marketQuery({ before })}`)
+      .read(`/desk/history?${live.marketQuery({ before, bars })}`)
       .then((chunk) => join(chunk))
       .catch((error) => {
         asked = null;
@@ -329,6 +337,7 @@
       chart.rows[id] = [...more.slice(0, cut), ...rows];
     }
     view.more = chunk.more;
+    historyBars = Math.min(2 * historyBars, MOST_HISTORY_BARS);
     render({ series: series(), tick: undefined });
     chart.onHistory && chart.onHistory();
     return true;

@@ -1,8 +1,8 @@
 """The price chart as a Plotly figure: the same candles, lines, panes, markers and colours as on the canvas.
 
 Candles stand side by side by their number, as on the canvas: an interval without trades takes no room.
-The page shows no more than PLOT_BARS of them at a time (`assets/25-plot.js`), because Plotly makes a node for
-each; it fills the traces of an empty figure with what is in view.
+The page draws no more than PLOT_BARS of them at a time (`assets/25-plot.js`), because Plotly makes a node for
+each: it fills the traces of an empty figure with what is in view, further out with one candle for several.
 """
 
 from __future__ import annotations
@@ -43,8 +43,10 @@ def price_plot(
 ) -> go.Figure:
     """Candles, volume, a line per overlay and one trace of markers, over one axis of candle numbers.
 
-    `scale` is "log" or anything else for even steps; `shares` are those of `pane_options`, `markers` those of
-    `merged_markers`. `identity` names what is shown: zoom survives an update of the same thing.
+    `scale` is "log", "percent" or anything else for even steps: percents are those of the first candle in
+    view, so the page labels the axis with them, and finds the word in `layout.meta`. `shares` are those of
+    `pane_options`, `markers` those of `merged_markers`. `identity` names what is shown: zoom survives an
+    update of the same thing.
     """
     at = np.arange(len(ohlcv))
     panes = overlay_panes(overlays)
@@ -162,6 +164,7 @@ def _layout(
     values, texts = _ticks(ohlcv)
     return {
         "template": None,
+        "meta": {"scale": scale},
         "paper_bgcolor": theme.s1,
         "plot_bgcolor": theme.s1,
         "font": {"family": FONT, "size": 11, "color": theme.tx2},

@@ -44,7 +44,10 @@ def display_form(display: Display) -> Component:
             _choice(
                 "chart",
                 "Price chart",
-                {"canvas": "Canvas, for any length of history", "plotly": "Plotly, 400 candles on a screen"},
+                {
+                    "canvas": "Canvas, for any length of history",
+                    "plotly": "Plotly, 400 candles at a time",
+                },
                 display.chart,
             ),
             html.P(

@@ -30,6 +30,13 @@ def test_overlays_are_settled_on_the_first_bar_where_older_candles_are_stored() 
     assert all(len(line.values) == 500 and not np.isnan(line.values).any() for line in rows.overlays)
 
 
+def test_older_candles_are_known_of_without_a_line_as_well() -> None:
+    assert _chart(600).rows(BTC, Timeframe.M1, "none", bars=500).more
+    rows = _chart(500).rows(BTC, Timeframe.M1, "none", bars=500)
+    assert len(rows.ohlcv) == 500
+    assert not rows.more
+
+
 def test_where_nothing_older_is_stored_overlays_warm_up_and_there_is_no_more() -> None:
     rows = _chart(300).rows(BTC, Timeframe.M1, "ema", bars=500)
     assert len(rows.ohlcv) == 300

@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from dashboard.chart_data import FIRST_BARS, HISTORY_BARS
+from dashboard.chart_data import FIRST_BARS, HISTORY_BARS, MOST_HISTORY_BARS
 from data.errors import TransientError
 from data.timeframes import SECOND_US, Timeframe
 from tests.dashboard.asgi import request, started
@@ -49,6 +49,18 @@ async def test_history_ends_with_the_candle_the_chart_begins_with() -> None:
     assert columns["t"][-1] == before
     assert len(columns["t"]) == HISTORY_BARS + 1
     assert body["more"] is True
+
+
+async def test_history_is_as_long_as_was_asked_for_within_a_bound() -> None:
+    desk = build_desk()
+    before = int(desk.market.series[BTC, Timeframe.M1].opened_at_us[-FIRST_BARS]) // SECOND_US
+    path = f"/desk/history?{BTC_MINUTES}&before={before}"
+    columns = (await _read(desk, f"{path}&bars=4000"))["columns"]
+    assert isinstance(columns, dict)
+    assert columns["t"][-1] == before
+    assert len(columns["t"]) == 4_001
+    for bars in ("0", "many", str(MOST_HISTORY_BARS + 1)):
+        assert "bars" in str((await _read(desk, f"{path}&bars={bars}", 400))["error"])
 
 
 @pytest.mark.parametrize("before", ["", "x", "-1", "0", str(2**41)])

@@ -14,7 +14,7 @@ from data.models import Market
 from data.timeframes import SECOND_US, Timeframe
 from tests.dashboard.browser import chromium, opened
 from tests.dashboard.desk import Desk, Serving, build_desk
-from tests.dashboard.fakes import BTC, ETH, forming
+from tests.dashboard.fakes import BTC, ETH, forming, walk
 
 pytestmark = pytest.mark.browser
 
@@ -240,6 +240,41 @@ def test_scrolling_back_loads_history_and_the_view_stays_where_it_is(page: Page)
     assert after[3_000:] == before
     assert [row["time"] for row in after] == sorted({row["time"] for row in after})
     assert len(_rows(page, "overlay-ema-26")) >= 4_500
+
+
+def test_a_hundred_thousand_candles_are_read_back_in_a_few_steps(browser: Browser) -> None:
+    now_us = time.time_ns() // 1_000
+    desk = build_desk(now_us=now_us)
+    desk.market.series[ETH, Timeframe.M1] = walk(
+        Timeframe.M1, 110_000, end_us=now_us, start=3_400.0, seed=3, step=0.0004
+    )
+    with Serving(desk.app) as serving, opened(browser, serving.url) as (page, bad):
+        asked: list[str] = []
+        page.on("request", lambda one: asked.append(one.url) if "/desk/history" in one.url else None)
+        _open(page, "?venue=binance&symbol=ETH-USDT&tf=1m&overlay=none", "ETH-USDT · 1m")
+        page.evaluate(
+            f"""() => {{
+              window.drawnAnew = 0;
+              const marks = {CHART}.onHistory;
+              {CHART}.onHistory = () => {{ window.drawnAnew += 1; marks(); }};
+            }}"""
+        )
+        held = 1_500
+        while held < 100_000:
+            first = 40 + len(asked)  # the range that was set before would not be set again
+            left = page.evaluate(f"first => {CHART}.rows.price[first].time", first)
+            page.evaluate(f"first => {CHART}.look(first, first + 100)", first)
+            page.wait_for_function(f"held => {CHART}.rows.price.length > held + 1", arg=held)
+            page.wait_for_function(
+                f"left => Math.abs({CHART}.range.visibleRange.from - left) <= 120", arg=left
+            )
+            held = page.evaluate(f"() => {CHART}.rows.price.length")
+        assert held == 100_000
+        assert len(asked) == page.evaluate("() => window.drawnAnew") == 7
+        assert page.evaluate(f"() => {CHART}.rows.price[0].time") == (
+            int(desk.market.series[ETH, Timeframe.M1].opened_at_us[-100_000]) // SECOND_US
+        )
+        assert not bad, bad
 
 
 def test_going_to_a_date_reads_what_is_needed_and_says_where_it_ends(page: Page) -> None:

@@ -62,6 +62,9 @@ def test_a_zone_and_separators_are_saved_and_followed_and_both_sides_write_alike
         assert not bad, bad
 
 
+_DRAWN_TOGETHER = "(trace => trace.x[1] - trace.x[0])"
+
+
 @pytest.mark.browser
 def test_prices_drawn_by_plotly_are_windowed_and_follow_the_market() -> None:
     desk = build_desk(now_us=time.time_ns() // 1_000)
@@ -95,6 +98,27 @@ def test_prices_drawn_by_plotly_are_windowed_and_follow_the_market() -> None:
         for _ in range(8):
             page.mouse.wheel(0, 500)
         page.wait_for_function(f"() => {shown}.to - {shown}.from > 300")
-        assert page.evaluate(f"() => {shown}.to - {shown}.from") <= 400
-        assert page.evaluate(count) <= 801
+        # Further out one candle stands for several: what is drawn stays as much, and hides no price.
+        for _ in range(12):
+            page.mouse.wheel(0, 700)
+        page.wait_for_function(f"() => {shown}.to - {shown}.from > 900")
+        page.wait_for_function(f"() => {_DRAWN_TOGETHER}(document.getElementById('chart').data[0]) >= 4")
+        assert page.evaluate(count) <= 802
+        first, last = page.evaluate(
+            """() => {
+              const {x, high, low} = document.getElementById('chart').data[0];
+              const each = x[1] - x[0], start = x[0] - (each - 1) / 2, end = start + each * x.length;
+              const held = window.candlewick.chart.rows.price.slice(start, end);
+              return [
+                [Math.max(...high), Math.min(...low)],
+                [Math.max(...held.map(row => row.high)), Math.min(...held.map(row => row.low))],
+              ];
+            }"""
+        )
+        assert first == last
+        page.goto("/market?venue=binance&symbol=BTC-USDT&tf=1m&scale=percent")
+        page.wait_for_function("() => (document.getElementById('chart') || {}).data")
+        ticks = page.evaluate("() => document.getElementById('chart').layout.yaxis.ticktext")
+        assert "0.00%" in ticks or "0.0%" in ticks
+        assert any(one.startswith("+") for one in ticks) or any(one.startswith("−") for one in ticks)  # noqa: RUF001
         assert not bad, bad
