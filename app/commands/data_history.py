@@ -39,7 +39,7 @@ from data.collectors.backfill import OnProgress
 from data.errors import InvalidInput, Problem
 from data.exchanges.registry import EXCHANGES
 from data.models import Market
-from data.timeframes import Timeframe
+from data.timeframes import Timeframe, to_datetime
 from database.repositories.history_repository import HistoryRepository
 
 _DAY_US = Timeframe.D1.us
@@ -112,8 +112,18 @@ def backfill(
     """
     if start_us is None:
         raise click.UsageError("say with --from since when")
-    end_us = now_us() if end_us is None else min(end_us, now_us())
     refuse_backwards(start_us, end_us)
+    at_us = now_us()
+    if start_us >= at_us:
+        raise InvalidInput(
+            Problem(
+                where="--from",
+                field="",
+                value=to_datetime(start_us).isoformat(),
+                expected="expected a time in the past",
+            )
+        )
+    end_us = at_us if end_us is None else min(end_us, at_us)
     settings, market = load_settings(), Market(exchange, symbol)
     configure_logging(settings.candlewick_log_level, process="data backfill")
     with open_store(settings) as store:

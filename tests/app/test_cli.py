@@ -7,6 +7,10 @@ import sys
 from pathlib import Path
 
 import pytest
+from click.testing import CliRunner
+
+from app.cli import cli
+from data.errors import InvalidInput
 
 PROJECT = Path(__file__).resolve().parents[2]
 
@@ -24,3 +28,11 @@ def test_an_output_without_room_is_told_in_a_sentence(tmp_path: Path, arguments:
         )
     assert ended.returncode == 1
     assert ended.stderr == "failed: the output cannot be written: No space left on device\n"
+
+
+def test_a_history_that_begins_in_the_future_is_refused_by_its_own_option() -> None:
+    market = ("--venue", "binance", "--symbol", "BTC-USDT")
+    span = ("--from", "2999-01-01", "--to", "2999-01-02")
+    result = CliRunner().invoke(cli, ["data", "backfill", *market, *span])
+    assert isinstance(result.exception, InvalidInput)
+    assert str(result.exception) == "--from is 2999-01-01T00:00:00+00:00; expected a time in the past"
