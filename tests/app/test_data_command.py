@@ -99,7 +99,7 @@ class Desk:
     @staticmethod
     def _ask(request: urllib.request.Request) -> None:
         request.add_header("Content-Type", "application/json")
-        with urllib.request.urlopen(request, timeout=10) as answer:
+        with urllib.request.urlopen(request, timeout=60) as answer:
             assert answer.status == 200
 
     def minutes(self) -> dict[str, int]:

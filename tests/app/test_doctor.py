@@ -42,6 +42,7 @@ from database.features import ServerFeatures
 from embedded.postgres import EmbeddedPostgres
 from embedded.postgres_binaries import PostgresBinaries
 from embedded.valkey import EmbeddedValkey
+from tests.integration.processes import free_port
 
 GIB = 1024**3
 EIGHTEEN = PostgresBinaries(folder=Path("/bin"), major=18, version="18.6")
@@ -69,9 +70,7 @@ def taken_port() -> Iterator[int]:
 
 @pytest.fixture
 def closed_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+    return free_port()
 
 
 def verdicts(findings: list[Finding]) -> dict[str, Verdict]:

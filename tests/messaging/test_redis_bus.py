@@ -17,7 +17,7 @@ from messaging.redis_bus import RedisBus
 from messaging.redis_publisher import RedisPublisher
 from tests.messaging.test_encoding import CANDLE, HEALTH, TRADE
 
-PATIENCE_S = 15.0
+PATIENCE_S = 60.0
 
 
 class Listener:
@@ -56,9 +56,10 @@ async def bus(valkey: EmbeddedValkey) -> AsyncIterator[RedisBus]:
 async def test_a_publisher_without_redis_never_waits_and_counts_what_it_drops() -> None:
     bus = RedisBus("redis://127.0.0.1:1/0", queue_limit=10)
 
-    async with asyncio.timeout(1.0):
-        for number in range(25):
-            await bus.publish("topic", str(number).encode())
+    for number in range(25):
+        publishing = bus.publish("topic", str(number).encode())
+        with pytest.raises(StopIteration):  # at its end, without a moment for anything else
+            publishing.send(None)
 
     assert bus.dropped == 15
     assert not bus.connected
@@ -146,7 +147,7 @@ async def test_both_sides_come_back_after_redis_was_away(valkey: EmbeddedValkey)
     listener = Listener(bus, "news.*")
     await until(lambda: listener.connections == 1)
     await bus.publish("news.before", b"1")
-    await until(lambda: len(listener.heard) == 1)
+    await until(lambda: len(listener.heard) == 1 and bus.connected)
 
     valkey.stop()
     # The first goes out on the broken connection and is kept for the next; five more find room behind it.
@@ -159,8 +160,7 @@ async def test_both_sides_come_back_after_redis_was_away(valkey: EmbeddedValkey)
 
     await until(lambda: listener.connections == 2)
     await bus.publish("news.after", b"3")
-    await until(lambda: ("news.after", b"3") in listener.heard)
-    assert bus.connected
+    await until(lambda: ("news.after", b"3") in listener.heard and bus.connected)
     waited = [await bus.recall(f"waiting.{number}") for number in range(8)]
     assert waited == [None, None, None, b"3", b"4", b"5", b"6", b"7"]
     await listener.stop()

@@ -12,6 +12,7 @@ from data.models import Candle, FeedState, FundingRate, InstrumentVersion, Marke
 from data.stores import ChannelBatch
 from data.timeframes import Timeframe
 from tests.data.collectors.fakes import MemoryPublisher
+from tests.data.collectors.instant_loop import instantly
 
 TUNING = CollectorTuning(
     channel_tell_s=0.02, channel_store_s=0.05, backoff_first_s=0.01, backoff_longest_s=0.02
@@ -73,6 +74,7 @@ async def run_for(recorder: ChannelRecorder, seconds: float) -> None:
     await asyncio.wait([running])
 
 
+@instantly
 async def test_the_newest_quote_of_each_market_is_told_and_stored_once() -> None:
     store, bus = MemoryChannels(), MemoryPublisher()
     recorder = ChannelRecorder(store, bus, TUNING)
@@ -86,6 +88,7 @@ async def test_the_newest_quote_of_each_market_is_told_and_stored_once() -> None
     assert recorder.refused == 100
 
 
+@instantly
 async def test_only_finished_candles_with_trades_are_stored() -> None:
     store = MemoryChannels()
     recorder = ChannelRecorder(store, MemoryPublisher(), TUNING)
@@ -95,6 +98,7 @@ async def test_only_finished_candles_with_trades_are_stored() -> None:
     assert [candle.opened_at_us for candle in store.batches[0].venue_candles] == [0]
 
 
+@instantly
 async def test_marks_and_funding_of_a_perpetual_are_told_together() -> None:
     bus = MemoryPublisher()
     recorder = ChannelRecorder(MemoryChannels(), bus, TUNING)
@@ -108,6 +112,7 @@ async def test_marks_and_funding_of_a_perpetual_are_told_together() -> None:
     assert bus.news == [("perpetuals.okx.A-USDT-PERP", PerpetualUpdate(funding=rate, mark=mark))]
 
 
+@instantly
 async def test_a_database_that_is_away_costs_old_quotes_alone() -> None:
     store = MemoryChannels()
     store.fails = True

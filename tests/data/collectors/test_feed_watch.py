@@ -11,6 +11,7 @@ from data.models import FeedState, InstrumentVersion, Market, MarketEvent
 from data.stores import ChannelBatch
 from data.topics import feeds_topic
 from tests.data.collectors.fakes import MemoryPublisher
+from tests.data.collectors.instant_loop import instantly
 
 LIVELY, QUIET = Market("okx", "BTC-USDT"), Market("okx", "XYZ-USDT")
 HURRIED = CollectorTuning(
@@ -73,6 +74,7 @@ class Bench:
         ]
 
 
+@instantly
 async def test_a_quiet_market_is_not_stale_because_it_is_quiet() -> None:
     bench = Bench()
     await bench.pass_time(0.6)
@@ -83,6 +85,7 @@ async def test_a_quiet_market_is_not_stale_because_it_is_quiet() -> None:
     assert LIVELY not in bench.asked
 
 
+@instantly
 async def test_a_stream_that_does_not_bring_what_the_venue_has_is_stale_and_told_of_repeatedly() -> None:
     bench = Bench()
     await bench.pass_time(0.3)
@@ -99,6 +102,7 @@ async def test_a_stream_that_does_not_bring_what_the_venue_has_is_stale_and_told
     assert bench.told(LIVELY)[-1] is False
 
 
+@instantly
 async def test_a_venue_that_is_down_makes_all_its_symbols_stale() -> None:
     bench = Bench()
     await bench.pass_time(0.2)
@@ -111,6 +115,7 @@ async def test_a_venue_that_is_down_makes_all_its_symbols_stale() -> None:
     assert list(bench.watch.stale_symbols) == []
 
 
+@instantly
 async def test_a_silent_feed_of_a_venue_that_does_not_answer_is_stale_until_it_does() -> None:
     bench = Bench()
     bench.venue_fails = True
@@ -122,6 +127,7 @@ async def test_a_silent_feed_of_a_venue_that_does_not_answer_is_stale_until_it_d
     assert list(bench.watch.stale_symbols) == []
 
 
+@instantly
 async def test_a_database_that_is_away_learns_the_newest_states_when_it_is_back() -> None:
     bench = Bench()
     bench.channels.fails = True
@@ -134,6 +140,7 @@ async def test_a_database_that_is_away_learns_the_newest_states_when_it_is_back(
     assert [feed.stale for feed in bench.channels.feeds[LIVELY]] == [True]
 
 
+@instantly
 async def test_a_market_that_is_recorded_no_more_is_forgotten() -> None:
     bench = Bench()
     bench.lines = dict.fromkeys(bench.lines, False)
