@@ -80,9 +80,12 @@ def build_dash(server: FastAPI, pages: Sequence[Page], sources: ShellSources, *,
 def _report(error: Exception) -> None:
     """An error of ours in a callback: the log has all of it, the person a sentence and its number."""
     number = secrets.token_hex(4)
-    log.error("callback_failed", number=number, outputs=str(ctx.outputs_list), exc_info=error)
+    outputs = str(ctx.outputs_list)
+    log.error("callback_failed", number=number, outputs=outputs, exc_info=error)
     message = f"Something went wrong here; the log has the details under {number}."
-    set_props("notifications", {"sendNotifications": toast("Not shown", message, good=False)})
+    # One for each callback: a page that is read again every second would pile them up until somebody looks.
+    told = [{**one, "id": f"failed {outputs}"} for one in toast("Not shown", message, good=False)]
+    set_props("notifications", {"sendNotifications": told})
 
 
 def shell(pages: Sequence[Page], *, simulated: bool) -> Component:

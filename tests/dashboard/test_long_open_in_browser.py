@@ -171,3 +171,21 @@ def test_a_bots_tab_holds_no_more_after_it_was_told_of_changes(
         after = held(page, session)
         assert_no_growth(before, after, ROUNDS)
         assert not bad, bad
+
+
+def test_what_fails_again_and_again_is_told_once_until_it_is_dismissed(
+    browser: Browser, own: tuple[Desk, str]
+) -> None:
+    desk, url = own
+    with opened(browser, url) as (page, _):
+        page.goto("/bots")
+        expect(page.locator(".ag-row[row-id=trend_btc]").first).to_be_visible()
+        desk.bots.failure = RuntimeError("a mistake of ours")
+        told = page.locator(".mantine-Notification-root", has_text="Something went wrong here")
+        for number in range(4):
+            with page.expect_response(
+                lambda answer: "kpis" in (answer.request.post_data or ""), timeout=90_000
+            ):
+                page.evaluate("at => window.dash_clientside.set_props('nudge-bots', {data: at})", number + 5)
+            expect(told.first).to_be_visible()
+        expect(told).to_have_count(1)
