@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, replace
 from decimal import Decimal
 
@@ -17,6 +17,7 @@ from bots.ladders.basket import BasketAccount, BasketState, BasketStep
 from bots.ladders.strategy import BasketStrategy
 from bots.ladders.worst_case import WorstCase, basket_worst_case
 from bots.orders import ClosedTrade, Costs, Fill, Order, OrderReason, OrderStatus
+from bots.recorded_depth import OpenDepth
 from bots.risk.gate import pass_gate_together
 from bots.risk.limits import NO_LIMITS, Limits
 from bots.risk.state import begin, observe
@@ -100,11 +101,13 @@ def go_through(
     held_back: Collection[int] = (),
     untouched: Collection[int] = (),
     shares_money: bool = False,
+    depths: Callable[[int], Sequence[OpenDepth]] | None = None,
 ) -> BasketRun:
     """As `run_basket`, from `initial` on where that is given, with what a bot was kept from.
 
     `held_back` are opens of candles whose buys never became orders, `untouched` of those after which nothing
-    was done at all. `shares_money` as a bot does that has an account together with others.
+    was done at all. `shares_money` as a bot does that has an account together with others. `depths` are
+    the recorded books of all legs at an open, for a bot that fills by them.
     """
     _check(strategy, legs, capital)
     common = _in_common(legs)
@@ -128,7 +131,8 @@ def go_through(
     opens = np.stack([leg.ohlcv.open for leg in common], axis=1).tolist()
     closes = np.stack([leg.ohlcv.close for leg in common], axis=1).tolist()
     for row, opened_at_us in enumerate(common[0].ohlcv.opened_at_us.tolist()):
-        told.add(account.open_candles(opened_at_us, opens[row]))
+        recorded = () if depths is None else depths(opened_at_us)
+        told.add(account.open_candles(opened_at_us, opens[row], recorded))
         step = account.close_candles(opened_at_us + duration_us, closes[row])
         told.add(step)
         assert step.equity is not None

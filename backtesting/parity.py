@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 
 import msgspec
 import numpy as np
@@ -24,9 +24,9 @@ from bots.ladders.settings import LadderType
 from bots.ladders.strategy import BasketStrategy, LadderStrategy
 from bots.paper_bot import SavedAccount
 from bots.parity import Replayed
-from bots.recorded_depth import BookReader
+from bots.recorded_depth import BookReader, MarketDepth, OpenDepth
 from bots.stores import Checkpoint
-from data.models import Candle, Ohlcv
+from data.models import Candle, Market, Ohlcv
 from strategies.base import Signals, Strategy
 
 
@@ -53,11 +53,13 @@ def replay_basket(
     *,
     held_back: Collection[int] = (),
     untouched: Collection[int] = (),
+    books: BookReader | None = None,
 ) -> Replayed:
     """Run candles of each symbol from the checkpoint's on.
 
     `held_back` are opens of candles whose buys never became orders, `untouched` of those after which nothing
-    was done. Raises InvalidInput where they have no candle in common.
+    was done. `books` fill the orders of a bot that goes by the recorded depth. Raises InvalidInput where they
+    have no candle in common.
     """
     saved = saved_basket(checkpoint)
     legs = [
@@ -73,6 +75,7 @@ def replay_basket(
         held_back=held_back,
         untouched=untouched,
         shares_money=config.account is not None,
+        depths=_depths_of(config, books),
     )
     first, *others = run.result.legs
     return Replayed(
@@ -164,6 +167,13 @@ def replay(
 
     result = run_with_insides(run, traded, inside)
     return _replayed(strategy, traded, said, result)
+
+
+def _depths_of(config: BotConfig, books: BookReader | None) -> Callable[[int], Sequence[OpenDepth]] | None:
+    if config.fill is FillRule.CANDLE:
+        return None
+    markets = [MarketDepth(Market(config.venue, symbol), books) for symbol in config.symbols]
+    return lambda at_us: [market.at(at_us) for market in markets]
 
 
 def _replayed(strategy: Strategy, ohlcv: Ohlcv, said: Signals, result: BacktestResult) -> Replayed:

@@ -195,6 +195,7 @@ def _of_stretch(
             parts,
             held_back=held_back(made),
             untouched=untouched(made),
+            books=candles if isinstance(candles, BookReader) else None,
         )
         return compare(recorded, basket, evidence=evidence), len(basket.ohlcv)
     saved = saved_account(checkpoint)

@@ -18,6 +18,8 @@ from data.models import BookLevel, Side
 
 _ONE = Decimal(1)
 _PRICE_DIGITS: Final = 15  # of a price that no tick rounds: a double gives them back
+_QUANTITY_DIGITS: Final = 15
+_MOST_DECIMALS: Final = 20  # half of those that cash is counted in
 _DOWN = Context(prec=_PRICE_DIGITS, rounding=ROUND_FLOOR)
 _UP = Context(prec=_PRICE_DIGITS, rounding=ROUND_CEILING)
 
@@ -122,3 +124,11 @@ class BookWalk:
             taken.append((price, part))
             quantity = EXACT.subtract(quantity, part)
         return taken, quantity
+
+
+def step_of(lot: Decimal | None, quantity: Decimal) -> Decimal:
+    """The lot; without one the last of 15 digits of about that quantity."""
+    if lot is not None:
+        return lot
+    decimals = max(0, _QUANTITY_DIGITS - 1 - quantity.adjusted())
+    return Decimal(1).scaleb(-min(decimals, _MOST_DECIMALS))

@@ -75,9 +75,9 @@ class BotLoader:
         if isinstance(strategy, LadderStrategy):
             trades = self._candles if isinstance(self._candles, TradeReader) else None
             return LadderBot(record, config, strategy, trades)
-        if isinstance(strategy, BasketStrategy):
-            return BasketBot(record, config, strategy)
         books = self._candles if isinstance(self._candles, BookReader) else None
+        if isinstance(strategy, BasketStrategy):
+            return BasketBot(record, config, strategy, books)
         return PaperBot(record, config, strategy, books)
 
     def as_stored(self, record: BotRecord) -> BotLife:

@@ -216,8 +216,8 @@ class _Reader:
 
     def _fill(self, kind: LadderType | None) -> str:
         fill = self._one_of("fill", [rule.value for rule in FillRule], "candle")
-        if kind is not None and fill == FillRule.DEPTH:
-            self._wrong("fill", _shown(fill), f"is for bots that follow a strategy; leave it out of a {kind}")
+        if kind not in (None, LadderType.REBALANCE) and fill == FillRule.DEPTH:
+            self._wrong("fill", _shown(fill), f"a {kind} has limit orders; leave it out")
         return fill
 
     def _strategy(self, kind: LadderType | None) -> str:

@@ -11,11 +11,9 @@ from decimal import ROUND_DOWN, ROUND_UP, Context, Decimal
 from typing import Any, Final
 
 from bots import fill_events
-from bots.book_walk import BookWalk
+from bots.book_walk import BookWalk, step_of
 from bots.fill_records import (
-    CASH_DECIMALS,
     EXIT_SIGNAL,
-    QUANTITY_DIGITS,
     REASON_NUMBERS,
     STOP_LOSS,
     TRAILING_STOP,
@@ -180,11 +178,8 @@ class DepthOpen:
         return self._depth.walk(side, tick=tick, slippage=slippage)
 
     def _step(self, quantity: Decimal) -> Decimal:
-        """The lot; without one the last of 15 digits of that quantity."""
-        if self._t["lot_m"]:
-            return exact(int(self._t["lot_m"]), int(self._t["lot_d"]))
-        decimals = max(0, QUANTITY_DIGITS - 1 - quantity.adjusted())
-        return exact(1, min(decimals, CASH_DECIMALS // 2))
+        lot = exact(int(self._t["lot_m"]), int(self._t["lot_d"])) if self._t["lot_m"] else None
+        return step_of(lot, quantity)
 
     def _plainly(self, fill: Callable[..., int], use: DepthUse | None, *money: Any) -> None:
         if fill(self._s, self._t, self._event, 0, self._at_us, self._price, *money):

@@ -160,15 +160,14 @@ def warn_if_unrecorded(market: Market, recorded: Sequence[Market]) -> None:
 
 def _warn_of_no_depth(store: Store, config: BotConfig) -> None:
     """Say on standard error that orders will not find the recorded book that they are to go through."""
-    if (
-        config.fill is FillRule.DEPTH
-        and store.candle_repository.book_at(config.market, now_us()).book is None
-    ):
-        click.echo(
-            f"warning: no order book of {config.market} is recorded yet, so orders fill at the next candle's "
-            "open; book5 or book20 among its channels in config/collectors.json records it",
-            err=True,
-        )
+    markets = [Market(config.venue, symbol) for symbol in config.symbols]
+    for market in markets if config.fill is FillRule.DEPTH else ():
+        if store.candle_repository.book_at(market, now_us()).book is None:
+            click.echo(
+                f"warning: no order book of {market} is recorded yet, so orders fill at the next candle's "
+                "open; book5 or book20 among its channels in config/collectors.json records it",
+                err=True,
+            )
 
 
 @command.command("start")

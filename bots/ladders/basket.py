@@ -13,10 +13,12 @@ from enum import StrEnum
 import msgspec
 
 from bots.journal import JournalEntry, entry_of
+from bots.ladders.basket_deals import Deal, purchase, sale
 from bots.ladders.settings import RebalanceSettings
-from bots.ladders.steps import quantity_for, refusal_of, worsened
+from bots.ladders.steps import quantity_for, refusal_of
 from bots.ledger import EXACT, Ledger, LedgerState, cost_of, exact_price, fee_of, slippage_of
 from bots.orders import ClosedTrade, Costs, Fill, Order, OrderReason, OrderStatus, PositionSide, TradingRules
+from bots.recorded_depth import OpenDepth
 from bots.risk.approval import Approved
 from bots.risk.gate import Proposal
 from data.errors import InvalidInput, Problem, RejectedError
@@ -233,8 +235,13 @@ class BasketAccount:
 
     # Candles
 
-    def open_candles(self, opened_at_us: int, prices: Sequence[float]) -> BasketStep:
-        """The first prices of the next common candle: orders that are due are filled."""
+    def open_candles(
+        self, opened_at_us: int, prices: Sequence[float], depths: Sequence[OpenDepth] = ()
+    ) -> BasketStep:
+        """The first prices of the next common candle: orders that are due are filled.
+
+        With `depths`, one of each symbol, through the recorded books, where there are some.
+        """
         carried = self._carried
         last = carried.last_opened_at_us
         if carried.opened_at_us is not None or (last is not None and opened_at_us <= last):
@@ -245,11 +252,11 @@ class BasketAccount:
         due, self._due = self._due, []
         for waiting in due:
             if not waiting.notional:
-                self._sell(waiting, opened_at_us, at[waiting.part])
+                self._sell(waiting, opened_at_us, at[waiting.part], depths)
         free = self._cash
         if set_aside is not None:
             free = min(free, EXACT.add(set_aside, EXACT.subtract(free, before)))
-        self._buy([waiting for waiting in due if waiting.notional], opened_at_us, at, free)
+        self._buy([waiting for waiting in due if waiting.notional], opened_at_us, at, free, depths)
         self._note_use(len(due))
         if carried.finished:
             self._note_gap()
@@ -351,13 +358,23 @@ class BasketAccount:
             self._carried = msgspec.structs.replace(self._carried, rebalanced_us=None)
         return self._take_step()
 
-    def flatten(self, at_us: int, prices: Sequence[float | None], *, reason: OrderReason) -> BasketStep:
-        """Sell at once at `prices`, worsened by slippage, what has one; orders that wait are called off."""
+    def flatten(
+        self,
+        at_us: int,
+        prices: Sequence[float | None],
+        *,
+        reason: OrderReason,
+        depths: Sequence[OpenDepth] = (),
+    ) -> BasketStep:
+        """Sell at once at `prices`, worsened by slippage, what has one; orders that wait are called off.
+
+        With `depths` as in `open_candles`.
+        """
         self._call_off(list(self._due), "the basket was sold")
         for part, (ledger, price) in enumerate(zip(self._ledgers, prices, strict=True)):
             if ledger.quantity and price is not None:
                 self._order(part, Side.SELL, reason, quantity=ledger.quantity, at_us=at_us)
-                self._sell(self._due.pop(), at_us, exact_price(price))
+                self._sell(self._due.pop(), at_us, exact_price(price), depths)
         marks = [
             close if price is None else exact_price(price)
             for price, close in zip(prices, self._carried.closes or [_ZERO] * len(prices), strict=True)
@@ -438,13 +455,20 @@ class BasketAccount:
         self._due.append(BasketDue(part=part, order=order, notional=notional))
         self._orders[order.sequence] = (part, order)
 
-    def _sell(self, due: BasketDue, at_us: int, price: Decimal) -> None:
+    def _sell(self, due: BasketDue, at_us: int, price: Decimal, depths: Sequence[OpenDepth]) -> None:
         quantity = due.order.quantity
         assert quantity is not None
-        got = worsened(price, buys=False, slippage_bps=self._costs.slippage_bps, rules=self._rules[due.part])
-        self._book(due, quantity, got, price, at_us)
+        depth = depths[due.part] if depths else None
+        self._book(due, sale(quantity, price, depth, rules=self._rules[due.part], costs=self._costs), at_us)
 
-    def _buy(self, due: Sequence[BasketDue], at_us: int, prices: Sequence[Decimal], free: Decimal) -> None:
+    def _buy(
+        self,
+        due: Sequence[BasketDue],
+        at_us: int,
+        prices: Sequence[Decimal],
+        free: Decimal,
+        depths: Sequence[OpenDepth],
+    ) -> None:
         """Each gets what it may spend, or all the same share of it where what is `free` does not go round."""
         asked = sum((waiting.notional for waiting in due), _ZERO)
         for waiting in due:
@@ -452,35 +476,31 @@ class BasketAccount:
             amount = waiting.notional
             if free < asked:
                 amount = _SHARES.divide(_SHARES.multiply(amount, max(free, _ZERO)), asked)
-            paid = worsened(
-                prices[part], buys=True, slippage_bps=self._costs.slippage_bps, rules=self._rules[part]
-            )
-            with_fee = EXACT.multiply(paid, _ONE + self._costs.fee_bps.scaleb(-4))
-            quantity = quantity_for(amount, with_fee, self._rules[part])
-            refusal = refusal_of(quantity, paid, self._rules[part])
+            depth = depths[part] if depths else None
+            deal = purchase(amount, prices[part], depth, rules=self._rules[part], costs=self._costs)
+            refusal = refusal_of(deal.quantity, deal.price, self._rules[part])
             if not refusal and amount < self._least:
                 refusal = f"only {free} is free for {asked}"
             if refusal:
                 refused = msgspec.structs.replace(waiting.order, status=OrderStatus.REFUSED, refusal=refusal)
                 self._orders[refused.sequence] = (part, refused)
             else:
-                self._book(waiting, quantity, paid, prices[part], at_us)
+                self._book(waiting, deal, at_us)
 
-    def _book(
-        self, due: BasketDue, quantity: Decimal, price: Decimal, reference: Decimal, at_us: int
-    ) -> None:
-        order = msgspec.structs.replace(due.order, status=OrderStatus.FILLED, quantity=quantity)
+    def _book(self, due: BasketDue, deal: Deal, at_us: int) -> None:
+        order = msgspec.structs.replace(due.order, status=OrderStatus.FILLED, quantity=deal.quantity)
         fill = Fill(
             order_sequence=order.sequence,
             side=order.side,
             position_side=order.position_side,
             reason=order.reason,
-            price=price,
-            quantity=quantity,
-            fee=fee_of(price, quantity, self._costs, maker=False),
-            slippage=slippage_of(order.side, price, reference, quantity),
+            price=deal.price,
+            quantity=deal.quantity,
+            fee=fee_of(deal.price, deal.quantity, self._costs, maker=False),
+            slippage=slippage_of(order.side, deal.price, deal.reference, deal.quantity),
             filled_at_us=at_us,
             symbol=order.symbol,
+            depth=deal.use,
         )
         ledger = self._ledgers[due.part]
         before = ledger.cash

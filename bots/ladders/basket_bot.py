@@ -15,7 +15,7 @@ import numpy as np
 
 from bots.accounts import SharePart, SubLedger, grown
 from bots.bot_life import BotLife, FinerCandles, SavedLife
-from bots.config import BotConfig
+from bots.config import BotConfig, FillRule
 from bots.entry_gates import EntryGate, EntryWish, ask
 from bots.gates import DATA_GATES, PASSED, GateVerdict
 from bots.ladders.basket import BasketAccount, BasketState, BasketStep
@@ -25,6 +25,7 @@ from bots.ledger import EXACT, LedgerState
 from bots.lifecycle import ACTIVE, BotState
 from bots.orders import Order, OrderReason, PositionSide, TradingRules
 from bots.paper_bot import candles_of, first_traded
+from bots.recorded_depth import BookReader, MarketDepth, OpenDepth
 from bots.risk.gate import pass_gate_together
 from bots.risk.state import observe
 from bots.stores import MOST_FRESH, AccountSummary, BotRecord
@@ -49,12 +50,23 @@ class SavedBasket(SavedLife, frozen=True, kw_only=True):
 class BasketBot(BotLife):
     """A bot on several markets of one venue."""
 
-    def __init__(self, record: BotRecord, config: BotConfig, strategy: BasketStrategy) -> None:
-        """Go on from `record`, or begin. Raises InvalidInput for terms that make no sense to the account."""
+    def __init__(
+        self,
+        record: BotRecord,
+        config: BotConfig,
+        strategy: BasketStrategy,
+        books: BookReader | None = None,
+    ) -> None:
+        """Go on from `record`, or begin. Raises InvalidInput for terms that make no sense to the account.
+
+        `books` are asked where market orders are filled by the recorded depth.
+        """
         saved = None if record.account is None else msgspec.json.decode(record.account, type=SavedBasket)
         super().__init__(record, config, strategy, saved)
         self._basket = strategy
         self._markets = tuple(Market(config.venue, symbol) for symbol in config.symbols)
+        by_depth = config.fill is FillRule.DEPTH
+        self._depths = tuple(MarketDepth(market, books) for market in self._markets) if by_depth else ()
         self._rules = tuple(TradingRules() for _ in self._markets) if saved is None else saved.rules
         self._account = self._new_account(None if saved is None else saved.state)
         # No candle up to here is one that all have.
@@ -133,8 +145,9 @@ class BasketBot(BotLife):
             return False
         stored = [_after(fresh[market], taken) for market in self._markets if market in fresh]
         common = in_common(stored) if len(stored) == len(self._markets) else np.empty(0, dtype=np.int64)
+        known_us = int(common[-1]) + self.timeframe.us if len(common) else 0
         for candles in _rows(stored, self._markets, common[:MOST_FRESH]):
-            if self.state not in ACTIVE:
+            if self.state not in ACTIVE or self._waits_for_books(candles[0].opened_at_us, known_us):
                 return False
             self.take(candles, gates)
         if len(common) > MOST_FRESH:
@@ -203,11 +216,13 @@ class BasketBot(BotLife):
             self._abandon_open_candle()
         self._news.opened_candle_us = opened_at_us
         if self._must_flatten:
-            self._take_in(self._account.flatten(opened_at_us, prices, reason=OrderReason.FLATTEN))
+            depths = self._depths_at(opened_at_us)
+            sold = self._account.flatten(opened_at_us, prices, reason=OrderReason.FLATTEN, depths=depths)
+            self._take_in(sold)
             self._flatten_at_open = False
             self._checkpoint_us = None
         self._take_checkpoint(opened_at_us)
-        self._take_in(self._account.open_candles(opened_at_us, prices))
+        self._take_in(self._account.open_candles(opened_at_us, prices, self._depths_at(opened_at_us)))
         if self.state is BotState.STOPPING and not self.has_position:
             self._news.equity.append(self._point(opened_at_us))
             self._settle_stop(opened_at_us)
@@ -218,8 +233,19 @@ class BasketBot(BotLife):
         if len(begun) < len(self._markets) or len(times) > 1 or not self.waits_for_an_open:
             return
         opened_at_us = begun[0].opened_at_us
+        if not all(depth.is_known(opened_at_us) for depth in self._depths):
+            return
         if self.last_candle_us is not None and opened_at_us > self.last_candle_us:
             self.open(opened_at_us, [candle.open for candle in begun])
+
+    def _depths_at(self, at_us: int) -> list[OpenDepth]:
+        return [depth.at(at_us) for depth in self._depths]
+
+    def _waits_for_books(self, at_us: int, known_us: int) -> bool:
+        """Whether these stored candles may fill orders whose books are still to be stored."""
+        return self.waits_for_an_open and any(
+            depth.is_awaited(at_us, known_us=known_us) for depth in self._depths
+        )
 
     def _late(self, fresh: Mapping[Market, Ohlcv]) -> tuple[Mapping[Market, int], int]:
         """Opens of the newest candles of symbols that others are ahead of; the newest close of any."""

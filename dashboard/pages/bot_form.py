@@ -222,7 +222,7 @@ def trading_fields(kind: str, given: Values, choices: Choices, fixed: Collection
     fields.append(
         FormField(key="timeframe", label="Time frame", value=given.get("timeframe") or "own", choices=frames)
     )
-    if kind == STRATEGY:
+    if kind in (STRATEGY, LadderType.REBALANCE):
         fields.append(
             FormField(
                 key="fill",

@@ -140,10 +140,13 @@ def test_fills_by_depth_are_for_bots_that_follow_a_strategy_and_off_unless_asked
     config = parse_bot({**GOOD, "fill": "depth"}, where="x")
     assert config.fill is FillRule.DEPTH
     assert parse_bot(as_document(config), where="x") == config
+    ladder = {key: value for key, value in GOOD.items() if key not in ("strategy", "parameters")}
     basket = {
-        **{key: value for key, value in GOOD.items() if key not in ("symbol", "strategy", "parameters")},
+        **{key: value for key, value in ladder.items() if key != "symbol"},
         "type": "rebalance",
         "settings": {"weights": {"BTC-USDT": 0.5, "ETH-USDT": 0.5}, "every": "1h"},
+        "fill": "depth",
     }
-    assert parse_bot(basket, where="x").fill is FillRule.CANDLE
-    assert "leave it out of a rebalance" in problems_of({**basket, "fill": "depth"})["fill"]
+    assert parse_bot(basket, where="x").fill is FillRule.DEPTH
+    found = problems_of({**ladder, "type": "grid", "settings": {}, "fill": "depth"})
+    assert found["fill"].endswith("a grid has limit orders; leave it out")
