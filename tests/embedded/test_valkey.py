@@ -116,7 +116,7 @@ def test_it_ends_with_its_parent_and_an_orphan_is_ended_by_the_next_start(
         if suspended:
             threading.Timer(0.5, orphan.resume).start()
         else:
-            assert psutil.wait_procs([orphan], timeout=10)[0]
+            assert psutil.wait_procs([orphan], timeout=60)[0]
         server.start()
         assert not process_is_alive(orphan)
         assert server.running()

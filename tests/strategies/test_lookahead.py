@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -23,6 +22,7 @@ from strategies.lookahead import (
 from strategies.python.api import PythonStrategy
 from strategies.rules import RuleStrategy
 from strategies.versions import Badge, Fault, ProofStatus
+from tests.strategies.clocks import still
 from tests.strategies.documents import EXAMPLE
 
 TEMPLATES = sorted((Path(__file__).resolve().parents[2] / "config" / "strategies").glob("[!s]*.json"))
@@ -216,9 +216,7 @@ def spoken(entry: Entry) -> Callable[[Ohlcv], Signals]:
 
 
 def proof(entry: Entry, candles: Ohlcv, window: int = WINDOW) -> Badge:
-    return prove_black_box(
-        lambda: spoken(entry), candles, window=window, clock=time.perf_counter, budget_s=30.0
-    )
+    return prove_black_box(lambda: spoken(entry), candles, window=window, clock=still, budget_s=30.0)
 
 
 @pytest.fixture(scope="module")
@@ -325,7 +323,7 @@ class Moody:
 def test_state_between_calls_is_found(candles: Ohlcv) -> None:
     hoarder, moody = Hoarder(), Moody()
     for fresh in (lambda: hoarder.signals, lambda: moody.signals):
-        badge = prove_black_box(fresh, candles, window=WINDOW, clock=time.perf_counter, budget_s=30.0)
+        badge = prove_black_box(fresh, candles, window=WINDOW, clock=still, budget_s=30.0)
         assert badge.status is ProofStatus.REFUTED, badge.words
 
 
@@ -353,7 +351,7 @@ def test_a_proof_that_ran_out_of_time_says_how_far_it_came(candles: Ohlcv) -> No
 def test_the_templates_are_proven(path: Path) -> None:
     strategy = load_strategy(path)
     tried = candles_to_try(strategy)
-    badge = prove_streamed(strategy, tried.rows(0, 4_000), clock=time.perf_counter, budget_s=30.0)
+    badge = prove_streamed(strategy, tried.rows(0, 4_000), clock=still, budget_s=30.0)
     assert badge.status is not ProofStatus.REFUTED, badge.words
     assert badge.covered == badge.bars
 
@@ -388,7 +386,7 @@ def test_rules_that_looked_ahead_or_streamed_otherwise_would_be_found() -> None:
     definition = parse_strategy(EXAMPLE, "f").definition
     tried = generated_candles(Timeframe.M5, 3_000)
     for made, fault in ((Leaky, {Fault.STREAM, Fault.LOOK_AHEAD}), (Late, {Fault.STREAM})):
-        badge = prove_streamed(made(definition), tried, clock=time.perf_counter, budget_s=30.0)
+        badge = prove_streamed(made(definition), tried, clock=still, budget_s=30.0)
         assert badge.counterexample is not None
         assert badge.counterexample.fault in fault
 

@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import json
-import time
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -19,6 +18,7 @@ from strategies.versions import (
     StrategySummary,
     StrategyVersion,
 )
+from tests.strategies.clocks import still
 from tests.strategies.documents import EXAMPLE, example
 from tests.strategies.python_sources import BREAKOUT, breakout
 
@@ -76,14 +76,14 @@ class MemoryStrategyStore:
 
 
 def checker(request: CheckRequest) -> CheckReport:
-    return check(request, time.perf_counter)
+    return check(request, still)
 
 
 @pytest.fixture
 def desk() -> StrategyService:
     store: StrategyStore = MemoryStrategyStore()
     factory = PythonStrategyFactory(checker)
-    return StrategyService(store, factory, clock=lambda: T0, stopwatch=time.perf_counter)
+    return StrategyService(store, factory, clock=lambda: T0, stopwatch=still)
 
 
 # Spoken to often; a few candles are enough to prove it.
@@ -102,7 +102,7 @@ def save(desk: StrategyService, **changes: object) -> StrategyVersion:
 def test_a_saved_strategy_is_proven_on_every_bar_of_as_many_candles_as_the_desk_asks_for() -> None:
     factory = PythonStrategyFactory(checker)
     desk = StrategyService(
-        MemoryStrategyStore(), factory, clock=lambda: T0, stopwatch=time.perf_counter, proof_candles=9_000
+        MemoryStrategyStore(), factory, clock=lambda: T0, stopwatch=still, proof_candles=9_000
     )
     for badge in (
         save(desk).badge,
