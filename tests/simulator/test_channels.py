@@ -117,7 +117,7 @@ async def test_quotes_bracket_the_last_price_and_books_are_sorted(
         (quote,) = message.quotes
         assert quote.at_us > 0
         assert 0 < quote.ask_price - quote.bid_price <= 1.5 * tick
-    rows = await truth(venue, exchange, symbol, "trades", start=time.time_ns() // 1_000_000 - 5_000)
+    rows = await truth(venue, exchange, symbol, "trades", start=quote.at_us // 1_000 - 5_000)
     assert any(float(row["price"]) in (quote.bid_price, quote.ask_price) for row in rows)
 
     for channel in (Channel.BOOK5, Channel.BOOK20):
