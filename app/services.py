@@ -92,11 +92,17 @@ def prepare_database(url: str, mode: Mode) -> None:
 
 
 @contextmanager
-def database_in_reach(settings: Settings, installation: Installation) -> Iterator[str]:
-    """The URL of this installation's database, migrated: configured, running, or started for this while."""
+def database_in_reach(
+    settings: Settings, installation: Installation, *, prepared: bool = False
+) -> Iterator[str]:
+    """The URL of this installation's database, migrated: configured, running, or started for this while.
+
+    `prepared`: whoever started us has migrated the configured database already.
+    """
     if settings.database_url is not None:
         url = settings.database_url.get_secret_value()
-        migrate(url)
+        if not prepared:
+            migrate(url)
         yield url
         return
     with ExitStack() as stack:

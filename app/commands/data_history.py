@@ -25,6 +25,7 @@ from app.commands.data_options import (
 )
 from app.composition import now_us, open_store
 from app.history_loading import USUAL_TIMEFRAMES, backfilled, fetched_row
+from app.installation import Installation
 from app.parent_watch import watch_parent
 from app.processes.maintenance import (
     MarketRepair,
@@ -32,6 +33,7 @@ from app.processes.maintenance import (
     repair_markets,
 )
 from app.retention import kept_days
+from app.services import database_in_reach
 from app.stop_signals import run_until_signalled
 from config.logging import configure_logging
 from config.settings import Settings, load_settings
@@ -190,11 +192,11 @@ def repair(ctx: click.Context, exchange: str | None, symbol: str | None, again: 
 @click.command("maintain")
 def maintain_command() -> None:
     """Keep the store whole until ended: repair at once and hourly, delete daily what is past its time."""
-    watch_parent()
+    supervised = watch_parent()
     settings = load_settings()
     configure_logging(settings.candlewick_log_level, process="maintain")
-    with open_store(settings) as store:
-        asyncio.run(run_until_signalled(maintain(settings, store.url)))
+    with database_in_reach(settings, Installation(settings.candlewick_home), prepared=supervised) as url:
+        asyncio.run(run_until_signalled(maintain(settings, url)))
 
 
 async def _repaired(
