@@ -91,28 +91,40 @@
 
   const number = (value, decimals) => window.dashTvlwcFunctions[`price${decimals}`](value);
 
-  function rowOf(trade) {
-    const way = trade.s === "buy" ? "up" : "down";
+  // A row to be written: its parts keep their places, whichever trade stands in it.
+  function emptyRow() {
     const row = make("li", "tape-row");
-    row.dataset.id = trade.i;
-    const time = make("time", "num", window.dashTvlwcFunctions.clock(trade.t / 1000));
-    time.dateTime = new Date(trade.t / 1000).toISOString();
-    const price = make("span", `num ${way}`);
-    const sign = make("i", "", way === "up" ? "▲" : "▼");
+    const price = make("span", "num");
+    const sign = make("i");
     sign.setAttribute("aria-hidden", "true");
-    price.append(make("span", "visually-hidden", way === "up" ? "bought at " : "sold at "), sign, number(trade.p, tape.head.d));
-    row.append(time, price, make("span", "num", number(trade.q, tape.head.l)));
+    price.append(make("span", "visually-hidden"), sign, "");
+    row.append(make("time", "num"), price, make("span", "num"));
     return row;
   }
 
+  function write(row, trade) {
+    const way = trade.s === "buy" ? "up" : "down";
+    const [time, price, size] = row.children;
+    const [words, sign, figure] = price.childNodes;
+    row.dataset.id = trade.i;
+    time.textContent = window.dashTvlwcFunctions.clock(trade.t / 1000);
+    time.dateTime = new Date(trade.t / 1000).toISOString();
+    price.className = `num ${way}`;
+    words.textContent = way === "up" ? "bought at " : "sold at ";
+    sign.textContent = way === "up" ? "▲" : "▼";
+    figure.textContent = number(trade.p, tape.head.d);
+    size.textContent = number(trade.q, tape.head.l);
+  }
+
+  // Rows stand still and are written anew: a trade that comes pushes nothing down the page.
   function drawTrades() {
     if (!tape.head || tape.head.error) return;
-    const rows = new Map(Array.from(list.children, (row) => [row.dataset.id, row]));
-    const wanted = tape.trades.map((trade) => rows.get(String(trade.i)) || rowOf(trade));
-    const kept = new Set(wanted);
-    for (const row of rows.values()) if (!kept.has(row)) row.remove();
-    // What stands stays where it is: of most news only the first rows are new.
-    wanted.forEach((row, index) => list.children[index] !== row && list.insertBefore(row, list.children[index] || null));
+    while (list.children.length < tape.trades.length) list.append(emptyRow());
+    while (list.children.length > tape.trades.length) list.lastChild.remove();
+    tape.trades.forEach((trade, index) => {
+      const row = list.children[index];
+      if (row.dataset.id !== String(trade.i)) write(row, trade);
+    });
   }
 
   function side(title, price, size, way) {

@@ -25,10 +25,11 @@ from scripts.pictures.scenes import SCENES, Scene
 TARGET = PROJECT / "docs" / "screenshots"
 FLAGS = ("--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-background-networking")
 BOTS_TRADE_FOR_S = 240
-PATIENCE_MS = 60_000  # on a busy machine
+PATIENCE_MS = 90_000  # on a busy machine
+ATTEMPTS = 3
 SETTLE_MS = 1_200
 PHONE = (390, 844)
-# Width, height and colours; light ones are taken of some pages alone.
+# Width, height and colours.
 SIZES = ((1440, 900, "dark"), (1920, 1080, "dark"), (*PHONE, "dark"), (1440, 900, "light"))
 WIDE = 1440
 MOST_SHIFT = 0.02  # of the window; Chromium calls 0.1 good
@@ -111,15 +112,22 @@ def photograph(
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=chromium, headless=True, args=list(FLAGS))
         for width, height, scheme in sizes:
-            shown = [
-                one for one in scenes if (one.light or scheme == "dark") and (width <= WIDE or not one.part)
-            ]
+            shown = [one for one in scenes if not one.part or (scheme == "dark" and width <= WIDE)]
             with _window(browser, width, height, scheme) as context:
                 for scene in shown:
                     name = f"{scene.name}-{width}x{height}" + ("-light" if scheme == "light" else "")
-                    wrong = _picture(context, url, scene, research, target / f"{name}.png")
-                    problems += [f"{name}: {one}" for one in wrong]
-                    _say(name)
+                    # On a busy machine a page may come too late: it is asked for again, from the beginning.
+                    for _ in range(ATTEMPTS):
+                        picture, wrong = _picture(context, url, scene, research)
+                        if not wrong:
+                            break
+                        _say(f"{name}, again: {'; '.join(wrong)}")
+                    if wrong:
+                        # The picture that was there before stays: it showed the page as it should be.
+                        problems += [f"{name} not taken: {one}" for one in wrong]
+                    else:
+                        (target / f"{name}.png").write_bytes(smaller(picture))
+                        _say(name)
         browser.close()
     return problems
 
@@ -144,27 +152,28 @@ def _window(browser: Browser, width: int, height: int, scheme: str) -> Iterator[
 
 
 def _picture(
-    context: BrowserContext, url: str, scene: Scene, research: Mapping[str, str], path: Path
-) -> list[str]:
+    context: BrowserContext, url: str, scene: Scene, research: Mapping[str, str]
+) -> tuple[bytes, list[str]]:
+    """The picture, and what was wrong with the page."""
     page, wrong = context.new_page(), list[str]()
     page.on("pageerror", lambda error: wrong.append(str(error)))
     page.on("console", lambda told: wrong.append(told.text) if told.type in ("error", "warning") else None)
     page.on("request", lambda request: _check_address(request.url, url, wrong))
-    page.goto(url + scene.address.format_map(research))
     try:
+        page.goto(url + scene.address.format_map(research))
         for _ in range(2):  # what stands may be the frame of a view that has yet to come
             page.wait_for_function(STANDS)
             page.wait_for_timeout(SETTLE_MS)
         page.wait_for_function(STANDS)
+        wrong += _measured(page)
+        if scene.act is not None:
+            scene.act(page)
+            page.wait_for_timeout(SETTLE_MS)
     except TimeoutError:
         wrong.append(f"still not at rest after {PATIENCE_MS // 1000} s")
-    wrong += _measured(page)
-    if scene.act is not None:
-        scene.act(page)
-        page.wait_for_timeout(SETTLE_MS)
-    path.write_bytes(smaller(page.screenshot()))
+    picture = page.screenshot()
     page.close()
-    return wrong
+    return picture, wrong
 
 
 def _check_address(address: str, url: str, wrong: list[str]) -> None:

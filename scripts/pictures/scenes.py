@@ -25,26 +25,25 @@ class Scene:
     name: str
     address: str
     act: Callable[[Page], None] | None = None
-    light: bool = False  # photographed in the light colours too
-    part: bool = False  # of a page that has a picture already: not taken on the widest window
+    part: bool = False  # of a page that has a picture already: not on the widest window, and in dark alone
 
 
 SCENES = (
-    Scene(name="market", address="/market?venue=binance&symbol=BTC-USDT&tf=1m", light=True),
+    Scene(name="market", address="/market?venue=binance&symbol=BTC-USDT&tf=1m"),
     Scene(name="market-seconds", address="/market?venue=binance&symbol=ETH-USDT&tf=1s", part=True),
-    Scene(name="bots", address="/bots", light=True),
+    Scene(name="bots", address="/bots"),
     Scene(name="bot", address="/bots?bot=pulse_btc"),
     Scene(name="bot-decisions", address="/bots?bot=pulse_btc&tab=decisions", part=True),
     Scene(name="bot-settings", address="/bots?bot=grid_btc&tab=settings", part=True),
     Scene(name="new-bot", address="/bots?new=grid"),
-    Scene(name="portfolio", address="/portfolio", light=True),
+    Scene(name="portfolio", address="/portfolio"),
     Scene(name="backtests", address="/backtests"),
     Scene(name="new-backtest", address="/backtests?new=backtest&strategy=ema_crossover"),
-    Scene(name="report", address="/backtests?run={run}", light=True),
+    Scene(name="report", address="/backtests?run={run}"),
     Scene(name="sweeps", address="/backtests?view=sweeps", part=True),
     Scene(name="sweep", address="/backtests?search={search}"),
     Scene(name="compare", address="/backtests?compare={run},{other}"),
-    Scene(name="strategies", address="/strategies?name=ema-crossover", light=True),
+    Scene(name="strategies", address="/strategies?name=ema-crossover"),
     Scene(name="strategy-text", address="/strategies?name=ema-crossover&tab=text", part=True),
     Scene(name="strategy-preview", address="/strategies?name=ema-crossover&tab=preview", part=True),
     Scene(name="data", address="/data"),

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Iterator
 
 import pytest
-from playwright.sync_api import Browser, Page
+from playwright.sync_api import Browser, Page, expect
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from data.timeframes import Timeframe
+from data.timeframes import SECOND_US, Timeframe
 from tests.dashboard.browser import chromium, opened
-from tests.dashboard.desk import Serving, build_desk
+from tests.dashboard.desk import Desk, Serving, build_desk
 from tests.dashboard.fakes import BTC, NOW_US
 from tests.dashboard.fakes_research import FakeResearch
+from tests.dashboard.fakes_tape import say_trades, trades_of
 from tests.dashboard.kept_research import kept_run
 
 pytestmark = pytest.mark.browser
@@ -80,7 +82,7 @@ def browser() -> Iterator[Browser]:
 
 
 @pytest.fixture(scope="module")
-def url() -> Iterator[str]:
+def desk() -> Iterator[tuple[Desk, str]]:
     made = build_desk(now_us=NOW_US)
     research = made.lab.research
     assert isinstance(research, FakeResearch)
@@ -88,7 +90,7 @@ def url() -> Iterator[str]:
     research.kept[1] = kept_run(1, BTC, ohlcv, fast=9)
     made.app.add_middleware(Slowly)
     with Serving(made.app) as serving:
-        yield serving.url
+        yield made, serving.url
 
 
 def shift_of(page: Page) -> tuple[float, list[str]]:
@@ -102,11 +104,34 @@ def shift_of(page: Page) -> tuple[float, list[str]]:
 
 
 @pytest.fixture(scope="module", params=["desktop", "phone"])
-def window(browser: Browser, url: str, request: pytest.FixtureRequest) -> Iterator[tuple[Page, list[str]]]:
+def window(
+    browser: Browser, desk: tuple[Desk, str], request: pytest.FixtureRequest
+) -> Iterator[tuple[Page, list[str]]]:
     """One window of each size, so that the scripts are loaded once."""
-    with opened(browser, url, phone=request.param == "phone") as (page, bad):
+    with opened(browser, desk[1], phone=request.param == "phone") as (page, bad):
         page.add_init_script(WATCH)
         yield page, bad
+
+
+def test_trades_that_come_push_nothing_down_the_page(
+    window: tuple[Page, list[str]], desk: tuple[Desk, str]
+) -> None:
+    page, _ = window
+    page.goto("/market?venue=binance&symbol=BTC-USDT&tf=1m")
+    shift_of(page)
+    rows = page.locator(".tape-list li")
+    if page.get_by_role("button", name="Trades").is_enabled():  # folded on a phone
+        page.get_by_role("button", name="Trades").click()
+    expect(rows.first).to_be_visible()
+    page.wait_for_timeout(700)  # what moves so soon after a click is the click's doing, and not counted
+    page.evaluate("() => { window.shifts = []; }")
+    first = 1_000 + (time.time_ns() // 1_000_000) % 10**9
+    for step in range(0, 60, 10):
+        say_trades(desk[0].bus, trades_of(BTC, 10, first=first + step, at_us=NOW_US + step * SECOND_US))
+        expect(rows.first).to_have_attribute("data-id", str(first + step + 9))
+    expect(rows).to_have_count(40)
+    moved = [one["moved"] for one in page.evaluate("() => window.shifts") if one["value"] > 0.0005]
+    assert not moved
 
 
 @pytest.mark.parametrize("path", PAGES)
