@@ -9,7 +9,6 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import Any
 
@@ -22,6 +21,7 @@ from bots.entry_gates import EntryGate
 from bots.gates import PASSED, Gate, GateVerdict
 from bots.journal import JournalEntry
 from bots.ledger import EXACT, LedgerState, cost_of
+from bots.life_records import News, SavedLife
 from bots.lifecycle import ACTIVE, BotState, checked
 from bots.orders import ClosedTrade, Fill, Order, OrderReason, OrderStatus, TradingRules
 from bots.risk.gate import Passage
@@ -36,7 +36,6 @@ from bots.stores import (
     LimitBroken,
     PartSaid,
 )
-from bots.views import EquityPoint
 from data.models import Candle, Market, Ohlcv
 from data.timeframes import Timeframe
 from strategies.base import Decision, Strategy
@@ -48,37 +47,6 @@ _STAY_STOPPED = (BotState.STOPPED, BotState.STOPPED)
 
 Series = tuple[Market, Timeframe]
 FinerCandles = Callable[[Candle], Ohlcv | None]
-
-
-class SavedLife(msgspec.Struct, frozen=True, kw_only=True):
-    """What a bot keeps beside its row's columns and its account: figures, and where its history begins."""
-
-    trades: int
-    wins: int
-    profit: Decimal  # of closed trades, net of fees, in quote currency
-    warm_from_us: int | None = None  # open of the first candle the strategy saw
-    trade_from_us: int | None = None  # candles that open before this only warm up
-    checkpoint_us: int | None = None  # open of the candle before which the newest checkpoint was taken
-    risk: RiskState | None = None  # what limits remember; None in states of old
-    promised: Decimal = Decimal(0)  # notional of the newest entry or add-on that was ordered
-
-
-@dataclass(slots=True)
-class News:
-    """What has happened since the last step."""
-
-    changed: bool = False
-    settle: tuple[BotState, BotState] | None = None
-    opened_candle_us: int | None = None
-    orders: dict[int, Order] = field(default_factory=dict)  # by sequence: only the newest word counts
-    fills: list[Fill] = field(default_factory=list)
-    closed: list[ClosedTrade] = field(default_factory=list)
-    equity: list[EquityPoint] = field(default_factory=list)
-    decisions: list[DecisionMade] = field(default_factory=list)
-    events: list[BotEvent] = field(default_factory=list)
-    checkpoints: list[Checkpoint] = field(default_factory=list)
-    entries: list[JournalEntry] = field(default_factory=list)
-    violations: list[LimitBroken] = field(default_factory=list)
 
 
 class BotLife(ABC):

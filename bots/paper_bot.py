@@ -12,11 +12,12 @@ from typing import Any
 
 import msgspec
 
-from bots.bot_life import BotLife, FinerCandles, SavedLife
+from bots.bot_life import BotLife, FinerCandles
 from bots.config import BotConfig, FillRule
 from bots.entry_gates import EntryGate, EntryWish, ask
 from bots.gates import PASSED, Gate, GateVerdict
 from bots.ledger import EXACT, LedgerState, cost_of
+from bots.life_records import SavedLife
 from bots.lifecycle import ACTIVE, BotState
 from bots.orders import GROWING, OrderStatus, PositionSide, TradingRules
 from bots.paper_account import AccountState, AccountStep, PaperAccount

@@ -14,7 +14,7 @@ import msgspec
 import numpy as np
 
 from bots.accounts import SharePart, SubLedger, grown
-from bots.bot_life import BotLife, FinerCandles, SavedLife
+from bots.bot_life import BotLife, FinerCandles
 from bots.config import BotConfig, FillRule
 from bots.entry_gates import EntryGate, EntryWish, ask
 from bots.gates import DATA_GATES, PASSED, GateVerdict
@@ -22,6 +22,7 @@ from bots.ladders.basket import BasketAccount, BasketState, BasketStep
 from bots.ladders.basket_record import basket_decision
 from bots.ladders.strategy import BasketStrategy
 from bots.ledger import EXACT, LedgerState
+from bots.life_records import SavedLife
 from bots.lifecycle import ACTIVE, BotState
 from bots.orders import Order, OrderReason, PositionSide, TradingRules
 from bots.paper_bot import candles_of, first_traded
