@@ -95,9 +95,13 @@ def series_specs(
     colours = overlay_colours(overlays, theme)
     return [
         {**_price_spec(theme, decimals), "priceScaleOptions": {"mode": _SCALES.get(scale, 0)}},
-        _volume_spec(),
+        # A pane that comes later begins with the scale of the first: volume would be in percent as well.
+        {**_volume_spec(), "priceScaleOptions": {"mode": 0}},
         *(
-            _line_spec(overlay, panes[overlay.pane], colour, decimals)
+            {
+                **_line_spec(overlay, panes[overlay.pane], colour, decimals),
+                **({} if overlay.pane == "price" else {"priceScaleOptions": {"mode": 0}}),
+            }
             for overlay, colour in zip(overlays, colours, strict=True)
         ),
     ]

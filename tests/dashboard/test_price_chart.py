@@ -158,3 +158,9 @@ def test_a_position_shows_its_entry_and_the_levels_it_has() -> None:
     lines = position_lines({"trend": position(PositionSide.SHORT)}, DARK)
     assert [line["title"] for line in lines] == ["trend short", "Stop", "Target"]
     assert lines[1]["price"] > lines[0]["price"] > lines[2]["price"]
+
+
+def test_on_a_percent_axis_volume_and_the_panes_of_indicators_keep_their_own_numbers() -> None:
+    lines = [*default_overlays(OHLCV), Overlay(name="rsi", label="RSI", pane="rsi", values=OHLCV.close)]
+    specs = series_specs(lines, theme=DARK, decimals=2, scale="percent")
+    assert [spec.get("priceScaleOptions", {}).get("mode") for spec in specs] == [2, 0, None, None, 0]
