@@ -59,6 +59,7 @@ class ChildSpec:
     ready: Callable[[], Awaitable[bool]] | None = None  # None: ready as soon as it runs
     ready_timeout_s: float = 60.0  # after which the others no longer wait for it
     grace_s: float = 10.0  # between SIGTERM and SIGKILL
+    settings_file: Path | None = None  # whose change makes it worth another try after it refused its settings
 
 
 class Service(Protocol):
@@ -259,6 +260,15 @@ class _KeptService(_Kept):
         self.enter(State.STOPPED)
 
 
+def _stamp(path: Path | None) -> tuple[int, int, int] | None:
+    """What is another as soon as the file is; None where there is none."""
+    try:
+        status = None if path is None else path.stat()
+    except OSError:
+        return None
+    return None if status is None else (status.st_mtime_ns, status.st_size, status.st_ino)
+
+
 class _KeptChild(_Kept):
     def __init__(
         self,
@@ -314,6 +324,8 @@ class _KeptChild(_Kept):
                 self._settled.set()
                 return
             started_at_s = time.monotonic()
+            # Before it reads them itself: a mend that comes while it ends is not missed.
+            read = _stamp(self._spec.settings_file)
             try:
                 self._process = self._spawn(Path(program))
             except OSError as error:  # no memory or no process left just now
@@ -327,7 +339,12 @@ class _KeptChild(_Kept):
                 log.error("child_misconfigured", child=self.name, why=self.detail)
                 self.enter(State.MISCONFIGURED)
                 self._settled.set()
-                return
+                if self._spec.settings_file is None:
+                    return
+                while _stamp(self._spec.settings_file) == read:  # noqa: ASYNC110 a file has no event
+                    await asyncio.sleep(_SERVICE_POLL_S)
+                self.restarts += 1
+                continue
             if not self._spec.restart:
                 log.info("child_exited", child=self.name, status=code)
                 self.enter(State.EXITED)

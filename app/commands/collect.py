@@ -38,8 +38,8 @@ def command(venue: str | None, shard: str | None) -> None:
     name = shard or (f"collect {venue}" if venue else "collect")
     configure_logging(settings.candlewick_log_level, process=name)
     file = settings_file(settings)
-    # A part that comes back while somebody edits the file goes on with what it recorded.
-    venues = file.load_or_last_good() if shard else file.load()
+    # What comes back while somebody edits the file goes on with what was recorded; a person is told at once.
+    venues = file.load_or_last_good() if shard or supervised else file.load()
     plans = plan_collectors(venues, (venue,) if venue else ())
     plan = plan_named(venues, shard) if shard else None
     if shard and plan is None:

@@ -60,7 +60,14 @@ def command(demo: bool, host: str | None, port: int | None, verbose: bool) -> No
             installation.announce(urls)
             try:
                 supervisor = Supervisor(
-                    _children(installation, urls, host=host, port=port, venue_port=venue_port),
+                    _children(
+                        installation,
+                        urls,
+                        collectors=settings.candlewick_collectors,
+                        host=host,
+                        port=port,
+                        venue_port=venue_port,
+                    ),
                     logs=installation.logs,
                     report_file=installation.processes_file,
                     services=services.own,
@@ -81,7 +88,13 @@ def _echo(name: str, line: str) -> None:
 
 
 def _children(
-    installation: Installation, urls: RunningServices, *, host: str, port: int, venue_port: int | None
+    installation: Installation,
+    urls: RunningServices,
+    *,
+    collectors: Path,
+    host: str,
+    port: int,
+    venue_port: int | None,
 ) -> list[ChildSpec]:
     environment = {
         "CANDLEWICK_HOME": str(installation.home),
@@ -96,7 +109,13 @@ def _children(
         environment |= {name.upper(): address for name, address in hosts.items()}
     children += [
         # A manager: it gives each collector its own time to store what it still holds.
-        ChildSpec(name="collect", argv=_program("collect"), env=environment, grace_s=30),
+        ChildSpec(
+            name="collect",
+            argv=_program("collect"),
+            env=environment,
+            grace_s=30,
+            settings_file=collectors,
+        ),
         ChildSpec(name="maintain", argv=_program("data", "maintain"), env=environment),
         ChildSpec(name="alerts", argv=_program("alerts", "run"), env=environment),
         # A manager as well.

@@ -244,6 +244,24 @@ async def test_a_child_that_refuses_its_configuration_is_not_restarted_and_its_w
 
 
 @pytest.mark.integration
+async def test_a_child_that_refused_its_settings_is_tried_again_when_the_file_changes(tmp_path: Path) -> None:
+    settings = tmp_path / "collectors.json"
+    settings.write_text("broken")
+    argv = python(
+        "import pathlib, sys, time\n"
+        f"good = pathlib.Path({str(settings)!r}).read_text() == 'good'\n"
+        "time.sleep(60) if good else sys.exit(2)"
+    )
+    spec = ChildSpec(name="collect", argv=argv, settings_file=settings)
+    async with supervised(tmp_path, spec) as supervisor:
+        await until(lambda: only(supervisor).state is State.MISCONFIGURED)
+        settings.write_text("still broken")
+        await until(lambda: (only(supervisor).state, only(supervisor).restarts) == (State.MISCONFIGURED, 1))
+        settings.write_text("good")
+        await until(lambda: (only(supervisor).state, only(supervisor).restarts) == (State.RUNNING, 2))
+
+
+@pytest.mark.integration
 async def test_a_program_that_does_not_exist_is_said_to_be_absent(tmp_path: Path) -> None:
     async with supervised(tmp_path, ChildSpec(name="web", argv=("no-such-program",))) as supervisor:
         assert only(supervisor).state is State.MISCONFIGURED
