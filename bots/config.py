@@ -26,6 +26,7 @@ VENUES = ("binance", "okx")
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}")
 _SYMBOL = re.compile(r"[A-Z0-9]+-[A-Z0-9]+(-[A-Z0-9]+)*")
 _MOST_BPS = Decimal(1_000)  # 10 %: more is a slip of the pen, most often a percentage
+_MOST_CAPITAL = Decimal(10) ** 30
 
 
 class OnRestart(StrEnum):
@@ -280,6 +281,8 @@ class _Reader:
         capital = self._decimal("capital", None)
         if capital is not None and capital <= 0:
             self._wrong("capital", str(capital), "must be above 0, in quote currency")
+        elif capital is not None and capital >= _MOST_CAPITAL:
+            self._wrong("capital", str(capital), "must be below 1e30, which is what fills can count")
         return capital or Decimal(1)
 
     def _bps(self, field: str, default: Decimal) -> Decimal:

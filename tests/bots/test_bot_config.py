@@ -68,6 +68,7 @@ def test_money_in_a_file_is_exact(tmp_path: Path) -> None:
         ({"symbol": "BTCUSDT"}, "symbol", "BASE-QUOTE"),
         ({"name": "a b"}, "name", "letters, digits"),
         ({"capital": 0}, "capital", "must be above 0"),
+        ({"capital": "1e30"}, "capital", "must be below 1e30"),
         ({"capital": "ten"}, "capital", "must be a number"),
         ({"capital": True}, "capital", "must be a number"),
         ({"capital": None}, "capital", "missing"),
