@@ -243,6 +243,13 @@ def _register_shell(app: Dash, pages: Sequence[Page], sources: ShellSources) -> 
         State("url", "pathname"),
         State("pages-known", "data"),
     )
+    # What draws in the scheme's colours waits for it: no figure is drawn dark first on a light page.
+    app.clientside_callback(  # type: ignore[no-untyped-call]
+        ClientsideFunction("candlewick", "scheme"),
+        Output("scheme", "data"),
+        Input("url", "pathname"),
+        State("scheme", "data"),
+    )
     app.clientside_callback(  # type: ignore[no-untyped-call]
         ClientsideFunction("candlewick", "search"),
         Output("url", "href"),

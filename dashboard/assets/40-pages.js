@@ -61,6 +61,8 @@
       return NONE();
     },
 
+    scheme: (_pathname, before) => (live.scheme() === before ? NONE() : live.scheme()),
+
     // What the Market page is to show: the address, the scheme, and a count that grows when all is to be read again.
     // The chart and the watchlist read for themselves, Dash's panels by what is returned.
     marketRequest: (search, epoch, _scheme, before) => {

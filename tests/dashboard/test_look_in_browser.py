@@ -8,6 +8,7 @@ from collections.abc import Iterator
 import pytest
 from playwright.sync_api import Browser, expect
 
+from dashboard.theme import LIGHT
 from tests.dashboard.browser import chromium, opened
 from tests.dashboard.desk import Serving, build_desk
 
@@ -36,6 +37,20 @@ def test_a_palette_that_one_tab_chooses_is_the_other_tabs_at_once(browser: Brows
         other.evaluate("localStorage.setItem('candlewick-palette', 'cvd')")
         expect(page.locator("html")).to_have_attribute("data-palette", "cvd")
         page.wait_for_function(f"{SHOWN_SCHEME} === 'dark-cvd'")  # the figures are drawn in it
+        assert not bad, bad
+
+
+def test_a_page_that_is_opened_in_light_colours_draws_nothing_in_dark_ones(
+    browser: Browser, url: str
+) -> None:
+    with opened(browser, url) as (page, bad):
+        page.add_init_script("localStorage.setItem('mantine-color-scheme-value', 'light')")
+        page.goto("/bots?bot=trend_btc")
+        expect(page.locator("#bot-chart canvas").first).to_be_visible()
+        chart = "window.dash_component_api.getLayout('bot-chart').props.chartOptions"
+        page.wait_for_function(f"() => {chart} && {chart}.layout")
+        assert page.evaluate(f"() => {SHOWN_SCHEME}") == "light"
+        assert page.evaluate(f"() => {chart}.layout.textColor") == LIGHT.tx2
         assert not bad, bad
 
 
