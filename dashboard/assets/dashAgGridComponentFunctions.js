@@ -56,7 +56,7 @@
     make(
       "span",
       { className: "row-actions" },
-      props.data.actions.map((action) =>
+      props.value.split(" ").filter(Boolean).map((action) =>
         make(
           "button",
           {

@@ -193,7 +193,8 @@ def grid_row(bot: BotView, spark: str | None) -> dict[str, Any]:
         "signal": bot.last_signal_us or 0,
         "signal_lines": [signal, clock(bot.last_signal_us) if bot.last_signal_us else ""],
         "health": bot.health,
-        "actions": allowed_actions(bot),
+        # One text: the grid leaves a cell alone whose value is the same, and a button under a finger stays.
+        "actions": " ".join(allowed_actions(bot)),
     }
 
 
