@@ -13,7 +13,6 @@ from __future__ import annotations
 import argparse
 import asyncio
 import json
-import sys
 import tempfile
 import time
 from contextlib import AsyncExitStack, suppress
@@ -30,6 +29,8 @@ from benchmarks.bench_signals import (
     SyntheticMarkets,
     all_heard,
     create_bots,
+    runner_command,
+    runner_environment,
     spread_of,
     until,
 )
@@ -72,7 +73,9 @@ async def measure(
             listening = asyncio.create_task(arrivals.listen(bus))
             stack.callback(listening.cancel)
             processes = [
-                await _runner(stack, home, (url, valkey.url(), str(home), f"{number + 1}/{runners}"))
+                await _runner(
+                    stack, home, runner_environment(home, url, valkey.url()), f"{number + 1}/{runners}"
+                )
                 for number in range(runners)
             ]
             began = time.perf_counter()
@@ -103,11 +106,11 @@ async def measure(
 
 
 async def _runner(
-    stack: AsyncExitStack, home: Path, arguments: tuple[str, ...]
+    stack: AsyncExitStack, home: Path, environment: dict[str, str], shard: str
 ) -> asyncio.subprocess.Process:
-    log = stack.enter_context((home / f"runner-{arguments[-1].replace('/', '-')}.log").open("wb"))
+    log = stack.enter_context((home / f"runner-{shard.replace('/', '-')}.log").open("wb"))
     process = await asyncio.create_subprocess_exec(
-        sys.executable, *("-m", "benchmarks.signal_runner", *arguments), stdout=log, stderr=log
+        *runner_command(shard), env=environment, stdout=log, stderr=log
     )
 
     async def end() -> None:

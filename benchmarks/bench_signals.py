@@ -15,6 +15,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import json
+import os
 import sys
 import tempfile
 import time
@@ -161,10 +162,7 @@ async def _rounds(
     listening = asyncio.create_task(arrivals.listen(bus))
     with (home / "runner.log").open("wb") as log:
         runner = await asyncio.create_subprocess_exec(
-            sys.executable,
-            *("-m", "benchmarks.signal_runner", url, redis_url, str(home)),
-            stdout=log,
-            stderr=log,
+            *runner_command("1/1"), env=runner_environment(home, url, redis_url), stdout=log, stderr=log
         )
     try:
         await until(lambda: len({bot for bot, _ in arrivals.bots}) == bots or runner.returncode is not None)
@@ -207,6 +205,24 @@ async def _rounds(
         "signals": spread_of(per_signal),
         "missing": missing,
         "memory_mib": round(memory / 2**20),
+    }
+
+
+def runner_command(shard: str) -> tuple[str, ...]:
+    """The product's own runner, for a shard such as "1/2"."""
+    return sys.executable, "-m", "app", "bots", "run", "--shard", shard
+
+
+def runner_environment(home: Path, url: str, redis_url: str) -> dict[str, str]:
+    """Of a runner: its services, its folder, and no bots but those in the database."""
+    return {
+        **os.environ,
+        "DATABASE_URL": url,
+        "REDIS_URL": redis_url,
+        "CANDLEWICK_HOME": str(home),
+        "CANDLEWICK_BOTS": str(home / "bots"),
+        "CANDLEWICK_STRATEGIES": str(home / "strategies"),
+        "CANDLEWICK_LOG_LEVEL": "WARNING",
     }
 
 
