@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
+import structlog
 from hypothesis import HealthCheck, settings
 
 from tests.services import database_url, migrated_database, new_database, postgres, valkey
@@ -14,6 +17,22 @@ __all__ = ["database_url", "migrated_database", "new_database", "postgres", "val
 # How long an example takes says how busy the machine is, and nothing of what is promised.
 settings.register_profile("any_machine", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("any_machine")
+
+
+@pytest.fixture(autouse=True)
+def loggers_of_its_own(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """A command that a test runs in this process tells loggers how to speak; no later test hears of it."""
+    configure = structlog.configure
+
+    def not_kept(*given: Any, **told: Any) -> None:
+        # A logger keeps what it was told at its first use, and no reset reaches it.
+        configure(*given, **{**told, "cache_logger_on_first_use": False})
+
+    monkeypatch.setattr(structlog, "configure", not_kept)
+    yield
+    if structlog.is_configured():
+        structlog.reset_defaults()
+        structlog.contextvars.clear_contextvars()
 
 
 @pytest.fixture(scope="session")

@@ -87,6 +87,8 @@ def register_start(
         Output("run-parameters", "children"),
         Input("run-strategy", "value"),
         State("url", "search"),
+        # The form arrives filled: filled again by a late answer, it would lose what was typed meanwhile.
+        prevent_initial_call=True,
     )
     async def show_parameters(name: str | None, search: str | None) -> Any:
         return await asyncio.to_thread(parameters_of, name, asked(search), strategies, shelf)

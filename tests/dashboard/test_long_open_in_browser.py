@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from decimal import Decimal
+from functools import partial
+from itertools import pairwise
 
 import msgspec
 import pytest
@@ -21,7 +23,8 @@ from tests.dashboard.fakes_tape import quote_of, say_quote, say_trades, trades_o
 pytestmark = pytest.mark.browser
 
 CHART = "window.candlewick.chart"
-ROUNDS = 25
+ROUNDS = 20
+STRETCHES = 3  # of so many rounds each, after one to warm up
 TRADES = 60  # a round, and as many quotes and revisions of the candle that forms
 # Of the heap, per round: far below what keeping a round's messages would take.
 MOST_BYTES = 12_000
@@ -60,10 +63,20 @@ def held(page: Page, session: CDPSession) -> Held:
     return Held(heap, counted["nodes"], counted["jsEventListeners"])
 
 
-def assert_no_growth(before: Held, after: Held, rounds: int) -> None:
-    assert after.nodes <= before.nodes * 1.02 + 20, (before, after)
-    assert after.listeners <= before.listeners * 1.02 + 10, (before, after)
-    assert (after.heap - before.heap) / rounds < MOST_BYTES, (before, after)
+def assert_no_growth(page: Page, session: CDPSession, tell: Callable[[int], None]) -> None:
+    """What is kept of messages grows with each of them; code that the engine compiles late does so once."""
+    for number in range(ROUNDS):
+        tell(number)
+    all_held = [held(page, session)]
+    for stretch in range(1, STRETCHES + 1):
+        for number in range(stretch * ROUNDS, (stretch + 1) * ROUNDS):
+            tell(number)
+        all_held.append(held(page, session))
+    first, last = all_held[0], all_held[-1]
+    assert last.nodes <= first.nodes * 1.02 + 20, all_held
+    assert last.listeners <= first.listeners * 1.02 + 10, all_held
+    grown = min(after.heap - before.heap for before, after in pairwise(all_held))
+    assert grown / ROUNDS < MOST_BYTES, all_held
 
 
 def tell_market(desk: Desk, page: Page, number: int) -> None:
@@ -94,13 +107,7 @@ def test_a_market_tab_holds_no_more_after_thousands_of_messages(
         page.goto("/market?venue=binance&symbol=BTC-USDT&tf=1m")
         page.wait_for_function("() => window.candlewick.ready && !document.getElementById('first-paint')")
         expect(page.locator("html[data-feed=live]")).to_be_attached()
-        for number in range(ROUNDS):
-            tell_market(desk, page, number)
-        before = held(page, session)
-        for number in range(ROUNDS, 2 * ROUNDS):
-            tell_market(desk, page, number)
-        after = held(page, session)
-        assert_no_growth(before, after, ROUNDS)
+        assert_no_growth(page, session, partial(tell_market, desk, page))
         assert page.locator(".tape-list li").count() == 40
         assert not bad, bad
 
@@ -163,13 +170,7 @@ def test_a_bots_tab_holds_no_more_after_it_was_told_of_changes(
                 arg=f"{20_000 + number:,}.00",
             )
 
-        for number in range(ROUNDS):
-            tell(number)
-        before = held(page, session)
-        for number in range(ROUNDS, 2 * ROUNDS):
-            tell(number)
-        after = held(page, session)
-        assert_no_growth(before, after, ROUNDS)
+        assert_no_growth(page, session, tell)
         assert not bad, bad
 
 
