@@ -22,6 +22,7 @@ import structlog
 
 from app.parent_watch import LIFELINE
 from data.errors import TradingError
+from data.files.stamps import stamp_of
 from embedded.processes import launch_command, spawn
 from embedded.service_files import LOG_LIMIT_BYTES, log_tail, open_log, write_private
 
@@ -260,15 +261,6 @@ class _KeptService(_Kept):
         self.enter(State.STOPPED)
 
 
-def _stamp(path: Path | None) -> tuple[int, int, int] | None:
-    """What is another as soon as the file is; None where there is none."""
-    try:
-        status = None if path is None else path.stat()
-    except OSError:
-        return None
-    return None if status is None else (status.st_mtime_ns, status.st_size, status.st_ino)
-
-
 class _KeptChild(_Kept):
     def __init__(
         self,
@@ -325,7 +317,8 @@ class _KeptChild(_Kept):
                 return
             started_at_s = time.monotonic()
             # Before it reads them itself: a mend that comes while it ends is not missed.
-            read = _stamp(self._spec.settings_file)
+            file = self._spec.settings_file
+            read = None if file is None else stamp_of(file)
             try:
                 self._process = self._spawn(Path(program))
             except OSError as error:  # no memory or no process left just now
@@ -339,9 +332,9 @@ class _KeptChild(_Kept):
                 log.error("child_misconfigured", child=self.name, why=self.detail)
                 self.enter(State.MISCONFIGURED)
                 self._settled.set()
-                if self._spec.settings_file is None:
+                if file is None:
                     return
-                while _stamp(self._spec.settings_file) == read:  # noqa: ASYNC110 a file has no event
+                while stamp_of(file) == read:  # noqa: ASYNC110 a file has no event
                     await asyncio.sleep(_SERVICE_POLL_S)
                 self.restarts += 1
                 continue

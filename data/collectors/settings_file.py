@@ -11,10 +11,9 @@ import structlog
 
 from data.collectors.settings import VenueSettings, load_collector_settings
 from data.errors import InvalidInput
+from data.files.stamps import stamp_of
 
 log = structlog.get_logger()
-
-_Stamp = tuple[int, int, int]
 
 
 class SettingsSource(Protocol):
@@ -39,12 +38,12 @@ class SettingsFile:
 
     def __init__(self, path: Path, last_good: Path | None = None) -> None:
         self._path, self._last_good = path, last_good
-        self._stamp = self._stamped()
+        self._stamp = stamp_of(self._path)
         self.problem = ""
 
     def load(self) -> dict[str, VenueSettings]:
         """The venues by name as the file has them now. Raises InvalidInput."""
-        self._stamp = self._stamped()
+        self._stamp = stamp_of(self._path)
         venues = load_collector_settings(self._path)
         self.problem = ""
         self._remember()
@@ -62,7 +61,7 @@ class SettingsFile:
 
     def changed(self) -> dict[str, VenueSettings] | None:
         """The venues by name, if the file was changed since it was last asked and can be used."""
-        if self._stamped() == self._stamp:
+        if stamp_of(self._path) == self._stamp:
             return None
         try:
             venues = self.load()
@@ -86,13 +85,6 @@ class SettingsFile:
             part.replace(self._last_good)
         except OSError as error:
             log.warning("settings_not_remembered", file=str(self._last_good), error=str(error))
-
-    def _stamped(self) -> _Stamp | None:
-        try:
-            stat = self._path.stat()
-        except OSError:
-            return None
-        return stat.st_mtime_ns, stat.st_size, stat.st_ino
 
 
 class ShardSettings:
