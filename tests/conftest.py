@@ -10,9 +10,9 @@ import pytest
 import structlog
 from hypothesis import HealthCheck, settings
 
-from tests.services import database_url, migrated_database, new_database, postgres, valkey
+from tests.services import database_url, migrated_database, new_database, postgres, valkey, valkey_server
 
-__all__ = ["database_url", "migrated_database", "new_database", "postgres", "valkey"]
+__all__ = ["database_url", "migrated_database", "new_database", "postgres", "valkey", "valkey_server"]
 
 # How long an example takes says how busy the machine is, and nothing of what is promised.
 settings.register_profile("any_machine", deadline=None, suppress_health_check=[HealthCheck.too_slow])

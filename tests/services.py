@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from pathlib import Path
 
 import psycopg
 import pytest
+import redis
 from psycopg import sql
 
 from embedded.postgres import EmbeddedPostgres
@@ -69,10 +71,18 @@ def database_url(new_database: Callable[[], str]) -> str:
 
 
 @pytest.fixture(scope="session")
-def valkey(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EmbeddedValkey]:
-    """A Valkey server of its own for this session."""
+def valkey_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EmbeddedValkey]:
+    """A Valkey server of its own for this session, with whatever the tests before left in it."""
     home: Path = tmp_path_factory.mktemp("valkey")
     server = EmbeddedValkey(home, log=home / "valkey.log")
     server.start()
     yield server
     server.stop()
+
+
+@pytest.fixture
+def valkey(valkey_server: EmbeddedValkey) -> EmbeddedValkey:
+    """The session's Valkey server with nothing in it: no test finds what another had remembered there."""
+    with closing(redis.Redis.from_url(valkey_server.url())) as client:
+        client.flushall()
+    return valkey_server

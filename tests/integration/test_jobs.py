@@ -83,7 +83,9 @@ class Office:
 
 @pytest.fixture(scope="module")
 def office(
-    tmp_path_factory: pytest.TempPathFactory, migrated_database: Callable[[], str], valkey: EmbeddedValkey
+    tmp_path_factory: pytest.TempPathFactory,
+    migrated_database: Callable[[], str],
+    valkey_server: EmbeddedValkey,
 ) -> Iterator[Office]:
     home = tmp_path_factory.mktemp("office")
     shelf = home / "strategies"
@@ -94,7 +96,7 @@ def office(
         "CANDLEWICK_HOME": str(home),
         "CANDLEWICK_STRATEGIES": str(shelf),
         "DATABASE_URL": url,
-        "REDIS_URL": valkey.url(),
+        "REDIS_URL": valkey_server.url(),
     }
     with closing(JobRepository(url)) as repository:
         service = JobService(repository, clock=lambda: time.time_ns() // 1_000)
