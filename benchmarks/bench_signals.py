@@ -31,7 +31,7 @@ import psutil
 
 from bots.config import as_document, parse_bot
 from bots.lifecycle import BotState
-from bots.messages import ALL_BOTS, ALL_SIGNALS, BotUpdate, SignalsSaid
+from bots.messages import ALL_SIGNALS, BOTS_TOPIC, BotUpdates, SignalsSaid
 from bots.stores import BotEvent
 from data.messages import CandleUpdate
 from data.models import Candle, Market
@@ -111,22 +111,22 @@ class Arrivals:
         self.bots: dict[tuple[str, int], float] = {}
         self.signals: dict[tuple[str, int], float] = {}
         self._heard: Counter[int] = Counter()  # bots by candle: asked for often, while others need the cores
-        self._updates = msgspec.json.Decoder(BotUpdate)
+        self._updates = msgspec.json.Decoder(BotUpdates)
         self._said = msgspec.json.Decoder(SignalsSaid)
 
     async def listen(self, bus: RedisBus) -> None:
-        async for topic, payload in bus.subscribe([ALL_BOTS, ALL_SIGNALS]):
+        async for topic, payload in bus.subscribe([BOTS_TOPIC, ALL_SIGNALS]):
             now = time.perf_counter()
             if topic.startswith("signals."):
                 for signal in self._said.decode(payload).signals:
                     self.signals.setdefault((topic, signal.opened_at_us), now)
                 continue
-            update = self._updates.decode(payload)
-            if update.last_candle_us is not None:
-                told = update.bot, update.last_candle_us
-                if told not in self.bots:
-                    self.bots[told] = now
-                    self._heard[update.last_candle_us] += 1
+            for update in self._updates.decode(payload).bots:
+                if update.last_candle_us is not None:
+                    told = update.bot, update.last_candle_us
+                    if told not in self.bots:
+                        self.bots[told] = now
+                        self._heard[update.last_candle_us] += 1
 
     def heard(self, opened_at_us: int) -> int:
         return self._heard[opened_at_us]

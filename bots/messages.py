@@ -12,6 +12,7 @@ from data.models import Market
 
 CONTROL_TOPIC = "control.bots"  # from people to the runner: something was asked of a bot
 ALL_BOTS = "bots.*"
+BOTS_TOPIC = "bots.updates"
 ALL_SIGNALS = "signals.*"
 
 
@@ -21,7 +22,7 @@ class BotAsked(msgspec.Struct, frozen=True, kw_only=True, tag="bot_asked"):
     bot: str
 
 
-class BotUpdate(msgspec.Struct, frozen=True, kw_only=True, tag="bot"):
+class BotUpdate(msgspec.Struct, frozen=True, kw_only=True):
     """A bot after its newest stored step: enough to change a row of a table without asking the database."""
 
     bot: str
@@ -30,17 +31,19 @@ class BotUpdate(msgspec.Struct, frozen=True, kw_only=True, tag="bot"):
     summary: AccountSummary | None  # None: unchanged
     last_candle_us: int | None  # None: unchanged
     fills: list[Fill]  # made in this step
+
+
+class BotUpdates(msgspec.Struct, frozen=True, kw_only=True, tag="bots"):
+    """Bots whose steps were stored together: one message, since hundreds take a candle at the same moment."""
+
+    bots: list[BotUpdate]
     sent_at_us: int
 
 
 class SignalsSaid(msgspec.Struct, frozen=True, kw_only=True, tag="signals"):
-    """Signals of one candle, stored already."""
+    """Signals of one market that were stored together."""
 
     signals: list[SignalView]
-
-
-def bot_topic(name: str) -> str:
-    return f"bots.{name}"
 
 
 def signals_topic(market: Market) -> str:

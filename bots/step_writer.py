@@ -11,7 +11,7 @@ import structlog
 from bots.bot_life import BotLife
 from bots.gates import PASSED
 from bots.lifecycle import BotState
-from bots.messages import BotUpdate, SignalsSaid, bot_topic, signals_topic
+from bots.messages import BOTS_TOPIC, BotUpdate, BotUpdates, SignalsSaid, signals_topic
 from bots.refused_steps import RefusedSteps
 from bots.stores import BotBus, BotEvent, BotStep, BotStore, DecisionMade
 from bots.views import SignalView
@@ -150,24 +150,27 @@ class StepWriter:
 
     async def _tell(self, told: Sequence[tuple[str, BotStep]]) -> None:
         """Signals first: somebody may be waiting to act on them, the rest is for screens."""
-        if self._bus is None:
+        if self._bus is None or not told:
             return
+        said: dict[Market, list[SignalView]] = {}
         for _, step in told:
-            signals = _signals_of(step)
-            for market in dict.fromkeys(signal.market for signal in signals):
-                said = SignalsSaid(signals=[signal for signal in signals if signal.market == market])
-                await self._bus.publish(signals_topic(market), msgspec.json.encode(said))
-        for name, step in told:
-            update = BotUpdate(
+            for signal in _signals_of(step):
+                said.setdefault(signal.market, []).append(signal)
+        for market, signals in said.items():
+            await self._bus.publish(signals_topic(market), msgspec.json.encode(SignalsSaid(signals=signals)))
+        updates = [
+            BotUpdate(
                 bot=name,
                 state=step.state,
                 health=step.health,
                 summary=step.summary,
                 last_candle_us=step.last_candle_us,
                 fills=list(step.fills),
-                sent_at_us=self._clock(),
             )
-            await self._bus.publish(bot_topic(name), msgspec.json.encode(update))
+            for name, step in told
+        ]
+        news = BotUpdates(bots=updates, sent_at_us=self._clock())
+        await self._bus.publish(BOTS_TOPIC, msgspec.json.encode(news))
 
 
 def internal_error(error: Exception) -> str:

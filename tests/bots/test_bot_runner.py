@@ -16,7 +16,7 @@ from bots.config import BotConfig
 from bots.ladders.settings import RebalanceSettings
 from bots.ladders.strategy import BasketStrategy
 from bots.lifecycle import BotState
-from bots.messages import CONTROL_TOPIC, BotAsked, BotUpdate, SignalsSaid
+from bots.messages import BOTS_TOPIC, CONTROL_TOPIC, BotAsked, BotUpdates, SignalsSaid
 from bots.orders import OrderReason
 from bots.paper_bot import candles_of
 from bots.service import BotService
@@ -359,7 +359,10 @@ async def test_an_open_heard_on_the_bus_fills_before_the_candle_closes() -> None
     ]
     assert [said.signals[0].action for said in signals] == ["long_entry"]
     updates = [
-        msgspec.json.decode(payload, type=BotUpdate) for topic, payload in bus.published if "bots." in topic
+        update
+        for topic, payload in bus.published
+        if topic == BOTS_TOPIC
+        for update in msgspec.json.decode(payload, type=BotUpdates).bots
     ]
     assert updates[-1].fills[0].reason is OrderReason.ENTRY
     assert (updates[-1].bot, updates[-1].state) == ("trend", BotState.RUNNING)

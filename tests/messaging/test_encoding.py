@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from bots.messages import bot_topic, signals_topic
+from bots.messages import signals_topic
 from data.messages import CandleUpdate, CollectorHealth, TradeBatch
 from data.models import Candle, Market, Side, Trade
 from data.timeframes import Timeframe
@@ -63,7 +63,6 @@ def test_topics_are_named_by_venue_symbol_and_time_frame() -> None:
     assert candles_topic(MARKET, Timeframe.M5) == "candles.okx.BTC-USDT-PERP.5m"
     assert signals_topic(MARKET) == "signals.okx.BTC-USDT-PERP"
     assert health_topic("binance") == "health.binance"
-    assert bot_topic("trend") == "bots.trend"
 
 
 @pytest.mark.parametrize(
