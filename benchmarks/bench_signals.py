@@ -227,13 +227,14 @@ def runner_environment(home: Path, url: str, redis_url: str) -> dict[str, str]:
 
 
 def create_bots(home: Path, url: str, market: SyntheticMarkets, bots: int, *, says: bool = True) -> None:
-    """Bots with a strategy each, so that nothing is shared between two; without `says` none ever enters."""
+    """Bots with a strategy each, so that nothing is shared between two; without `says` they say nothing."""
     strategies = home / "strategies"
     strategies.mkdir()
     for number in range(bots):
         document = {**STRATEGY, "name": f"zigzag-{number}"}
         if not says:
-            document["long"] = {"entry": {"all": [{"lt": ["rsi", 1]}, {"gt": ["trend", 0]}]}, "exit": EXIT}
+            never = {"all": [{"lt": ["rsi", 1]}, {"gt": ["trend", 0]}]}
+            document["long"] = {"entry": never, "exit": never}
         (strategies / f"zigzag-{number}.json").write_text(json.dumps(document))
     with closing(BotRepository(url)) as repository:
         for number in range(bots):

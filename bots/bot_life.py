@@ -322,9 +322,7 @@ class BotLife(ABC):
         parts: Sequence[PartSaid] = (),
     ) -> None:
         """Keep a decision with what came of it; `verdict` is what is told of it in the end."""
-        # A ladder withdraws or places many at once.
-        counts = Counter(_told(order) for order in orders)
-        told = [words if count == 1 else f"{words} ({count} times)" for words, count in counts.items()]
+        told = _told_of(orders) if orders else []
         if not verdict.passes and verdict.gate is not Gate.CONTRADICTION:
             told.append(verdict.detail)
         violations = passage.verdict.violations
@@ -434,8 +432,8 @@ class BotLife(ABC):
             config=None if self._is_described else as_document(self.config),
             applied=self._applied,
             from_file=self._from_file,
-            strategy=self.strategy.name,
-            strategy_version=self.strategy.version,
+            strategy=None if self._is_described else self.strategy.name,
+            strategy_version=None if self._is_described else self.strategy.version,
             market=self.market,
             timeframe=self.timeframe,
             started_at_us=self.started_us,
@@ -463,6 +461,12 @@ class BotLife(ABC):
 
 
 _KINDS = {OrderReason.ENTRY: "entry", OrderReason.ADD_ON: "add-on"}
+
+
+def _told_of(orders: Sequence[Order]) -> list[str]:
+    # A ladder withdraws or places many at once.
+    counts = Counter(_told(order) for order in orders)
+    return [words if count == 1 else f"{words} ({count} times)" for words, count in counts.items()]
 
 
 def _told(order: Order) -> str:

@@ -222,6 +222,8 @@ def terms_of(
 
 def terms_at(terms: Records, at_us: int) -> Records:
     """The one record of `terms` that holds at a time, shape (1,)."""
+    if len(terms) == 1:
+        return terms
     row = int(np.searchsorted(terms["valid_from_us"], at_us, side="right")) - 1
     return terms[max(row, 0) : max(row, 0) + 1]
 

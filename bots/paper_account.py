@@ -62,6 +62,9 @@ class AccountStep(msgspec.Struct, frozen=True, kw_only=True):
         return not (self.orders or self.fills or self.trades or self.equity or self.entries)
 
 
+_NOTHING = AccountStep()  # on most candles nothing happens, for hundreds of bots at once
+
+
 class Progress(msgspec.Struct, frozen=True, kw_only=True):
     """How far add-ons and targets of the open position have come."""
 
@@ -142,6 +145,11 @@ class PaperAccount:
             exposed_candles=int(kernel["exposed"]),
             progress=progress_of(self._kernel),
         )
+
+    @property
+    def opened_at_us(self) -> int | None:
+        """The candle whose open was run but not its close; None between candles."""
+        return self._opened_at_us
 
     @property
     def ledger(self) -> Ledger:
@@ -374,8 +382,10 @@ class PaperAccount:
     def _booked(self, count: int, uses: Sequence[DepthUse | None] = ()) -> AccountStep:
         """Book what the kernel wrote and give every event its order; `uses` of the book stand beside them."""
         fill_records.raise_error(self._kernel)
+        if count == 0:
+            return _NOTHING
         orders, filled, trades, entries = [], [], [], []
-        for number, event in enumerate(events_of(self._events[:count]) if count else ()):
+        for number, event in enumerate(events_of(self._events[:count])):
             order = self._order_of(event)
             if event.refusal == fill_records.ACCEPTED:
                 fill = fill_of(event, order.sequence, self._costs)

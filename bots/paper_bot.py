@@ -106,7 +106,7 @@ class PaperBot(BotLife):
     @property
     def is_between_candles(self) -> bool:
         """Whether no candle's open was traded on whose close is still to come."""
-        return self._account.state.opened_at_us is None
+        return self._account.opened_at_us is None
 
     # Beginning
 
@@ -195,10 +195,15 @@ class PaperBot(BotLife):
         self.open(candle.opened_at_us, candle.open)
         if self.state not in ACTIVE:
             return  # its position was closed at this open, and with that it has stopped
-        self._take_in(
-            self._account.close_candle(candle, finer(candle) if self._is_ambiguous(candle) else None)
+        closed = self._account.close_candle(candle, finer(candle) if self._is_ambiguous(candle) else None)
+        self._take_in(closed)
+        assert closed.equity is not None
+        point = EquityPoint(
+            at_us=closed.equity.at_us,
+            equity=closed.equity.equity,
+            cash=closed.equity.cash,
+            position=self._account.ledger.quantity,
         )
-        point = self._point(candle.closes_at_us, candle.close)
         self._news.equity.append(point)
         self.risk = observe(self._risk_state, candle.closes_at_us, point.equity, self.limits)
         before_us = self.last_candle_us
@@ -214,7 +219,7 @@ class PaperBot(BotLife):
 
     def open(self, opened_at_us: int, price: float) -> None:
         """The first trade of a candle: orders that waited for it are filled. Harmless to repeat."""
-        opened = self._account.state.opened_at_us
+        opened = self._account.opened_at_us
         if opened == opened_at_us:
             return
         self._news.changed = True
@@ -396,7 +401,8 @@ class PaperBot(BotLife):
             )
 
     def _take_in(self, done: AccountStep) -> None:
-        self._book(done.orders, done.fills, done.trades, done.entries)
+        if done.orders or done.fills or done.trades or done.entries:
+            self._book(done.orders, done.fills, done.trades, done.entries)
 
     def _point(self, at_us: int, price: float) -> EquityPoint:
         ledger = self._account.ledger

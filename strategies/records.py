@@ -91,20 +91,18 @@ def _shape(values: Mapping[str, float | None], rules: Mapping[str, list[Any]]) -
 
 
 def _packed_node(node: list[Any], names: Mapping[str, int]) -> list[Any]:
-    outcome, operator, *content = node
-    number = _OPERATOR_NUMBERS[operator]
+    operator = node[1]
+    packed = [node[0], _OPERATOR_NUMBERS[operator]]
     if operator in _GROUPS:
-        return [outcome, number, *(_packed_node(inner, names) for inner in content)]
-    if operator in _SLOPES:
-        return [outcome, number, _packed_operand(content[0], names), content[1]]
-    return [outcome, number, *(_packed_operand(operand, names) for operand in content)]
-
-
-def _packed_operand(operand: str | float, names: Mapping[str, int]) -> Any:
-    """A name as its position, or as itself where it has no value of its own; a number in a list."""
-    if isinstance(operand, str):
-        return names.get(operand, operand)
-    return [_packed_number(operand)]
+        packed += [_packed_node(inner, names) for inner in node[2:]]
+        return packed
+    slope = operator in _SLOPES
+    for operand in node[2:3] if slope else node[2:]:
+        # A name as its position, or as itself where it has no value of its own; a number in a list.
+        packed.append(names.get(operand, operand) if isinstance(operand, str) else [_packed_number(operand)])
+    if slope:
+        packed.append(node[3])
+    return packed
 
 
 def _packed_number(value: float | None) -> float | int | None:

@@ -109,6 +109,11 @@ class LadderAccount:
         )
 
     @property
+    def opened_at_us(self) -> int | None:
+        """The candle whose open was run but not its close; None between candles."""
+        return self._carried.opened_at_us
+
+    @property
     def ledger(self) -> Ledger:
         """The books, for reading."""
         return self._ledger

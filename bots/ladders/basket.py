@@ -128,6 +128,11 @@ class BasketAccount:
         )
 
     @property
+    def opened_at_us(self) -> int | None:
+        """The candle whose open was run but not its close; None between candles."""
+        return self._carried.opened_at_us
+
+    @property
     def ledgers(self) -> Sequence[Ledger]:
         """The books of each symbol, for reading."""
         return self._ledgers

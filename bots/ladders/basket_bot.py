@@ -89,7 +89,7 @@ class BasketBot(BotLife):
 
     @property
     def is_between_candles(self) -> bool:
-        return self._account.state.opened_at_us is None
+        return self._account.opened_at_us is None
 
     @property
     def taken_until_us(self) -> int | None:
@@ -208,7 +208,7 @@ class BasketBot(BotLife):
 
     def open(self, opened_at_us: int, prices: Sequence[float]) -> None:
         """The first trades of the next candles: orders that waited are filled. Harmless to repeat."""
-        opened = self._account.state.opened_at_us
+        opened = self._account.opened_at_us
         if opened == opened_at_us:
             return
         self._news.changed = True
