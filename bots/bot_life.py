@@ -10,6 +10,7 @@ from abc import ABC, abstractmethod
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from decimal import Decimal
+from functools import cached_property
 from typing import Any
 
 import msgspec
@@ -103,7 +104,7 @@ class BotLife(ABC):
     def timeframe(self) -> Timeframe:
         return self.strategy.timeframe
 
-    @property
+    @cached_property
     def series(self) -> tuple[Series, ...]:
         """The candles it reads."""
         return tuple((market, self.timeframe) for market in self.markets)

@@ -448,14 +448,16 @@ def said_of(decision: Decision) -> int:
 def finer_columns(finer: Ohlcv | None) -> Finer:
     """The columns of finer candles that the kernel reads; empty ones where there are none."""
     if finer is None:
-        nothing = np.empty(0)
-        return Finer(np.empty(0, dtype=np.int64), nothing, nothing, nothing)
+        return _NOTHING_FINER
     return Finer(
         _plain(finer.opened_at_us, np.int64),
         _plain(finer.open, np.float64),
         _plain(finer.high, np.float64),
         _plain(finer.low, np.float64),
     )
+
+
+_NOTHING_FINER = Finer(np.empty(0, dtype=np.int64), np.empty(0), np.empty(0), np.empty(0))
 
 
 def _plain(column: NDArray[Any], kind: type[np.generic]) -> NDArray[Any]:

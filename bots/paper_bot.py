@@ -165,7 +165,8 @@ class PaperBot(BotLife):
             first = int(stored.opened_at_us.searchsorted(taken, side="right"))
             last = min(len(stored), first + MOST_FRESH)
             known_us = int(stored.opened_at_us[-1]) + self.timeframe.us if len(stored) else 0
-            for candle in candles_of(stored.rows(first, last), self.market):
+            unseen = stored.rows(first, last) if last - first < len(stored) else stored
+            for candle in candles_of(unseen, self.market):
                 if self.state not in ACTIVE or self._waits_for_the_book(candle, known_us):
                     return False
                 self.take(candle, finer, gates)

@@ -73,6 +73,8 @@ def observe(state: RiskState, at_us: int, equity: Decimal, limits: Limits) -> Ri
 
 def recent(state: RiskState, at_us: int) -> tuple[int, ...]:
     """The orders of the minute that ends at `at_us`."""
+    if not state.ordered_at_us:
+        return ()
     return tuple(ordered for ordered in state.ordered_at_us if ordered > at_us - MINUTE_US)
 
 
