@@ -173,8 +173,9 @@ class BotRunner:
                     continue
                 failures = 0
                 await ears.listen_to(self._topics())
+                rest_s = self._polled_at_s + self._poll_s - time.monotonic()
                 with contextlib.suppress(TimeoutError):
-                    await asyncio.wait_for(self._awake.wait(), self._poll_s)
+                    await asyncio.wait_for(self._awake.wait(), max(0.0, rest_s))
                 if self._dirty and not stop.is_set():
                     await asyncio.sleep(_GATHER_S)
 
@@ -216,7 +217,9 @@ class BotRunner:
         await self._advance(series)
 
     def _poll_is_due(self) -> bool:
-        return time.monotonic() - self._polled_at_s >= self._poll_s
+        """Whether to ask the database what people want. Candles that have just closed go first, once."""
+        since_s = time.monotonic() - self._polled_at_s
+        return since_s >= self._poll_s and (not self._dirty or since_s >= 2 * self._poll_s)
 
     async def _back_off(self, error: TransientError, failures: int, stop: asyncio.Event) -> None:
         pause_s = _BACKOFF_S[min(failures, len(_BACKOFF_S) - 1)]
