@@ -22,6 +22,7 @@ from bots.risk.state import RiskState
 from bots.stores import BotStep
 from data.models import Market
 from data.timeframes import to_datetime, to_us
+from database.array_inserts import insert_columns
 
 # Any fixed number: shared by every transaction with an entry, exclusive for the one that stores a stop.
 ENTRY_LOCK: Final = 0x63616E64_73746F70
@@ -89,22 +90,29 @@ class StepGuard:
         for name in sorted({share.ledger.account for share in shares}):
             state = msgspec.json.encode(self._accounts[name].state).decode()
             cursor.execute("UPDATE accounts SET state = %s::jsonb WHERE account = %s", (state, name))
-        for step in applied:
-            for entry in step.entries:
-                cursor.execute(
-                    "INSERT INTO bot_journal (bot_id, at, order_sequence, cash, position, fees, realised,"
-                    " funding) VALUES (%s, %s, %s, %s, %s, %s, %s, %s)",
-                    (
-                        step.bot_id,
-                        to_datetime(entry.at_us),
-                        entry.order_sequence,
-                        entry.cash,
-                        entry.position,
-                        entry.fees,
-                        entry.realised,
-                        entry.funding,
-                    ),
+        insert_columns(
+            cursor,
+            "INSERT INTO bot_journal (bot_id, at, order_sequence, cash, position, fees, realised, funding)"
+            " SELECT u.bot_id, u.at, u.number, u.cash, u.position, u.fees, u.realised, u.funding"
+            " FROM unnest(%b::integer[], %b::timestamptz[], %b::bigint[], %b::numeric[], %b::numeric[],"
+            " %b::numeric[], %b::numeric[], %b::numeric[]) WITH ORDINALITY"
+            " AS u(bot_id, at, number, cash, position, fees, realised, funding, place) ORDER BY u.place",
+            [
+                (
+                    step.bot_id,
+                    to_datetime(entry.at_us),
+                    entry.order_sequence,
+                    entry.cash,
+                    entry.position,
+                    entry.fees,
+                    entry.realised,
+                    entry.funding,
                 )
+                for step in applied
+                for entry in step.entries
+            ],
+        )
+        for step in applied:
             for broken in step.violations:
                 violation = broken.violation
                 cursor.execute(

@@ -34,6 +34,7 @@ from bots.views import (
 )
 from data.models import Market, Side
 from data.timeframes import Timeframe, to_datetime, to_us
+from database.array_inserts import insert_columns
 from database.engine import database_errors, sync_engine
 from database.step_guards import StepGuard
 from strategies import records
@@ -555,7 +556,7 @@ def _save_markets(connection: Connection, markets: Iterable[Market]) -> None:
 
 def _save_children(cursor: Cursor[Any], steps: Sequence[BotStep]) -> None:
     """Everything below the bots' own rows."""
-    _insert_columns(
+    insert_columns(
         cursor,
         "INSERT INTO bot_orders (bot_id, order_sequence, side, position_side, reason, status, decided_at,"
         " quantity, refusal, market_id)"
@@ -584,7 +585,7 @@ def _save_children(cursor: Cursor[Any], steps: Sequence[BotStep]) -> None:
             for order in step.orders
         ],
     )
-    _insert_columns(
+    insert_columns(
         cursor,
         "INSERT INTO bot_fills (bot_id, order_sequence, side, position_side, reason, price, quantity, fee,"
         " slippage, filled_at, ambiguous, depth, market_id)"
@@ -615,14 +616,19 @@ def _save_children(cursor: Cursor[Any], steps: Sequence[BotStep]) -> None:
             for fill in step.fills
         ],
     )
-    _insert(
+    insert_columns(
         cursor,
         "INSERT INTO bot_trades (bot_id, trade_sequence, side, entry_at, entry_price, exit_at, exit_price,"
         " quantity, fees, pnl, return_rate, exit_reason, market_id)"
-        " SELECT %s, COALESCE(max(trade_sequence), 0) + 1, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s,"
-        " COALESCE((SELECT market_id FROM markets WHERE exchange = %s AND symbol = %s),"
-        " (SELECT market_id FROM bots WHERE bot_id = %s))"
-        " FROM bot_trades WHERE bot_id = %s",
+        " SELECT u.bot_id, row_number() OVER (PARTITION BY u.bot_id ORDER BY u.place)"
+        " + (SELECT COALESCE(max(t.trade_sequence), 0) FROM bot_trades t WHERE t.bot_id = u.bot_id),"
+        " u.side, u.entry_at, u.entry_price, u.exit_at, u.exit_price, u.quantity, u.fees, u.pnl,"
+        " u.return_rate, u.exit_reason, coalesce(m.market_id, b.market_id)"
+        " FROM unnest(%b::integer[], %b::text[], %b::timestamptz[], %b::numeric[], %b::timestamptz[],"
+        " %b::numeric[], %b::numeric[], %b::numeric[], %b::numeric[], %b::numeric[], %b::text[], %b::text[],"
+        " %b::text[]) WITH ORDINALITY AS u(bot_id, side, entry_at, entry_price, exit_at, exit_price,"
+        " quantity, fees, pnl, return_rate, exit_reason, exchange, symbol, place)"
+        " LEFT JOIN markets m USING (exchange, symbol) JOIN bots b USING (bot_id)",
         [
             (
                 step.bot_id,
@@ -637,8 +643,6 @@ def _save_children(cursor: Cursor[Any], steps: Sequence[BotStep]) -> None:
                 trade.return_rate,
                 str(trade.exit_reason),
                 *_market_of(step, trade.symbol),
-                step.bot_id,
-                step.bot_id,
             )
             for step in steps
             for trade in step.trades
@@ -646,7 +650,7 @@ def _save_children(cursor: Cursor[Any], steps: Sequence[BotStep]) -> None:
     )
     # Within one statement a row may change only once, so only the last word on a moment goes in.
     points = {(step.bot_id, point.at_us): point for step in steps for point in step.equity}
-    _insert_columns(
+    insert_columns(
         cursor,
         # A position closed at an open changes the point of the close before it: the same moment.
         "INSERT INTO bot_equity (bot_id, at, equity, cash, position)"
@@ -687,7 +691,7 @@ def _save_settings(cursor: Cursor[Any], steps: Sequence[BotStep]) -> None:
                 " ON CONFLICT DO NOTHING",
                 (step.strategy_version, step.definition),
             )
-    _insert_columns(
+    insert_columns(
         cursor,
         "INSERT INTO bot_checkpoints (bot_id, opened_at, config, strategy_version, account)"
         " SELECT u.bot_id, u.opened_at, u.config::jsonb, u.strategy_version, u.account::jsonb"
@@ -710,7 +714,7 @@ def _save_settings(cursor: Cursor[Any], steps: Sequence[BotStep]) -> None:
 
 
 def _save_decisions(cursor: Cursor[Any], made: Sequence[tuple[int, DecisionMade]]) -> None:
-    _insert_columns(
+    insert_columns(
         cursor,
         "INSERT INTO decisions (bot_id, opened_at, strategy_version, close, says, outcome, record)"
         " SELECT * FROM unnest(%b::integer[], %b::timestamptz[], %b::text[], %b::double precision[],"
@@ -728,7 +732,7 @@ def _save_decisions(cursor: Cursor[Any], made: Sequence[tuple[int, DecisionMade]
             for bot_id, one in made
         ],
     )
-    _insert_columns(
+    insert_columns(
         cursor,
         "INSERT INTO signals (strategy, version, market_id, timeframe_s, opened_at, action, close, record)"
         " SELECT u.strategy, u.version, coalesce(m.market_id, b.market_id), b.timeframe_s, u.opened_at,"
@@ -757,7 +761,7 @@ def _save_decisions(cursor: Cursor[Any], made: Sequence[tuple[int, DecisionMade]
 
 
 def _save_events(cursor: Cursor[Any], events: Sequence[tuple[int, BotEvent]]) -> None:
-    _insert_columns(
+    insert_columns(
         cursor,
         "INSERT INTO bot_events (bot_id, bot, at, who, what, why)"
         " SELECT b.bot_id, b.name, u.at, u.who, u.what, u.why"
@@ -778,17 +782,6 @@ def _driver_of(connection: Connection) -> psycopg.Connection[Any]:
     driver = connection.connection.driver_connection
     assert isinstance(driver, psycopg.Connection)
     return driver
-
-
-def _insert_columns(cursor: Cursor[Any], sql: str, rows: list[tuple[Any, ...]]) -> None:
-    """For what comes in heaps after an outage: one statement, each column an array, sent as binary."""
-    if rows:
-        cursor.execute(sql, tuple(list(column) for column in zip(*rows, strict=True)))
-
-
-def _insert(cursor: Cursor[Any], sql: str, rows: list[tuple[Any, ...]]) -> None:
-    for row in rows:
-        cursor.execute(sql, row)
 
 
 def _markets_of(step: BotStep) -> Iterator[Market]:
