@@ -19,6 +19,7 @@ from bots.fill_records import (
     TRAILING_STOP,
     Records,
     cash_of,
+    copy_of,
     wide_cash,
 )
 from bots.ledger import EXACT, exact
@@ -147,7 +148,7 @@ class DepthOpen:
         s, t, count = self._s, self._t, len(self.uses)
         if fill_events.opens_quietly(s, self._price):
             return
-        trial, trial_events = self._kernel.copy(), self._events.copy()
+        trial, trial_events = copy_of(self._kernel), self._events.copy()
         after = fill_events.leave_beyond(trial[0], t, 0, self._at_us, self._price, trial_events, count)
         if after == count + 1 and int(trial_events["reason"][count]) in _STOPS:
             self._leave(int(trial_events["reason"][count]))

@@ -115,6 +115,8 @@ STATE: Final = np.dtype(
         ("error", np.int64),
     ]
 )
+assert STATE.fields is not None
+_CASH_AT: Final = int(STATE.fields["cash_0"][1])  # the place of its four limbs, which follow each other
 EVENT: Final = np.dtype(
     [
         ("row", np.int64),  # of the candle, counted from the first of the call
@@ -374,12 +376,16 @@ def wide_cash(cash: Decimal) -> Wide:
     return row["cash_0"], row["cash_1"], row["cash_2"], row["cash_3"]
 
 
+def copy_of(state: Records) -> Records:
+    """The same record in memory of its own, to try something out."""
+    # As bytes: numpy copies records field by field, which takes four times as long.
+    return state.view(np.uint8).copy().view(state.dtype)
+
+
 def cash_of(state: Records) -> Decimal:
     """The cash in the record, exactly."""
-    units = sum(int(state[f"cash_{limb}"][0]) << (64 * limb) for limb in range(4))
-    if units >= 2**255:
-        units -= 2**256
-    return Decimal(f"{units}e-{CASH_DECIMALS}")
+    limbs = state.view(np.uint8)[_CASH_AT : _CASH_AT + 32].tobytes()
+    return Decimal(f"{int.from_bytes(limbs, 'little', signed=True)}e-{CASH_DECIMALS}")
 
 
 def _nearest_cash(state: Records) -> float:

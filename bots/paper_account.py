@@ -222,7 +222,7 @@ class PaperAccount:
         if protection.stop_loss is None and protection.trailing_stop is None:
             return False
         count = fills.close_candle(
-            self._kernel.copy(),
+            fill_records.copy_of(self._kernel),
             fill_records.terms_at(self._terms, candle.opened_at_us),
             candle.opened_at_us,
             candle.closes_at_us,
@@ -242,7 +242,7 @@ class PaperAccount:
                 return None
         elif self._sizing.add_ons is None and not (decision.long_entry or decision.short_entry):
             return None
-        kernel = self._kernel.copy()
+        kernel = fill_records.copy_of(self._kernel)
         terms = fill_records.terms_at(self._terms, decision.opened_at_us)
         at_us = self._last_closes_at_us or 0
         fills.decide(kernel, terms, at_us, decision.close, fill_records.said_of(decision), self._events)
