@@ -12,6 +12,7 @@ import numpy as np
 from backtesting.engine import check_inputs
 from backtesting.metrics import Run, metrics_of
 from backtesting.portfolio import Leg, LegResult, PortfolioResult
+from bots.funding import PerpetualFunding
 from bots.gates import PASSED, Gate, GateVerdict
 from bots.ladders.basket import BasketAccount, BasketState, BasketStep
 from bots.ladders.strategy import BasketStrategy
@@ -102,12 +103,13 @@ def go_through(
     untouched: Collection[int] = (),
     shares_money: bool = False,
     depths: Callable[[int], Sequence[OpenDepth]] | None = None,
+    funding: Sequence[PerpetualFunding] = (),
 ) -> BasketRun:
     """As `run_basket`, from `initial` on where that is given, with what a bot was kept from.
 
     `held_back` are opens of candles whose buys never became orders, `untouched` of those after which nothing
     was done at all. `shares_money` as a bot does that has an account together with others. `depths` are
-    the recorded books of all legs at an open, for a bot that fills by them.
+    the recorded books of all legs at an open, for a bot that fills by them, `funding` the rates of each leg.
     """
     _check(strategy, legs, capital)
     common = _in_common(legs)
@@ -133,7 +135,13 @@ def go_through(
     for row, opened_at_us in enumerate(common[0].ohlcv.opened_at_us.tolist()):
         recorded = () if depths is None else depths(opened_at_us)
         told.add(account.open_candles(opened_at_us, opens[row], recorded))
-        step = account.close_candles(opened_at_us + duration_us, closes[row])
+        paid = [
+            (part, rate)
+            for part, rates in enumerate(funding)
+            for rate in rates.within(opened_at_us, opened_at_us + duration_us)
+            if rate.settled
+        ]
+        step = account.close_candles(opened_at_us + duration_us, closes[row], paid)
         told.add(step)
         assert step.equity is not None
         equity[row] = float(step.equity)

@@ -11,6 +11,7 @@ import numpy as np
 
 from backtesting.engine import BacktestResult, check_inputs
 from backtesting.metrics import Run, metrics_of
+from bots.funding import PerpetualFunding
 from bots.gates import PASSED, Gate, GateVerdict
 from bots.ladders.account import Inside, LadderAccount
 from bots.ladders.grid import Grid
@@ -76,13 +77,15 @@ def run_ladder(
     initial: LadderState | None = None,
     history: Ohlcv | None = None,
     held_back: Collection[int] = (),
+    funding: PerpetualFunding | None = None,
 ) -> tuple[BacktestResult, LadderFigures]:
     """Run a ladder over candles of its time frame.
 
     Stored `trades` of `market` say what filled limit orders where they cover a candle wholly, else `finer`
     candles, else the candle alone; `inside` tells instead of both. The account goes on from `initial`, the
     strategy from `history`. On candles that opened at `held_back` no order is made that would enlarge the
-    position. Raises InvalidInput for what cannot be run.
+    position. `funding` are the rates of `market`, of which the settled ones count. Raises InvalidInput for
+    what cannot be run.
     """
     check_inputs(strategy, ohlcv, capital, rules, finer)
     settings = strategy.settings
@@ -104,8 +107,12 @@ def run_ladder(
         step = account.close_candle(candle, (inside or stored_inside)(candle) if may_act else None)
         told.add(step)
         assert step.equity is not None
-        risk = observe(risk, candle.closes_at_us, step.equity.equity, limits)
-        equity[row] = float(step.equity.equity)
+        for rate in () if funding is None else funding.within(candle.opened_at_us, candle.closes_at_us):
+            if rate.settled:
+                told.add(account.fund(rate, candle.close))
+        worth = account.ledger.equity(step.equity.price)
+        risk = observe(risk, candle.closes_at_us, worth, limits)
+        equity[row] = float(worth)
         decision = stream.update(candle)
         passage = pass_gate(
             decision,

@@ -8,14 +8,15 @@ import msgspec
 import numpy as np
 
 from backtesting.baskets import go_through
-from backtesting.depth_replay import replay_by_depth
 from backtesting.engine import BacktestResult, run_backtest
 from backtesting.insides import run_with_insides
 from backtesting.ladders import run_ladder
 from backtesting.portfolio import Leg
 from backtesting.prepared import Prepared
+from backtesting.step_replay import replay_by_steps
 from bots.config import BotConfig, FillRule
 from bots.finest_data import FinestReader
+from bots.funding import FundingReader, PerpetualFunding
 from bots.ladders.account import Inside
 from bots.ladders.basket_bot import SavedBasket
 from bots.ladders.inside import TradeReader, inside_of
@@ -54,12 +55,13 @@ def replay_basket(
     held_back: Collection[int] = (),
     untouched: Collection[int] = (),
     books: BookReader | None = None,
+    funding: FundingReader | None = None,
 ) -> Replayed:
     """Run candles of each symbol from the checkpoint's on.
 
     `held_back` are opens of candles whose buys never became orders, `untouched` of those after which nothing
-    was done. `books` fill the orders of a bot that goes by the recorded depth. Raises InvalidInput where they
-    have no candle in common.
+    was done. `books` fill the orders of a bot that goes by the recorded depth, `funding` is what positions in
+    perpetuals paid. Raises InvalidInput where they have no candle in common.
     """
     saved = saved_basket(checkpoint)
     legs = [
@@ -76,6 +78,7 @@ def replay_basket(
         untouched=untouched,
         shares_money=config.account is not None,
         depths=_depths_of(config, books),
+        funding=[PerpetualFunding(Market(config.venue, symbol), funding) for symbol in config.symbols],
     )
     first, *others = run.result.legs
     return Replayed(
@@ -98,6 +101,7 @@ def replay(
     inside: FinestReader | None = None,
     trades: TradeReader | None = None,
     books: BookReader | None = None,
+    funding: FundingReader | None = None,
     held_back: Collection[int] = (),
 ) -> Replayed:
     """Run the candles of `ohlcv` from the checkpoint's on; those before it only warm the strategy up.
@@ -105,12 +109,14 @@ def replay(
     `inside` is asked for candles that hold stop and target, as the bot asked, and of a ladder for those that
     fill its orders, after `trades`. `held_back` are opens of
     candles whose entries and add-ons never became orders. `books` fill market orders of a bot that goes by
-    the recorded depth. Raises InvalidInput where there is no candle to run.
+    the recorded depth, `funding` is what a position in a perpetual paid. Raises InvalidInput where there is
+    no candle to run.
     """
     saved = saved_account(checkpoint)
     first = int(ohlcv.opened_at_us.searchsorted(checkpoint.opened_at_us))
     said = _rows(strategy.signals(ohlcv), first)
     traded = ohlcv.rows(first, len(ohlcv))
+    paid = PerpetualFunding(config.market, funding)
     if isinstance(saved, SavedLadder) and isinstance(strategy, LadderStrategy):
 
         def of_candle(candle: Candle) -> Inside | None:
@@ -128,11 +134,13 @@ def replay(
             initial=saved.state,
             history=ohlcv.rows(0, first),
             held_back=held_back,
+            funding=paid,
         )
         return _replayed(strategy, traded, said, ladder)
     kept = np.isin(traded.opened_at_us, np.array(sorted(held_back), dtype=np.int64))
-    if config.fill is FillRule.DEPTH:
-        fills, equity = replay_by_depth(
+    by_depth = config.fill is FillRule.DEPTH
+    if by_depth or _is_paid(paid, traded):
+        fills, equity = replay_by_steps(
             strategy,
             _without_entries(said, kept),
             traded,
@@ -141,7 +149,8 @@ def replay(
             rules=saved.rules,
             market=config.market,
             initial=saved.state,
-            books=books,
+            depth=MarketDepth(config.market, books) if by_depth else None,
+            funding=paid,
             inside=inside,
         )
         return Replayed(
@@ -167,6 +176,14 @@ def replay(
 
     result = run_with_insides(run, traded, inside)
     return _replayed(strategy, traded, said, result)
+
+
+def _is_paid(funding: PerpetualFunding, ohlcv: Ohlcv) -> bool:
+    """Whether there are settled rates in these candles; if not, the fast run over arrays tells the same."""
+    if len(ohlcv) == 0:
+        return False
+    first, last = ohlcv.opened_at_us[0], ohlcv.opened_at_us[-1]
+    return any(rate.settled for rate in funding.within(int(first), int(last) + ohlcv.timeframe.us))
 
 
 def _depths_of(config: BotConfig, books: BookReader | None) -> Callable[[int], Sequence[OpenDepth]] | None:

@@ -16,6 +16,7 @@ from bots.bot_life import BotLife, Series
 from bots.config import BotConfig, OnRestart, as_document, load_bot, parse_bot
 from bots.definitions import strategy_of
 from bots.finest_data import finest
+from bots.funding import FundingReader
 from bots.ladders.basket_bot import BasketBot, SavedBasket, in_common
 from bots.ladders.inside import TradeReader
 from bots.ladders.ladder_bot import LadderBot
@@ -72,13 +73,14 @@ class BotLoader:
         self._load_strategy = load_strategy
 
     def _bot(self, record: BotRecord, config: BotConfig, strategy: Strategy) -> BotLife:
+        funding = self._candles if isinstance(self._candles, FundingReader) else None
         if isinstance(strategy, LadderStrategy):
             trades = self._candles if isinstance(self._candles, TradeReader) else None
-            return LadderBot(record, config, strategy, trades)
+            return LadderBot(record, config, strategy, trades, funding=funding)
         books = self._candles if isinstance(self._candles, BookReader) else None
         if isinstance(strategy, BasketStrategy):
-            return BasketBot(record, config, strategy, books)
-        return PaperBot(record, config, strategy, books)
+            return BasketBot(record, config, strategy, books, funding=funding)
+        return PaperBot(record, config, strategy, books, funding=funding)
 
     def as_stored(self, record: BotRecord) -> BotLife:
         """The bot with its account and stored config, its strategy still without history."""

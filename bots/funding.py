@@ -4,11 +4,61 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from decimal import ROUND_HALF_EVEN, Context, Decimal
+from typing import Final, Protocol, runtime_checkable
 
-from data.models import FundingRate
+from data.models import FundingRate, Market
+from data.timeframes import to_datetime
 
 _WIDE = Context(prec=160, rounding=ROUND_HALF_EVEN)
 _SMALLEST = Decimal("1e-40")  # what the kernel counts cash in
+
+
+# Both venues pay on whole hours only, every 1 to 8 of them: other candles need no look into the store.
+_HOUR_US: Final = 3_600_000_000
+
+# A venue settles a rate within moments, and collectors ask for it until they have it. A candle that waited
+# for so long, by the candles stored since, is taken without.
+SETTLES_US: Final = 600_000_000
+
+
+@runtime_checkable
+class FundingReader(Protocol):
+    """Stored funding rates. Synchronous; raises TransientError."""
+
+    def funding(self, market: Market, start_us: int, end_us: int) -> Sequence[FundingRate]:
+        """Rates that are paid in `[start_us, end_us)`, ascending; those to come are expected only."""
+        ...
+
+
+class PerpetualFunding:
+    """The funding times of one market, as they are stored; a market that is no perpetual has none."""
+
+    def __init__(self, market: Market, reader: FundingReader | None) -> None:
+        """Without a `reader` nothing is known of any."""
+        self._market = market
+        self._reader = reader if market.is_perpetual else None
+
+    def within(self, opened_at_us: int, closes_at_us: int) -> Sequence[FundingRate]:
+        """Of the candle with these times: rates of `(opened_at_us, closes_at_us]`, settled or expected."""
+        if self._reader is None or closes_at_us // _HOUR_US == opened_at_us // _HOUR_US:
+            return ()
+        return self._reader.funding(self._market, opened_at_us + 1, closes_at_us + 1)
+
+    def is_awaited(self, opened_at_us: int, closes_at_us: int, *, known_us: int) -> bool:
+        """Whether the candle must wait for a rate that is still expected.
+
+        A bot that did not wait would book it later than one that makes up for the same candle afterwards.
+        `known_us` is the close of the newest stored candle.
+        """
+        if known_us >= closes_at_us + SETTLES_US:
+            return False
+        return any(not rate.settled for rate in self.within(opened_at_us, closes_at_us))
+
+
+def not_settled(rate: FundingRate) -> str:
+    """Why nothing was booked of a rate that is expected only."""
+    at = f"{to_datetime(rate.funding_at_us):%Y-%m-%d %H:%M} UTC"
+    return f"{rate.exchange}:{rate.symbol} was to pay at {at}, and no settled rate is stored"
 
 
 def funding_of(quantity: Decimal, price: Decimal, rate: float) -> Decimal:

@@ -15,6 +15,7 @@ import msgspec
 from bots.bot_life import BotLife, FinerCandles
 from bots.config import BotConfig, FillRule
 from bots.entry_gates import EntryGate, EntryWish, ask
+from bots.funding import FundingReader, PerpetualFunding, not_settled
 from bots.gates import PASSED, Gate, GateVerdict
 from bots.ledger import EXACT, LedgerState, cost_of
 from bots.life_records import SavedLife
@@ -80,11 +81,18 @@ class PaperBot(BotLife):
     saved_type: type[SavedAccount] = SavedAccount
 
     def __init__(
-        self, record: BotRecord, config: BotConfig, strategy: Strategy, books: BookReader | None = None
+        self,
+        record: BotRecord,
+        config: BotConfig,
+        strategy: Strategy,
+        books: BookReader | None = None,
+        *,
+        funding: FundingReader | None = None,
     ) -> None:
         """Go on from `record`, or begin. Raises InvalidInput for terms that make no sense to the account.
 
-        `books` are asked where market orders are filled by the recorded depth.
+        `books` are asked where market orders are filled by the recorded depth, `funding` what a position in a
+        perpetual pays.
         """
         saved = None if record.account is None else msgspec.json.decode(record.account, type=self.saved_type)
         super().__init__(record, config, strategy, saved)
@@ -93,6 +101,7 @@ class PaperBot(BotLife):
         self._stream = strategy.stream()
         self._seen: tuple[float, float, float, float] | None = None
         self._depth = MarketDepth(config.market, books) if config.fill is FillRule.DEPTH else None
+        self._funding = PerpetualFunding(config.market, funding)
 
     @property
     def has_position(self) -> bool:
@@ -167,7 +176,7 @@ class PaperBot(BotLife):
             known_us = int(stored.opened_at_us[-1]) + self.timeframe.us if len(stored) else 0
             unseen = stored.rows(first, last) if last - first < len(stored) else stored
             for candle in candles_of(unseen, self.market):
-                if self.state not in ACTIVE or self._waits_for_the_book(candle, known_us):
+                if self.state not in ACTIVE or self._waits_for_the_store(candle, known_us):
                     return False
                 self.take(candle, finer, gates)
             if last < len(stored):
@@ -198,13 +207,8 @@ class PaperBot(BotLife):
             return  # its position was closed at this open, and with that it has stopped
         closed = self._account.close_candle(candle, finer(candle) if self._is_ambiguous(candle) else None)
         self._take_in(closed)
-        assert closed.equity is not None
-        point = EquityPoint(
-            at_us=closed.equity.at_us,
-            equity=closed.equity.equity,
-            cash=closed.equity.cash,
-            position=self._account.ledger.quantity,
-        )
+        self._pay_funding(candle)
+        point = self._point(candle.closes_at_us, candle.close)
         self._news.equity.append(point)
         self.risk = observe(self._risk_state, candle.closes_at_us, point.equity, self.limits)
         before_us = self.last_candle_us
@@ -248,11 +252,28 @@ class PaperBot(BotLife):
             return self._account.flatten(opened_at_us, price)
         return self._account.flatten(opened_at_us, price, depth=self._depth.at(opened_at_us))
 
-    def _waits_for_the_book(self, candle: Candle, known_us: int) -> bool:
-        """Whether this stored candle may fill orders whose book is still to be stored."""
-        if self._depth is None or not (self.has_position or self._account.pending):
+    def _waits_for_the_store(self, candle: Candle, known_us: int) -> bool:
+        """Whether this stored candle may fill orders, or pay funding, by what is still to be stored."""
+        if not self.may_hold:
             return False
-        return self._depth.is_awaited(candle.opened_at_us, known_us=known_us)
+        if self._depth is not None and self._depth.is_awaited(candle.opened_at_us, known_us=known_us):
+            return True
+        return self._funding.is_awaited(candle.opened_at_us, candle.closes_at_us, known_us=known_us)
+
+    @property
+    def may_hold(self) -> bool:
+        """Whether there may be a position at the close of the next candle."""
+        return self.has_position or bool(self._account.pending)
+
+    def _pay_funding(self, candle: Candle) -> None:
+        """Book what the position held at the close pays or gets for the funding times of the candle."""
+        if not self.has_position:
+            return
+        for rate in self._funding.within(candle.opened_at_us, candle.closes_at_us):
+            if rate.settled:
+                self._take_in(self._account.fund(rate, candle.close))
+            else:
+                self.note("funding not booked", at_us=candle.closes_at_us, why=not_settled(rate))
 
     # A person's wishes
 

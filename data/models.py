@@ -32,6 +32,11 @@ class Market(msgspec.Struct, frozen=True, order=True):
     def __str__(self) -> str:
         return f"{self.exchange}:{self.symbol}"
 
+    @property
+    def is_perpetual(self) -> bool:
+        """Whether positions in it pay funding."""
+        return self.symbol.endswith("-PERP")
+
 
 class Trade(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """One execution as the exchange reported it; `quantity` is base currency, never contracts."""

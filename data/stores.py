@@ -72,6 +72,14 @@ class ChannelWriter(Protocol):
         ...
 
 
+class FundingReader(Protocol):
+    """What collectors ask before they fetch funding. Raises TransientError while the database is away."""
+
+    async def funding_times(self, market: Market, since_us: int) -> dict[int, bool]:
+        """When funding is paid, of what is stored from `since_us` on, and whether it is settled."""
+        ...
+
+
 class InstrumentHistory(Protocol):
     """The rules of a market as they were. Synchronous."""
 

@@ -67,6 +67,7 @@ async def collect(
             clock_us=now_us,
             journal_folder=settings.candlewick_home / "journal" / plan.name,
             channel_writer=channels,
+            funding_reader=channels,
             source=_source(file, plan),
             shard=plan.name,
             restarts=restarts,

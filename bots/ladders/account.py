@@ -12,6 +12,7 @@ from typing import Any
 
 import msgspec
 
+from bots.funding import funding_of
 from bots.journal import JournalEntry, entry_of
 from bots.ladders.limit_fills import Traded, through
 from bots.ladders.plan import Plan, Want, Wish
@@ -34,7 +35,7 @@ from bots.paper_account import AccountStep, EquityPoint
 from bots.risk.approval import Approved
 from bots.risk.gate import Proposal
 from data.errors import RejectedError
-from data.models import Candle, Ohlcv, Side, Trade
+from data.models import Candle, FundingRate, Ohlcv, Side, Trade
 from strategies.base import Decision
 
 _ZERO, _ONE = Decimal(0), Decimal(1)
@@ -209,6 +210,13 @@ class LadderAccount:
             last_closes_at_us=candle.closes_at_us,
         )
         return self._take_step(self._marked(candle.closes_at_us, close))
+
+    def fund(self, rate: FundingRate, price: float) -> AccountStep:
+        """Book what the open position pays or gets at a funding time; see `PaperAccount.fund`."""
+        amount = funding_of(self._ledger.quantity, exact_price(price), rate.rate)
+        if amount == 0:
+            return AccountStep()
+        return AccountStep(entries=(entry_of(self._ledger.book_funding(amount), at_us=rate.funding_at_us),))
 
     def proposal(self, decision: Decision) -> Proposal | None:
         """What `decide` would newly order to enlarge the position, for the gate to judge; None for nothing.

@@ -9,8 +9,14 @@ from typing import Protocol
 
 from data.collectors.rate_limit import TokenBucket
 from data.errors import RateLimited
-from data.exchanges.base import ExchangeAdapter, RestBudget, RestRequest, VenueLimits
-from data.models import Candle, Instrument, Trade
+from data.exchanges.base import (
+    DerivativesAdapter,
+    ExchangeAdapter,
+    RestBudget,
+    RestRequest,
+    VenueLimits,
+)
+from data.models import Candle, FundingRate, Instrument, Trade
 from data.timeframes import Timeframe
 
 # Where the venue says "slower" but not for how long.
@@ -96,6 +102,12 @@ class VenueRest:
         venue_time_us = await self.server_time_us()
         reply = await self._get(self._adapter.klines_request(symbol, timeframe, before_us=before_us))
         return self._adapter.parse_klines(symbol, timeframe, reply, venue_time_us)
+
+    async def funding_history(self, symbol: str, seen_at_us: int) -> list[FundingRate]:
+        """One page of a perpetual's settled funding rates, ascending: the newest. Of a derivatives' venue."""
+        assert isinstance(self._adapter, DerivativesAdapter)
+        reply = await self._get(self._adapter.funding_history_request(symbol))
+        return self._adapter.parse_funding_history(symbol, reply, seen_at_us)
 
     async def server_time_us(self) -> int:
         """The venue's clock, a few seconds ago at most; never ahead, so no candle is finished too early."""

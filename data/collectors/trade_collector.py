@@ -14,6 +14,7 @@ from data.collectors.backoff import Backoff
 from data.collectors.batch_flusher import BatchFlusher
 from data.collectors.channel_recorder import ChannelRecorder
 from data.collectors.feed_watch import FeedWatch
+from data.collectors.funding_keeper import FundingKeeper
 from data.collectors.gap_filler import GapFiller
 from data.collectors.instrument_watch import InstrumentWatch
 from data.collectors.journal import Journal
@@ -32,11 +33,11 @@ from data.collectors.unsaved import UnsavedBatches
 from data.collectors.venue_history import HistoryKeeper
 from data.collectors.venue_stream import VenueStream
 from data.errors import TransientError, VenueUnreachable
-from data.exchanges.base import ExchangeAdapter, TradesMessage, VenueMessage
+from data.exchanges.base import Channel, DerivativesAdapter, ExchangeAdapter, TradesMessage, VenueMessage
 from data.exchanges.waiting_trades import WaitingTrades
 from data.messages import CollectorHealth
 from data.models import Market, Trade
-from data.stores import ChannelWriter, MarketPublisher, MarketWriter
+from data.stores import ChannelWriter, FundingReader, MarketPublisher, MarketWriter
 
 log = structlog.get_logger()
 _T = TypeVar("_T")
@@ -57,6 +58,7 @@ async def run_collector(
     tuning: CollectorTuning | None = None,
     journal_folder: Path | None = None,
     channel_writer: ChannelWriter | None = None,
+    funding_reader: FundingReader | None = None,
     source: SettingsSource | None = None,
     shard: str = "",
     restarts: int = 0,
@@ -64,8 +66,9 @@ async def run_collector(
     """Record the venue's trades until cancelled; what has come by then is stored before this ends.
 
     `journal_folder` is this process's own; without one a killed process has to fetch all that was not stored.
-    `channel_writer` takes what is not trades; without one nothing else is recorded. `source` tells of
-    settings that change. `shard` is this process's name, `restarts` how often it was started again.
+    `channel_writer` takes what is not trades; without one nothing else is recorded. `funding_reader` tells
+    what is stored of funding; without one nobody asks what was paid. `source` tells of settings that change.
+    `shard` is this process's name, `restarts` how often it was started again.
 
     `clock_us` is our own clock, for lag, health and file names alone. Raises InvalidInput when the venue
     trades none of the symbols. `rest` is the caller's to close.
@@ -82,6 +85,7 @@ async def run_collector(
         tuning=tuning or CollectorTuning(),
         journal_folder=journal_folder,
         channel_writer=channel_writer,
+        funding_reader=funding_reader,
         source=source,
         shard=shard,
         restarts=restarts,
@@ -106,6 +110,7 @@ class TradeCollector:
         tuning: CollectorTuning,
         journal_folder: Path | None = None,
         channel_writer: ChannelWriter | None = None,
+        funding_reader: FundingReader | None = None,
         source: SettingsSource | None = None,
         shard: str = "",
         restarts: int = 0,
@@ -131,6 +136,21 @@ class TradeCollector:
         self._channels = None
         if channel_writer is not None:
             self._channels = ChannelRecorder(channel_writer, publisher, tuning)
+        self._funding = None
+        if (
+            self._channels is not None
+            and funding_reader is not None
+            and isinstance(adapter, DerivativesAdapter)
+        ):
+            self._funding = FundingKeeper(
+                rest,
+                funding_reader,
+                adapter.name,
+                clock_us,
+                tuning,
+                wanted=self._with_funding,
+                take=self._channels.take,
+            )
         self._roster = MarketRoster(
             adapter,
             writer,
@@ -184,6 +204,8 @@ class TradeCollector:
                 tasks.create_task(self._roster.run())
                 if self._channels is not None:
                     tasks.create_task(self._channels.run())
+                if self._funding is not None:
+                    tasks.create_task(self._funding.run())
                 if self._channel_writer is not None:
                     tasks.create_task(self._save_health_forever(self._channel_writer))
         except BaseExceptionGroup as group:
@@ -231,6 +253,8 @@ class TradeCollector:
     def on_channel(self, parsed: VenueMessage) -> None:
         if self._channels is not None:
             self._channels.take(parsed)
+        if self._funding is not None:
+            self._funding.note(parsed)
 
     def on_trades(self, stream: VenueStream, parsed: TradesMessage, message: bytes) -> None:
         if parsed.refused:
@@ -302,6 +326,10 @@ class TradeCollector:
                 if recorder.market in lines and stream.hears(recorder.market.symbol):
                     lines[recorder.market] = True
         return lines
+
+    def _with_funding(self) -> list[str]:
+        """The perpetuals whose funding a stream is asked for now."""
+        return [symbol for symbol, channel in self._streams.topics if channel is Channel.FUNDING]
 
     async def _has_unseen(self, market: Market) -> bool:
         newest = await self._rest.newest_trades(market.symbol)

@@ -54,3 +54,8 @@ class CollectorTuning:
     channel_store_s: float = 1.0  # how often it is stored
     max_waiting_candles: int = 20_000  # the venue's own, while the database cannot answer
     save_health_s: float = 10.0
+    funding_look_s: float = 1.0  # how often it is looked whether a funding has been paid
+    funding_first_s: float = 5.0  # after it was paid, and up to as much more, REST is asked for it
+    funding_longest_s: float = 300.0  # between questions for what the venue does not tell yet
+    funding_silence_s: float = 1_800.0  # after such a silence of a stream its past may have a hole; the
+    # shortest time between two payments is an hour

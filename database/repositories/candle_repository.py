@@ -8,9 +8,10 @@ from bots.recorded_depth import RecordedBook
 from data.candles import BuiltCandles
 from data.coverage import TradeRepair, VenueOutage
 from data.files.trade_columns import TradeColumns
-from data.models import Instrument, Market, Ohlcv, TradeGap, TradeRun
+from data.models import FundingRate, Instrument, Market, Ohlcv, TradeGap, TradeRun
 from data.timeframes import Timeframe
 from database import book_queries
+from database.funding_queries import funding_between
 from database.market_queries import MarketReads
 from database.trade_digests import MinuteDigests
 
@@ -91,6 +92,10 @@ class CandleRepository:
     def book_at(self, market: Market, at_us: int) -> RecordedBook:
         """The newest stored levels of a market at a moment (`bots.recorded_depth`)."""
         return book_queries.book_at(self._reads, market, at_us)
+
+    def funding(self, market: Market, start_us: int, end_us: int) -> Sequence[FundingRate]:
+        """Funding that is paid in `[start_us, end_us)`, ascending (`bots.funding`)."""
+        return funding_between(self._reads, market, start_us, end_us)
 
     def instrument(self, market: Market) -> Instrument | None:
         """The newest known rules of the market, or None."""

@@ -25,13 +25,14 @@ from database.engine import async_engine, database_errors
 from database.health_columns import HEALTH_COLUMNS, health_row
 from database.instrument_writes import keep_versions, save_events
 from database.market_numbers import MarketNumbers
+from database.market_queries import epoch_us
 
 _Observed = Candle | Quote | BookSnapshot | FundingRate | MarkPrice
 _Ids = dict[Market, int]
 
 
 class ChannelRepository:
-    """Satisfies `data.stores.ChannelWriter`. All of it is harmless to repeat.
+    """Satisfies `data.stores.ChannelWriter` and `FundingReader`. All of it is harmless to repeat.
 
     Like the store of trades, commits do not wait for the disk.
     """
@@ -63,6 +64,17 @@ class ChannelRepository:
                 await _save_books(connection, batch.books, ids)
                 await _save_funding(connection, batch.funding, ids)
                 await _save_marks(connection, batch.marks, ids)
+
+    async def funding_times(self, market: Market, since_us: int) -> dict[int, bool]:
+        """When funding is paid, of what is stored from `since_us` on, and whether it is settled."""
+        with database_errors(self._url):
+            async with self._engine.connect() as connection:
+                rows = await connection.exec_driver_sql(
+                    f"SELECT {epoch_us('funding_at')}, settled FROM funding_rates JOIN markets "
+                    "USING (market_id) WHERE exchange = %s AND symbol = %s AND funding_at >= %s",
+                    (market.exchange, market.symbol, to_datetime(since_us)),
+                )
+                return {row.funding_at: row.settled for row in rows}
 
     async def save_instrument_versions(self, versions: Sequence[InstrumentVersion]) -> list[MarketEvent]:
         """Keep each version that differs from the newest kept one, and the events that makes.

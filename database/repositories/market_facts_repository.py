@@ -22,6 +22,7 @@ from data.models import (
 )
 from data.timeframes import Timeframe
 from database import book_queries
+from database.funding_queries import funding_between
 from database.health_columns import HEALTH_COLUMNS, health_of
 from database.market_queries import MarketReads, epoch_us, within
 
@@ -96,21 +97,7 @@ class MarketFactsRepository:
 
     def funding(self, market: Market, start_us: int, end_us: int) -> list[FundingRate]:
         """Funding that is paid in `[start_us, end_us)`, ascending; the last may be expected only."""
-        rows = self._reads.rows(
-            f"SELECT {epoch_us('funding_at')}, rate, settled, {epoch_us('seen_at')} FROM funding_rates "
-            f"WHERE {self._reads.of(market)} AND {_between('funding_at', start_us, end_us)} ORDER BY 1"
-        )
-        return [
-            FundingRate(
-                exchange=market.exchange,
-                symbol=market.symbol,
-                funding_at_us=row["funding_at"],
-                rate=row["rate"],
-                settled=row["settled"],
-                seen_at_us=row["seen_at"],
-            )
-            for row in rows
-        ]
+        return funding_between(self._reads, market, start_us, end_us)
 
     def venue_candles(
         self, market: Market, timeframe: Timeframe, start_us: int | None = None, end_us: int | None = None

@@ -1,26 +1,29 @@
-"""A bot that fills by the recorded order book, run again: the very account that the bot itself steps."""
+"""A bot run again step by step: the very account that the bot itself steps.
+
+For what the compiled run over arrays knows nothing of: orders that go through the recorded book, and funding.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from decimal import Decimal
-from functools import partial
 
 import numpy as np
 
 from bots.finest_data import FinestReader
+from bots.funding import PerpetualFunding
 from bots.orders import Costs, Fill, TradingRules
 from bots.paper_account import AccountState, PaperAccount
 from bots.paper_bot import candles_of
-from bots.recorded_depth import NO_BOOK, BookReader, OpenDepth
+from bots.recorded_depth import MarketDepth
 from bots.risk.gate import pass_gate
 from bots.risk.limits import NO_LIMITS
 from bots.risk.state import begin
-from data.models import BookSnapshot, FloatArray, Market, Ohlcv
+from data.models import FloatArray, Market, Ohlcv
 from strategies.base import Decision, Signals, Strategy
 
 
-def replay_by_depth(
+def replay_by_steps(
     strategy: Strategy,
     said: Signals,
     ohlcv: Ohlcv,
@@ -30,12 +33,14 @@ def replay_by_depth(
     rules: TradingRules,
     market: Market,
     initial: AccountState,
-    books: BookReader | None,
+    depth: MarketDepth | None,
+    funding: PerpetualFunding,
     inside: FinestReader | None,
 ) -> tuple[Sequence[Fill], FloatArray]:
     """The fills, and the equity at the closes, shape (n,), of going on from `initial` over these candles.
 
-    `said` holds at the rows of `ohlcv`, without what gates held back. `books` are asked as the bot asked.
+    `said` holds at the rows of `ohlcv`, without what gates held back. `depth` and `funding` are asked as the
+    bot asked.
     """
     account = PaperAccount(
         capital=capital,
@@ -46,21 +51,22 @@ def replay_by_depth(
         state=initial,
     )
 
-    def book_at(at_us: int) -> BookSnapshot | None:
-        return (NO_BOOK if books is None else books.book_at(market, at_us)).book
-
     fills: list[Fill] = []
     equity = np.empty(len(ohlcv))
     for row, candle in enumerate(candles_of(ohlcv, market)):
         at_us = candle.opened_at_us
-        fills += account.open_candle(at_us, candle.open, OpenDepth(at_us, partial(book_at, at_us))).fills
+        opening = None if depth is None else depth.at(at_us)
+        fills += account.open_candle(at_us, candle.open, opening).fills
         finer = None
         if inside is not None and account.is_undecided(candle):
             finer = inside(ohlcv.rows(row, row + 1))
         closed = account.close_candle(candle, finer)
         assert closed.equity is not None
         fills += closed.fills
-        equity[row] = float(closed.equity.equity)
+        for rate in funding.within(at_us, candle.closes_at_us):
+            if rate.settled:
+                account.fund(rate, candle.close)
+        equity[row] = float(account.ledger.equity(closed.equity.price))
         decision = _decision(strategy, said, row, at_us, candle.close)
         passage = pass_gate(
             decision,
