@@ -89,7 +89,7 @@ class FundingKeeper:
                 await asyncio.sleep(self._tuning.funding_look_s)
 
     def _follow(self) -> None:
-        """A market that comes is asked for what was paid while nobody listened; one that went is forgotten."""
+        """Of a market that comes, what was paid while nobody listened is owed; one that goes is forgotten."""
         wanted = dict.fromkeys(self._wanted())
         for symbol in [symbol for symbol in self._lines if symbol not in wanted]:
             del self._lines[symbol]
@@ -154,7 +154,10 @@ class FundingKeeper:
                 line.settled_us = max(line.settled_us, rates[-1].funding_at_us)
             if line.owed_us == _ANY_US:
                 # What a process before this one expected may have been paid just now.
-                line.owed_us = max((at_us for at_us in stored if at_us <= now_us), default=_ANY_US)
+                line.owed_us = max(
+                    (at_us for at_us, is_settled in stored.items() if not is_settled and at_us <= now_us),
+                    default=_ANY_US,
+                )
             if line.owed_us is None or line.owed_us <= line.settled_us:
                 line.owed_us = None
                 line.backoff.reset()

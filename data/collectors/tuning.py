@@ -57,5 +57,5 @@ class CollectorTuning:
     funding_look_s: float = 1.0  # how often it is looked whether a funding has been paid
     funding_first_s: float = 5.0  # after it was paid, and up to as much more, REST is asked for it
     funding_longest_s: float = 300.0  # between questions for what the venue does not tell yet
-    funding_silence_s: float = 1_800.0  # after such a silence of a stream its past may have a hole; the
-    # shortest time between two payments is an hour
+    # A payment may have passed unseen after such a silence of a stream: an hour is the least between two.
+    funding_silence_s: float = 1_800.0
