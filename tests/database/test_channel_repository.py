@@ -5,6 +5,7 @@ from collections.abc import AsyncIterator, Iterator
 from contextlib import closing
 from itertools import count
 
+import msgspec
 import pytest
 import pytest_asyncio
 
@@ -167,6 +168,18 @@ async def test_settled_funding_outlives_expectations_and_newer_expectations_olde
         )
 
     assert [(row.rate, row.settled) for row in facts.funding(market, 0, 2 * START_US)] == [(4.0, True)]
+
+
+async def test_times_of_funding_tell_which_is_settled(writer: ChannelRepository, market: Market) -> None:
+    assert await writer.funding_times(market, 0) == {}
+    rates = [
+        msgspec.structs.replace(
+            funding_of(market, 1.0, settled=number < 2, seen_us=5), funding_at_us=START_US + number
+        )
+        for number in range(3)
+    ]
+    await writer.save_channels(ChannelBatch(funding=rates))
+    assert await writer.funding_times(market, START_US + 1) == {START_US + 1: True, START_US + 2: False}
 
 
 async def test_a_question_about_last_year_gets_last_years_rules(
