@@ -14,6 +14,7 @@ from backtesting.metrics import Run, metrics_of
 from backtesting.portfolio import Leg, LegResult, PortfolioResult
 from bots.funding import PerpetualFunding
 from bots.gates import PASSED, Gate, GateVerdict
+from bots.journal import JournalEntry, paid_at
 from bots.ladders.basket import BasketAccount, BasketState, BasketStep
 from bots.ladders.strategy import BasketStrategy
 from bots.ladders.worst_case import WorstCase, basket_worst_case
@@ -57,10 +58,12 @@ class _Told:
         self.orders: dict[int, tuple[int, Order]] = {}
         self.fills: list[tuple[int, Fill]] = []
         self.trades: list[list[ClosedTrade]] = [[] for _ in range(parts)]
+        self.entries: list[JournalEntry] = []
 
     def add(self, step: BasketStep) -> None:
         self.orders.update((order.sequence, (part, order)) for part, order in step.orders)
         self.fills.extend(step.fills)
+        self.entries.extend(step.entries)
         for part, trade in step.trades:
             self.trades[part].append(trade)
 
@@ -205,6 +208,7 @@ def go_through(
                 refused_orders=sum(len(part.refused) for part in results),
             )
         ),
+        funding=paid_at(told.entries),
     )
     state, never = account.state, np.zeros(rows, dtype=np.bool_)
     asked = Signals(long_entry=bought, long_exit=sold, short_entry=never, short_exit=never)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from decimal import Decimal
 
@@ -66,6 +66,7 @@ class BacktestResult:
     metrics: Metrics
     # Rows of candles that hold stop and target, in either reading, where nothing told which came first.
     undecided: IntArray = field(default_factory=lambda: np.empty(0, dtype=np.int64))
+    funding: Mapping[int, Decimal] = field(default_factory=dict)  # what the position got at each time
 
 
 def simulate(

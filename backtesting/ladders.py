@@ -13,6 +13,7 @@ from backtesting.engine import BacktestResult, check_inputs
 from backtesting.metrics import Run, metrics_of
 from bots.funding import PerpetualFunding
 from bots.gates import PASSED, Gate, GateVerdict
+from bots.journal import JournalEntry, paid_at
 from bots.ladders.account import Inside, LadderAccount
 from bots.ladders.grid import Grid
 from bots.ladders.inside import TradeReader, covers, inside_of
@@ -54,11 +55,13 @@ class _Told:
         self.orders: dict[int, Order] = {}
         self.fills: list[Fill] = []
         self.trades: list[ClosedTrade] = []
+        self.entries: list[JournalEntry] = []
 
     def add(self, step: AccountStep) -> None:
         self.orders.update((order.sequence, order) for order in step.orders)
         self.fills.extend(step.fills)
         self.trades.extend(step.trades)
+        self.entries.extend(step.entries)
 
 
 def run_ladder(
@@ -166,6 +169,7 @@ def run_ladder(
                 refused_orders=len(refused),
             )
         ),
+        funding=paid_at(told.entries),
     )
     return result, figures_of(account, strategy, costs, rules, float(ohlcv.close[-1]))
 

@@ -15,6 +15,7 @@ from backtesting.engine import BacktestResult, check_inputs
 from backtesting.metrics import Run, metrics_of
 from bots.funding import due
 from bots.gates import Violation
+from bots.journal import JournalEntry, paid_at
 from bots.orders import ClosedTrade, Costs, Fill, Order, OrderReason, OrderStatus, RulesFrom, TradingRules
 from bots.paper_account import AccountStep, PaperAccount
 from bots.paper_bot import candles_of
@@ -32,11 +33,13 @@ class _Told:
         self.orders: dict[int, Order] = {}
         self.fills: list[Fill] = []
         self.trades: list[ClosedTrade] = []
+        self.entries: list[JournalEntry] = []
 
     def add(self, step: AccountStep) -> None:
         self.orders.update((order.sequence, order) for order in step.orders)
         self.fills.extend(step.fills)
         self.trades.extend(step.trades)
+        self.entries.extend(step.entries)
 
 
 def run_limited_backtest(
@@ -115,6 +118,7 @@ def run_limited_backtest(
                 refused_orders=len(refused),
             )
         ),
+        funding=paid_at(told.entries),
         undecided=np.unique(
             np.array([*made.undecided, *(() if best is None else best.undecided)], dtype=np.int64)
         ),

@@ -88,6 +88,7 @@ def replay_basket(
         signals=run.asked,
         fills=[fill for _, fill in run.result.fills],
         equity=run.result.equity,
+        funding=run.result.funding,
         others={one.leg.symbol: one.leg.ohlcv for one in others},
     )
 
@@ -140,7 +141,7 @@ def replay(
     kept = np.isin(traded.opened_at_us, np.array(sorted(held_back), dtype=np.int64))
     by_depth = config.fill is FillRule.DEPTH
     if by_depth or _is_paid(paid, traded):
-        fills, equity = replay_by_steps(
+        fills, equity, funding_paid = replay_by_steps(
             strategy,
             _without_entries(said, kept),
             traded,
@@ -160,6 +161,7 @@ def replay(
             signals=said,
             fills=fills,
             equity=equity,
+            funding=funding_paid,
         )
     prepared = Prepared(strategy, _without_entries(said, kept))
 
@@ -201,6 +203,7 @@ def _replayed(strategy: Strategy, ohlcv: Ohlcv, said: Signals, result: BacktestR
         signals=said,
         fills=result.fills,
         equity=result.equity,
+        funding=result.funding,
     )
 
 

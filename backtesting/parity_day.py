@@ -13,6 +13,7 @@ from backtesting.parity import is_of_a_basket, replay, replay_basket, saved_acco
 from bots.config import BotConfig, parse_bot
 from bots.definitions import strategy_of
 from bots.finest_data import finest
+from bots.funding import FundingReader
 from bots.ladders.basket_bot import in_common
 from bots.ladders.inside import TradeReader
 from bots.ladders.strategy import BasketStrategy
@@ -47,6 +48,7 @@ class ParityStore(Protocol):
     def decisions_between(self, name: str, *, start_us: int, end_us: int) -> list[DecisionView]: ...
     def fills_between(self, name: str, *, start_us: int, end_us: int) -> list[FillView]: ...
     def equity_between(self, name: str, *, start_us: int, end_us: int) -> dict[int, Decimal]: ...
+    def funding_between(self, name: str, *, start_us: int, end_us: int) -> dict[int, Decimal]: ...
     def definition(self, strategy_version: str) -> str | None: ...
 
 
@@ -180,6 +182,8 @@ def _of_stretch(
             for at_us, equity in store.equity_between(name, start_us=start_us + 1, end_us=end_us + 1).items()
             if at_us not in closed_us
         },
+        # A funding time at a close belongs to the candle that closes there.
+        funding=store.funding_between(name, start_us=start_us + 1, end_us=end_us + 1),
     )
     if isinstance(strategy, BasketStrategy):
         parts = [
@@ -196,6 +200,7 @@ def _of_stretch(
             held_back=held_back(made),
             untouched=untouched(made),
             books=candles if isinstance(candles, BookReader) else None,
+            funding=candles if isinstance(candles, FundingReader) else None,
         )
         return compare(recorded, basket, evidence=evidence), len(basket.ohlcv)
     saved = saved_account(checkpoint)
@@ -217,6 +222,7 @@ def _of_stretch(
         inside=partial(finest, candles, config.market),
         trades=candles if isinstance(candles, TradeReader) else None,
         books=candles if isinstance(candles, BookReader) else None,
+        funding=candles if isinstance(candles, FundingReader) else None,
         held_back=held_back(made),
     )
     return compare(recorded, run, evidence=evidence, parameters=ran_with), len(run.ohlcv)

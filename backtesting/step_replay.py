@@ -5,13 +5,14 @@ For what the compiled run over arrays knows nothing of: orders that go through t
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from decimal import Decimal
 
 import numpy as np
 
 from bots.finest_data import FinestReader
 from bots.funding import PerpetualFunding
+from bots.journal import JournalEntry, paid_at
 from bots.orders import Costs, Fill, TradingRules
 from bots.paper_account import AccountState, PaperAccount
 from bots.paper_bot import candles_of
@@ -36,8 +37,10 @@ def replay_by_steps(
     depth: MarketDepth | None,
     funding: PerpetualFunding,
     inside: FinestReader | None,
-) -> tuple[Sequence[Fill], FloatArray]:
-    """The fills, and the equity at the closes, shape (n,), of going on from `initial` over these candles.
+) -> tuple[Sequence[Fill], FloatArray, Mapping[int, Decimal]]:
+    """The fills, the equity at the closes, shape (n,), and what was paid at funding times.
+
+    Of going on from `initial` over these candles.
 
     `said` holds at the rows of `ohlcv`, without what gates held back. `depth` and `funding` are asked as the
     bot asked.
@@ -52,6 +55,7 @@ def replay_by_steps(
     )
 
     fills: list[Fill] = []
+    entries: list[JournalEntry] = []
     equity = np.empty(len(ohlcv))
     for row, candle in enumerate(candles_of(ohlcv, market)):
         at_us = candle.opened_at_us
@@ -65,7 +69,7 @@ def replay_by_steps(
         fills += closed.fills
         for rate in funding.within(at_us, candle.closes_at_us):
             if rate.settled:
-                account.fund(rate, candle.close)
+                entries += account.fund(rate, candle.close).entries
         equity[row] = float(account.ledger.equity(closed.equity.price))
         decision = _decision(strategy, said, row, at_us, candle.close)
         passage = pass_gate(
@@ -77,7 +81,7 @@ def replay_by_steps(
         )
         account.decide(passage.approved)
     account.ledger.verify()
-    return fills, equity
+    return fills, equity, paid_at(entries)
 
 
 def _decision(strategy: Strategy, said: Signals, row: int, opened_at_us: int, close: float) -> Decision:

@@ -24,6 +24,15 @@ class JournalEntry(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     funding: Decimal = _ZERO
 
 
+def paid_at(entries: Iterable[JournalEntry]) -> dict[int, Decimal]:
+    """What positions were paid at each funding time, below 0 where they paid; fills are passed over."""
+    found: dict[int, Decimal] = {}
+    for entry in entries:
+        if entry.order_sequence is None:
+            found[entry.at_us] = EXACT.add(found.get(entry.at_us, _ZERO), entry.cash)
+    return found
+
+
 def entry_of(booking: Booking, *, at_us: int, order_sequence: int | None = None) -> JournalEntry:
     """The booking as one row. Raises AssertionError where it does not sum to zero."""
     amounts = {posting.account: posting.amount for posting in booking.postings}

@@ -45,6 +45,7 @@ class Cause(StrEnum):
     CHANGED_DEPTH = "changed order book"  # the snapshot that filled the order holds other levels now
     LOST_DEPTH = "lost order book"  # the store has that snapshot no more
     LATE_DEPTH = "late order book"  # a newer snapshot was stored after the fill
+    FUNDING = "another funding"  # a rate was settled after the bot had gone past it, or is stored no more
     FINER_CANDLES = "finer candles"  # what came first inside a candle was decided by other data, or by none
     UNKNOWN = "unknown"
 
@@ -53,6 +54,7 @@ class DifferenceKind(StrEnum):
     DECISION = "decision"  # one side has no decision on a candle
     SIGNAL = "signal"
     FILL = "fill"
+    FUNDING = "funding"
     EQUITY = "equity"
 
 
@@ -91,6 +93,7 @@ class Recorded:
     decisions: Sequence[DecisionView]  # ascending
     fills: Sequence[FillView]
     equity: Mapping[int, Decimal]  # by the close of its candle
+    funding: Mapping[int, Decimal] = field(default_factory=dict)  # what positions got, by its time
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -103,6 +106,7 @@ class Replayed:
     signals: Signals
     fills: Sequence[Fill]
     equity: FloatArray  # at the closes
+    funding: Mapping[int, Decimal] = field(default_factory=dict)  # as of `Recorded`
     others: Mapping[str, Ohlcv] = field(default_factory=dict)  # of a basket: its further symbols, same rows
 
 
@@ -148,6 +152,7 @@ def compare(
     """
     found = [*_of_decisions(recorded, replayed), *_of_signals(recorded, replayed)]
     found += _of_fills(recorded, replayed)
+    found += _of_funding(recorded, replayed)
     found += _of_equity(recorded, replayed)
     known = list(_of_candles(recorded, replayed, evidence))
     # What explains a candle is told with that candle.
@@ -166,7 +171,13 @@ class _Found(msgspec.Struct, frozen=True, kw_only=True):
     own: tuple[Cause, str] | None = None
 
 
-_ORDER = (DifferenceKind.DECISION, DifferenceKind.FILL, DifferenceKind.EQUITY, DifferenceKind.SIGNAL)
+_ORDER = (
+    DifferenceKind.DECISION,
+    DifferenceKind.FILL,
+    DifferenceKind.FUNDING,
+    DifferenceKind.EQUITY,
+    DifferenceKind.SIGNAL,
+)
 
 
 def _in_order(found: _Found) -> tuple[int, int]:
@@ -286,6 +297,25 @@ def _of_fill(one: Fill | FillView, other: Fill | FillView) -> Iterator[_Found]:
         replay=", ".join(_said(other, name) for name in unlike),
         own=own,
     )
+
+
+def _of_funding(recorded: Recorded, replayed: Replayed) -> Iterator[_Found]:
+    for at_us in sorted(recorded.funding.keys() | replayed.funding.keys()):
+        ours, theirs = recorded.funding.get(at_us), replayed.funding.get(at_us)
+        if ours == theirs:
+            continue
+        own = "the rate stored now is not the one that the bot booked"
+        if ours is None:
+            own = "its settled rate was stored after the bot had gone past it"
+        elif theirs is None:
+            own = "no settled rate of it is stored any more"
+        yield _Found(
+            kind=DifferenceKind.FUNDING,
+            at_us=at_us,
+            bot="booked none" if ours is None else f"booked {ours}",
+            replay="books none" if theirs is None else f"books {theirs}",
+            own=(Cause.FUNDING, own),
+        )
 
 
 def _of_equity(recorded: Recorded, replayed: Replayed) -> Iterator[_Found]:

@@ -350,6 +350,15 @@ class BotRepository:
         )
         return {to_us(row["at"]): row["equity"] for row in rows}
 
+    def funding_between(self, name: str, *, start_us: int, end_us: int) -> dict[int, Decimal]:
+        """What the bot's positions were paid at funding times, below 0 where they paid."""
+        rows = self._rows(
+            "SELECT j.at, sum(j.cash) AS paid FROM bot_journal j JOIN bots b USING (bot_id)"
+            " WHERE b.name = %s AND j.order_sequence IS NULL AND j.at >= %s AND j.at < %s GROUP BY j.at",
+            (name, to_datetime(start_us), to_datetime(end_us)),
+        )
+        return {to_us(row["at"]): row["paid"] for row in rows}
+
     def decisions_between(self, name: str, *, start_us: int, end_us: int) -> list[DecisionView]:
         rows = self._rows(
             "SELECT b.name, d.* FROM decisions d JOIN bots b USING (bot_id)"

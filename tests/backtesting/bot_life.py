@@ -8,6 +8,7 @@ from typing import Any
 
 from bots.entry_gates import EntryGate
 from bots.finest_data import finest
+from bots.funding import FundingReader
 from bots.lifecycle import BotState
 from bots.orders import TradingRules
 from bots.paper_bot import PaperBot, candles_of
@@ -29,13 +30,14 @@ class BotLife:
         *,
         rules: TradingRules = RULES,
         books: BookReader | None = None,
+        funding: FundingReader | None = None,
         **config: Any,
     ) -> None:
         self.store = MemoryBotStore()
         self.store.add(bot_config(**config))
         record = self.store.record(1)
         assert record is not None
-        self.bot = PaperBot(record, bot_config(**config), strategy, books)
+        self.bot = PaperBot(record, bot_config(**config), strategy, books, funding=funding)
         self.bot.restart_clock(int(history.opened_at_us[-1]) + 400 * 86_400_000_000)
         self.bot.move(BotState.RUNNING, at_us=0, why="test")
         self.bot.begin(history, rules, 0)

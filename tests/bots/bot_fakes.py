@@ -13,6 +13,7 @@ import numpy as np
 
 from bots.config import BotConfig, as_document, parse_bot
 from bots.gates import PASSED, GateVerdict
+from bots.journal import paid_at
 from bots.lifecycle import TRANSITIONS, BotState
 from bots.shards import WHOLE, Shard, slot_of
 from bots.stores import BotEvent, BotRecord, BotStep, Checkpoint, RunnerClaim, Wish
@@ -410,6 +411,10 @@ class MemoryBotStore:
     def equity_between(self, name: str, *, start_us: int, end_us: int) -> dict[int, Decimal]:
         points = (point for step in self.steps(name) for point in step.equity)
         return {point.at_us: point.equity for point in points if start_us <= point.at_us < end_us}
+
+    def funding_between(self, name: str, *, start_us: int, end_us: int) -> dict[int, Decimal]:
+        paid = paid_at(entry for step in self.steps(name) for entry in step.entries)
+        return {at_us: amount for at_us, amount in paid.items() if start_us <= at_us < end_us}
 
     def definition(self, strategy_version: str) -> str | None:
         return next(

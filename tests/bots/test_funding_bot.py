@@ -1,0 +1,219 @@
+"""Bots on perpetuals: what they pay at funding times, when they wait for a rate, and their replays."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from decimal import Decimal
+
+import pytest
+
+from backtesting.parity_day import ParityReport, check_parity
+from bots.journal import JournalEntry
+from bots.lifecycle import BotState
+from bots.paper_bot import PaperBot
+from bots.parity import Cause, DifferenceKind
+from data.models import FundingRate, Market, Ohlcv
+from strategies.loader import parse_strategy
+from tests.backtesting.bot_life import BotLife
+from tests.backtesting.test_parity import BUSY, DAY_US, day_of, no_python
+from tests.bots.bot_fakes import MINUTE, MemoryCandles, ScriptedStrategy, bot_config, minutes
+from tests.bots.test_paper_bot import RULES, Stored, empty_record, no_finer
+from tests.strategies.series import random_walk
+
+D = Decimal
+PERP = Market("binance", "BTC-USDT-PERP")
+HOUR = 60 * MINUTE
+START = 490_000 * HOUR  # on the hour
+WALK = random_walk(288 * 3, seed=5)
+
+
+class MemoryRates(MemoryCandles):
+    """Satisfies CandleReader and FundingReader."""
+
+    def __init__(self, *series: tuple[Market, Ohlcv], rates: Iterable[FundingRate] = ()) -> None:
+        super().__init__(*series)
+        self.rates = {(rate.symbol, rate.funding_at_us): rate for rate in rates}
+        self.asked = 0
+
+    def put_rate(self, *rates: FundingRate) -> None:
+        self.rates.update({(rate.symbol, rate.funding_at_us): rate for rate in rates})
+
+    def funding(self, market: Market, start_us: int, end_us: int) -> Sequence[FundingRate]:
+        self.asked += 1
+        found = [one for (symbol, _), one in self.rates.items() if symbol == market.symbol]
+        return sorted(
+            (one for one in found if start_us <= one.funding_at_us < end_us),
+            key=lambda one: one.funding_at_us,
+        )
+
+
+def rate(at_us: int, value: float, *, settled: bool = True, symbol: str = PERP.symbol) -> FundingRate:
+    return FundingRate(
+        exchange=PERP.exchange,
+        symbol=symbol,
+        funding_at_us=at_us,
+        rate=value,
+        settled=settled,
+        seen_at_us=at_us,
+    )
+
+
+def hourly(ohlcv: Ohlcv, symbol: str = PERP.symbol) -> list[FundingRate]:
+    """A rate for every hour that the candles touch, of either sign."""
+    first = int(ohlcv.opened_at_us[0]) // HOUR
+    last = int(ohlcv.opened_at_us[-1]) // HOUR + 1
+    return [rate(hour * HOUR, (hour % 7 - 3) * 0.0004, symbol=symbol) for hour in range(first, last + 1)]
+
+
+def scripted(script: dict[int, str], store: MemoryRates) -> tuple[PaperBot, Ohlcv]:
+    """A bot that begins at 23 minutes past the hour, and its candles up to half past the next one."""
+    ohlcv = minutes([100.0 + n % 3 for n in range(90)], start_us=START)
+    config = bot_config(symbol=PERP.symbol, fee_bps=0, slippage_bps=0)
+    bot = PaperBot(empty_record(), config, ScriptedStrategy(script), funding=store)
+    bot.restart_clock(START + 23 * MINUTE)
+    bot.move(BotState.RUNNING, at_us=0, why="test")
+    bot.begin(ohlcv.rows(0, 23), RULES, START + 23 * MINUTE)
+    bot.step(0)
+    return bot, ohlcv
+
+
+def fed(bot: PaperBot, ohlcv: Ohlcv, first: int, last: int) -> list[JournalEntry]:
+    """Funding entries of taking these rows as a runner that has just read them."""
+    bot.feed({bot.market: ohlcv.rows(first, last)}, {}, no_finer, ())
+    if not bot.has_news:
+        return []
+    return [entry for entry in bot.step(0).entries if entry.order_sequence is None]
+
+
+@pytest.mark.parametrize(("side", "sign"), [("long", -1), ("short", 1)])
+def test_longs_pay_shorts_at_the_close_of_the_candle_that_ends_at_the_funding_time(
+    side: str, sign: int
+) -> None:
+    store = MemoryRates(rates=[rate(START + HOUR, 0.0005)])
+    bot, ohlcv = scripted({START + 30 * MINUTE: f"{side}_entry"}, store)
+    assert fed(bot, ohlcv, 23, 59) == []
+    before = bot.summary()
+    assert before.position is not None
+    (paid,) = fed(bot, ohlcv, 59, 60)
+    close = D(repr(float(ohlcv.close[59])))
+    amount = sign * before.position.quantity * close * D("0.0005")
+    assert (paid.at_us, paid.cash, paid.funding) == (START + HOUR, amount, -amount)
+    assert bot.summary().point.cash - before.point.cash == amount
+    assert fed(bot, ohlcv, 60, 90) == []
+
+
+def test_who_enters_at_the_open_after_pays_nothing_and_who_leaves_there_pays() -> None:
+    for row, action in ((59, "long_entry"), (60, "long_entry")):
+        bot, ohlcv = scripted({START + row * MINUTE: action}, MemoryRates(rates=[rate(START + HOUR, 0.001)]))
+        assert fed(bot, ohlcv, 23, 90) == []
+    script = {START + 30 * MINUTE: "long_entry", START + 59 * MINUTE: "long_exit"}
+    bot, ohlcv = scripted(script, MemoryRates(rates=[rate(START + HOUR, 0.001)]))
+    assert len(fed(bot, ohlcv, 23, 90)) == 1
+    assert not bot.has_position
+
+
+def test_a_candle_waits_for_a_rate_that_is_expected_and_books_it_once_it_is_settled() -> None:
+    store = MemoryRates(rates=[rate(START + HOUR, 0.0004, settled=False)])
+    bot, ohlcv = scripted({START + 30 * MINUTE: "long_entry"}, store)
+    assert fed(bot, ohlcv, 23, 60) == []
+    assert bot.last_candle_us == START + 58 * MINUTE
+    assert fed(bot, ohlcv, 59, 69) == []
+    assert bot.last_candle_us == START + 58 * MINUTE
+    store.put_rate(rate(START + HOUR, 0.0005))
+    (paid,) = fed(bot, ohlcv, 59, 69)
+    assert paid.at_us == START + HOUR
+    assert bot.last_candle_us == START + 68 * MINUTE
+
+
+def test_a_rate_that_is_never_settled_is_told_after_ten_minutes_and_holds_up_nobody_for_longer() -> None:
+    store = MemoryRates(rates=[rate(START + HOUR, 0.0004, settled=False)])
+    bot, ohlcv = scripted({START + 30 * MINUTE: "long_entry"}, store)
+    bot.feed({PERP: ohlcv.rows(23, 70)}, {}, no_finer, ())
+    step = bot.step(0)
+    assert bot.last_candle_us == START + 69 * MINUTE
+    assert [entry for entry in step.entries if entry.order_sequence is None] == []
+    (told,) = [event for event in step.events if event.what == "funding not booked"]
+    assert "binance:BTC-USDT-PERP" in told.why
+
+
+def test_without_a_position_nothing_is_waited_for_and_on_spot_nothing_is_asked() -> None:
+    store = MemoryRates(rates=[rate(START + HOUR, 0.0004, settled=False)])
+    bot, ohlcv = scripted({}, store)
+    fed(bot, ohlcv, 23, 60)
+    assert bot.last_candle_us == START + 59 * MINUTE
+    assert store.asked == 0
+    strategy = ScriptedStrategy({START + 30 * MINUTE: "long_entry"})
+    spot = PaperBot(empty_record(), bot_config(), strategy, funding=store)
+    spot.restart_clock(START + 23 * MINUTE)
+    spot.move(BotState.RUNNING, at_us=0, why="test")
+    spot.begin(ohlcv.rows(0, 23), RULES, START + 23 * MINUTE)
+    assert fed(spot, ohlcv, 23, 90) == []
+    assert spot.has_position
+    assert store.asked == 0
+
+
+def test_a_bot_that_was_killed_goes_on_like_its_twin_that_paid() -> None:
+    store = MemoryRates(rates=[rate(START + HOUR, 0.0005)])
+    script = {START + 30 * MINUTE: "long_entry", START + 75 * MINUTE: "long_exit"}
+    twin, ohlcv = scripted(script, store)
+    hurt, _ = scripted(script, store)
+    stored = Stored()
+    twin.feed({PERP: ohlcv.rows(23, 90)}, {}, no_finer, ())
+    for first, last in ((23, 40), (40, 60), (60, 90)):
+        hurt.feed({PERP: ohlcv.rows(first, last)}, {}, no_finer, ())
+        stored.add(hurt.step(0))
+        config = bot_config(symbol=PERP.symbol, fee_bps=0, slippage_bps=0)
+        hurt = PaperBot(stored.record, config, ScriptedStrategy(script), funding=store)
+    assert hurt.summary().point == twin.summary().point
+    assert twin.summary().point.cash != D(10_000)
+
+
+def lived(store: MemoryRates) -> BotLife:
+    first = int(WALK.opened_at_us.searchsorted(day_of(WALK)))
+    strategy = parse_strategy(BUSY, "test")
+    life = BotLife(strategy, WALK.rows(0, first), funding=store, symbol=PERP.symbol, fee_bps=7)
+    life.live(WALK.rows(first, len(WALK)))
+    return life
+
+
+def parity(life: BotLife, store: MemoryCandles) -> ParityReport:
+    start_us = day_of(WALK)
+    return check_parity(
+        life.store, store, "trend", start_us=start_us, end_us=start_us + DAY_US, load_strategy=no_python
+    )
+
+
+def paid(life: BotLife) -> list[JournalEntry]:
+    entries = [entry for step in life.store.steps("trend") for entry in step.entries]
+    return [entry for entry in entries if entry.order_sequence is None]
+
+
+def test_a_day_with_funding_is_replayed_exactly() -> None:
+    store = MemoryRates((PERP, WALK), rates=hourly(WALK))
+    life = lived(store)
+    report = parity(life, store)
+    assert report.differences == ()
+    assert report.fills > 20
+    assert {entry.cash > 0 for entry in paid(life)} == {True, False}
+
+
+def test_a_rate_that_was_settled_too_late_or_is_gone_is_named_and_what_follows_from_it() -> None:
+    rates = hourly(WALK)
+    start_us = day_of(WALK)
+    whole = MemoryRates((PERP, WALK), rates=rates)
+    held = [entry.at_us for entry in paid(lived(whole)) if start_us < entry.at_us < start_us + DAY_US]
+    late = held[len(held) // 2]
+    life = lived(MemoryRates((PERP, WALK), rates=[one for one in rates if one.funding_at_us != late]))
+    report = parity(life, whole)
+    first = report.differences[0]
+    assert (first.kind, first.at_us, first.cause) == (DifferenceKind.FUNDING, late, Cause.FUNDING)
+    assert first.bot == "booked none"
+    assert {one.cause for one in report.differences} == {Cause.FUNDING}
+
+    gone = MemoryRates((PERP, WALK), rates=[one for one in rates if one.funding_at_us != late])
+    report = parity(lived(whole), gone)
+    assert (report.differences[0].kind, report.differences[0].replay) == (
+        DifferenceKind.FUNDING,
+        "books none",
+    )
+    assert {one.cause for one in report.differences} == {Cause.FUNDING}
