@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import random
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import NoReturn
 
 import structlog
@@ -30,7 +30,7 @@ class _Line:
 
     market: Market
     backoff: Backoff
-    owed_us: int | None = _ANY_US  # asked for until one paid then or later is had; None: nothing is
+    owed: set[int] = field(default_factory=lambda: {_ANY_US})  # payments, asked for until they are told
     due_s: float = 0.0  # loop time of the next question
     expected_us: int | None = None  # paid next, as the stream says
     settled_us: int = 0  # the newest that the stream or a reply told as paid
@@ -82,7 +82,7 @@ class FundingKeeper:
             now_s = asyncio.get_running_loop().time()
             for line in self._lines.values():
                 self._look(line, now_s)
-            due = [line for line in self._lines.values() if line.owed_us is not None and line.due_s <= now_s]
+            due = [line for line in self._lines.values() if line.owed and line.due_s <= now_s]
             if due:
                 await self._ask(min(due, key=lambda line: line.due_s))
             else:
@@ -104,9 +104,8 @@ class FundingKeeper:
             return
         if rate.settled:
             line.settled_us = max(line.settled_us, rate.funding_at_us)
-            # A later one does not say that those before it are stored.
-            if line.owed_us == rate.funding_at_us:
-                line.owed_us = None
+            # It says nothing of those before it.
+            line.owed.discard(rate.funding_at_us)
             return
         if rate.seen_at_us < line.heard_us:
             return  # of a connection that has a successor already
@@ -130,7 +129,7 @@ class FundingKeeper:
             self._owe(line, expected_us, now_s)
 
     def _owe(self, line: _Line, paid_us: int, now_s: float) -> None:
-        line.owed_us = max(paid_us, line.owed_us or _ANY_US)
+        line.owed.add(paid_us)
         line.backoff.reset()
         # Desks that follow the same markets do not ask at the same moment.
         line.due_s = now_s + self._tuning.funding_first_s * random.uniform(1.0, 2.0)
@@ -150,16 +149,16 @@ class FundingKeeper:
             if fresh:
                 log.info("funding_fetched", market=str(market), rates=len(fresh))
                 self._take(FundingMessage(fresh, 0))
-            if rates:
-                line.settled_us = max(line.settled_us, rates[-1].funding_at_us)
-            if line.owed_us == _ANY_US:
+            newest_us = rates[-1].funding_at_us if rates else _ANY_US
+            line.settled_us = max(line.settled_us, newest_us)
+            if _ANY_US in line.owed:
                 # What a process before this one expected may have been paid just now.
-                line.owed_us = max(
-                    (at_us for at_us, is_settled in stored.items() if not is_settled and at_us <= now_us),
-                    default=_ANY_US,
-                )
-            if line.owed_us is None or line.owed_us <= line.settled_us:
-                line.owed_us = None
+                line.owed |= {
+                    at_us for at_us, is_settled in stored.items() if not is_settled and at_us <= now_us
+                }
+            # A reply tells all that was paid up to its newest; what it lacks of that was moved.
+            line.owed = {at_us for at_us in line.owed if at_us > newest_us}
+            if not line.owed:
                 line.backoff.reset()
                 return
         retry_in_s = line.backoff.next_s()

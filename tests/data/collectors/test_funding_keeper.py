@@ -224,6 +224,26 @@ async def test_questions_end_when_the_stream_tells_it_at_last() -> None:
 
 
 @instantly
+async def test_a_payment_is_asked_for_although_the_stream_tells_a_later_one() -> None:
+    bench = Bench()
+    await bench.started()
+    bench.venue.paid = [EARLIER_US]
+    await bench.expect(PAID_US, until_us=PAID_US)
+    await bench.expect(LATER_US, until_us=LATER_US)
+    await asyncio.sleep(600)
+    bench.told((LATER_US, True), (LATER_US + 8 * HOUR_US, False))
+    await asyncio.sleep(600)
+    bench.venue.paid += [PAID_US, LATER_US]
+    bench.stored.times[LATER_US] = True
+    await asyncio.sleep(600)
+    assert bench.paid_times == [PAID_US]
+    asked = len(bench.venue.asked)
+    await asyncio.sleep(1_000)
+    assert len(bench.venue.asked) == asked
+    await bench.end()
+
+
+@instantly
 async def test_a_venue_that_is_late_is_asked_with_growing_pauses_until_it_tells() -> None:
     bench = Bench()
     await bench.started()
