@@ -129,6 +129,8 @@ class FundingKeeper:
             self._owe(line, expected_us, now_s)
 
     def _owe(self, line: _Line, paid_us: int, now_s: float) -> None:
+        if paid_us in line.owed:
+            return  # a stream may go on announcing what is past
         line.owed.add(paid_us)
         line.backoff.reset()
         # Desks that follow the same markets do not ask at the same moment.

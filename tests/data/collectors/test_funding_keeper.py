@@ -198,6 +198,20 @@ async def test_a_stream_that_fell_silent_before_the_payment_changes_nothing() ->
 
 
 @instantly
+async def test_a_stream_that_goes_on_announcing_what_is_past_delays_nothing() -> None:
+    bench = Bench()
+    await bench.started()
+    await bench.expect(PAID_US, until_us=PAID_US)
+    while bench.now_us() < PAID_US + 30 * SECOND_US:
+        bench.told((PAID_US, False))
+        await asyncio.sleep(1)
+    assert bench.paid_times == [PAID_US]
+    await bench.expect(LATER_US, until_us=PAID_US + HOUR_US)
+    assert len(bench.venue.asked) == 1
+    await bench.end()
+
+
+@instantly
 async def test_nothing_is_asked_when_the_stream_tells_what_was_paid() -> None:
     bench = Bench()
     await bench.started()
