@@ -12,9 +12,7 @@ import numpy as np
 from backtesting.engine import check_inputs
 from backtesting.metrics import Run, metrics_of
 from backtesting.portfolio import Leg, LegResult, PortfolioResult
-from bots.funding import PerpetualFunding
 from bots.gates import PASSED, Gate, GateVerdict
-from bots.journal import JournalEntry, paid_at
 from bots.ladders.basket import BasketAccount, BasketState, BasketStep
 from bots.ladders.strategy import BasketStrategy
 from bots.ladders.worst_case import WorstCase, basket_worst_case
@@ -58,12 +56,10 @@ class _Told:
         self.orders: dict[int, tuple[int, Order]] = {}
         self.fills: list[tuple[int, Fill]] = []
         self.trades: list[list[ClosedTrade]] = [[] for _ in range(parts)]
-        self.entries: list[JournalEntry] = []
 
     def add(self, step: BasketStep) -> None:
         self.orders.update((order.sequence, (part, order)) for part, order in step.orders)
         self.fills.extend(step.fills)
-        self.entries.extend(step.entries)
         for part, trade in step.trades:
             self.trades[part].append(trade)
 
@@ -106,13 +102,12 @@ def go_through(
     untouched: Collection[int] = (),
     shares_money: bool = False,
     depths: Callable[[int], Sequence[OpenDepth]] | None = None,
-    funding: Sequence[PerpetualFunding] = (),
 ) -> BasketRun:
     """As `run_basket`, from `initial` on where that is given, with what a bot was kept from.
 
     `held_back` are opens of candles whose buys never became orders, `untouched` of those after which nothing
     was done at all. `shares_money` as a bot does that has an account together with others. `depths` are
-    the recorded books of all legs at an open, for a bot that fills by them, `funding` the rates of each leg.
+    the recorded books of all legs at an open, for a bot that fills by them.
     """
     _check(strategy, legs, capital)
     common = _in_common(legs)
@@ -138,13 +133,7 @@ def go_through(
     for row, opened_at_us in enumerate(common[0].ohlcv.opened_at_us.tolist()):
         recorded = () if depths is None else depths(opened_at_us)
         told.add(account.open_candles(opened_at_us, opens[row], recorded))
-        paid = [
-            (part, rate)
-            for part, rates in enumerate(funding)
-            for rate in rates.within(opened_at_us, opened_at_us + duration_us)
-            if rate.settled
-        ]
-        step = account.close_candles(opened_at_us + duration_us, closes[row], paid)
+        step = account.close_candles(opened_at_us + duration_us, closes[row])
         told.add(step)
         assert step.equity is not None
         equity[row] = float(step.equity)
@@ -208,7 +197,6 @@ def go_through(
                 refused_orders=sum(len(part.refused) for part in results),
             )
         ),
-        funding=paid_at(told.entries),
     )
     state, never = account.state, np.zeros(rows, dtype=np.bool_)
     asked = Signals(long_entry=bought, long_exit=sold, short_entry=never, short_exit=never)

@@ -55,13 +55,12 @@ def replay_basket(
     held_back: Collection[int] = (),
     untouched: Collection[int] = (),
     books: BookReader | None = None,
-    funding: FundingReader | None = None,
 ) -> Replayed:
     """Run candles of each symbol from the checkpoint's on.
 
     `held_back` are opens of candles whose buys never became orders, `untouched` of those after which nothing
-    was done. `books` fill the orders of a bot that goes by the recorded depth, `funding` is what positions in
-    perpetuals paid. Raises InvalidInput where they have no candle in common.
+    was done. `books` fill the orders of a bot that goes by the recorded depth. Raises InvalidInput where they
+    have no candle in common.
     """
     saved = saved_basket(checkpoint)
     legs = [
@@ -78,7 +77,6 @@ def replay_basket(
         untouched=untouched,
         shares_money=config.account is not None,
         depths=_depths_of(config, books),
-        funding=[PerpetualFunding(Market(config.venue, symbol), funding) for symbol in config.symbols],
     )
     first, *others = run.result.legs
     return Replayed(
@@ -88,7 +86,6 @@ def replay_basket(
         signals=run.asked,
         fills=[fill for _, fill in run.result.fills],
         equity=run.result.equity,
-        funding=run.result.funding,
         others={one.leg.symbol: one.leg.ohlcv for one in others},
     )
 

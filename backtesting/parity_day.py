@@ -200,7 +200,6 @@ def _of_stretch(
             held_back=held_back(made),
             untouched=untouched(made),
             books=candles if isinstance(candles, BookReader) else None,
-            funding=candles if isinstance(candles, FundingReader) else None,
         )
         return compare(recorded, basket, evidence=evidence), len(basket.ohlcv)
     saved = saved_account(checkpoint)

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from dataclasses import dataclass
 from decimal import Decimal
 
 import numpy as np
@@ -63,7 +63,6 @@ class PortfolioResult:
     fills: tuple[tuple[int, Fill], ...]  # number of the leg and fill, as they came
     cash: Decimal  # at the end
     metrics: Metrics
-    funding: Mapping[int, Decimal] = field(default_factory=dict)  # what all positions got at each time
 
 
 class _Books:

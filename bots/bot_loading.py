@@ -79,7 +79,7 @@ class BotLoader:
             return LadderBot(record, config, strategy, trades, funding=funding)
         books = self._candles if isinstance(self._candles, BookReader) else None
         if isinstance(strategy, BasketStrategy):
-            return BasketBot(record, config, strategy, books, funding=funding)
+            return BasketBot(record, config, strategy, books)
         return PaperBot(record, config, strategy, books, funding=funding)
 
     def as_stored(self, record: BotRecord) -> BotLife:

@@ -58,7 +58,8 @@ class PerpetualFunding:
 def not_settled(rate: FundingRate) -> str:
     """Why nothing was booked of a rate that is expected only."""
     at = f"{to_datetime(rate.funding_at_us):%Y-%m-%d %H:%M} UTC"
-    return f"{rate.exchange}:{rate.symbol} was to pay at {at}, and no settled rate is stored"
+    market = f"{rate.exchange}:{rate.symbol}"
+    return f"{market} was to pay at {at}, and no settled rate is stored; is its funding channel on?"
 
 
 def funding_of(quantity: Decimal, price: Decimal, rate: float) -> Decimal:

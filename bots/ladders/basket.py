@@ -12,7 +12,6 @@ from enum import StrEnum
 
 import msgspec
 
-from bots.funding import funding_of
 from bots.journal import JournalEntry, entry_of
 from bots.ladders.basket_deals import Deal, purchase, sale
 from bots.ladders.settings import RebalanceSettings
@@ -23,7 +22,7 @@ from bots.recorded_depth import OpenDepth
 from bots.risk.approval import Approved
 from bots.risk.gate import Proposal
 from data.errors import InvalidInput, Problem, RejectedError
-from data.models import FundingRate, Side
+from data.models import Side
 from data.timeframes import floor_to
 
 _ZERO, _ONE = Decimal(0), Decimal(1)
@@ -178,7 +177,6 @@ class BasketAccount:
             realised=total(part.realised for part in parts),
             slippage=total(part.slippage for part in parts),
             turnover=total(part.turnover for part in parts),
-            funding=total(part.funding for part in parts),
         )
 
     def equity(self) -> Decimal:
@@ -269,14 +267,8 @@ class BasketAccount:
             self._note_gap()
         return self._take_step()
 
-    def close_candles(
-        self, closes_at_us: int, closes: Sequence[float], funding: Sequence[tuple[int, FundingRate]] = ()
-    ) -> BasketStep:
-        """All candles of one time have closed: the equity there, and whether the stop is reached.
-
-        `funding` are the settled rates of the candles, each with the number of its symbol: what the positions
-        held at the close pay or get.
-        """
+    def close_candles(self, closes_at_us: int, closes: Sequence[float]) -> BasketStep:
+        """All candles of one time have closed: the equity there, and whether the stop is reached."""
         carried = self._carried
         if carried.opened_at_us is None:
             raise RejectedError(f"the candles that close at {closes_at_us} us were not opened")
@@ -288,18 +280,8 @@ class BasketAccount:
             last_closes_at_us=closes_at_us,
             closes=marks,
         )
-        for part, rate in funding:
-            self._fund(part, rate)
         self._ask_the_stop(marks)
         return self._take_step(self._equity(marks))
-
-    def _fund(self, part: int, rate: FundingRate) -> None:
-        ledger = self._ledgers[part]
-        amount = funding_of(ledger.quantity, self._carried.closes[part], rate.rate)
-        if amount:
-            booking = ledger.book_funding(amount)
-            self._cash = EXACT.add(self._cash, amount)
-            self._entries.append(entry_of(booking, at_us=rate.funding_at_us))
 
     def _ask_the_stop(self, marks: Sequence[Decimal]) -> None:
         stop = self._stop_value()

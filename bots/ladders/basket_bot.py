@@ -17,7 +17,6 @@ from bots.accounts import SharePart, SubLedger, grown
 from bots.bot_life import BotLife, FinerCandles
 from bots.config import BotConfig, FillRule
 from bots.entry_gates import EntryGate, EntryWish, ask
-from bots.funding import FundingReader, PerpetualFunding, not_settled
 from bots.gates import DATA_GATES, PASSED, GateVerdict
 from bots.ladders.basket import BasketAccount, BasketState, BasketStep
 from bots.ladders.basket_record import basket_decision
@@ -32,7 +31,7 @@ from bots.risk.gate import pass_gate_together
 from bots.risk.state import observe
 from bots.stores import MOST_FRESH, AccountSummary, BotRecord
 from bots.views import EquityPoint, PositionView
-from data.models import Candle, FundingRate, IntArray, Market, Ohlcv
+from data.models import Candle, IntArray, Market, Ohlcv
 from data.timeframes import floor_to, to_datetime
 
 _WAITS = "waits for candles of "
@@ -58,13 +57,10 @@ class BasketBot(BotLife):
         config: BotConfig,
         strategy: BasketStrategy,
         books: BookReader | None = None,
-        *,
-        funding: FundingReader | None = None,
     ) -> None:
         """Go on from `record`, or begin. Raises InvalidInput for terms that make no sense to the account.
 
-        `books` are asked where market orders are filled by the recorded depth, `funding` what positions in
-        perpetuals pay.
+        `books` are asked where market orders are filled by the recorded depth.
         """
         saved = None if record.account is None else msgspec.json.decode(record.account, type=SavedBasket)
         super().__init__(record, config, strategy, saved)
@@ -72,7 +68,6 @@ class BasketBot(BotLife):
         self._markets = tuple(Market(config.venue, symbol) for symbol in config.symbols)
         by_depth = config.fill is FillRule.DEPTH
         self._depths = tuple(MarketDepth(market, books) for market in self._markets) if by_depth else ()
-        self._funding = tuple(PerpetualFunding(market, funding) for market in self._markets)
         self._rules = tuple(TradingRules() for _ in self._markets) if saved is None else saved.rules
         self._account = self._new_account(None if saved is None else saved.state)
         # No candle up to here is one that all have.
@@ -153,7 +148,7 @@ class BasketBot(BotLife):
         common = in_common(stored) if len(stored) == len(self._markets) else np.empty(0, dtype=np.int64)
         known_us = int(common[-1]) + self.timeframe.us if len(common) else 0
         for candles in _rows(stored, self._markets, common[:MOST_FRESH]):
-            if self.state not in ACTIVE or self._waits_for_the_store(candles[0], known_us):
+            if self.state not in ACTIVE or self._waits_for_books(candles[0].opened_at_us, known_us):
                 return False
             self.take(candles, gates)
         if len(common) > MOST_FRESH:
@@ -193,8 +188,7 @@ class BasketBot(BotLife):
         self.open(first.opened_at_us, [candle.open for candle in candles])
         if self.state not in ACTIVE:
             return  # everything was sold at this open, and with that it has stopped
-        closes = [candle.close for candle in candles]
-        closed = self._account.close_candles(first.closes_at_us, closes, self._funding_of(first))
+        closed = self._account.close_candles(first.closes_at_us, [candle.close for candle in candles])
         stopping = self._take_in(closed)
         point = self._point(first.closes_at_us)
         self._news.equity.append(point)
@@ -248,27 +242,11 @@ class BasketBot(BotLife):
     def _depths_at(self, at_us: int) -> list[OpenDepth]:
         return [depth.at(at_us) for depth in self._depths]
 
-    def _waits_for_the_store(self, first: Candle, known_us: int) -> bool:
-        """Whether candles of that time may fill orders, or pay funding, by what is still to be stored."""
-        at_us = first.opened_at_us
-        if self.waits_for_an_open and any(
+    def _waits_for_books(self, at_us: int, known_us: int) -> bool:
+        """Whether these stored candles may fill orders whose books are still to be stored."""
+        return self.waits_for_an_open and any(
             depth.is_awaited(at_us, known_us=known_us) for depth in self._depths
-        ):
-            return True
-        return bool(self.has_position or self._account.due) and any(
-            one.is_awaited(at_us, first.closes_at_us, known_us=known_us) for one in self._funding
         )
-
-    def _funding_of(self, first: Candle) -> list[tuple[int, FundingRate]]:
-        """Settled rates of the candles of that time, with the numbers of the symbols that are held."""
-        found = []
-        for part, (one, ledger) in enumerate(zip(self._funding, self._account.ledgers, strict=True)):
-            for rate in one.within(first.opened_at_us, first.closes_at_us) if ledger.quantity else ():
-                if rate.settled:
-                    found.append((part, rate))
-                else:
-                    self.note("funding not booked", at_us=first.closes_at_us, why=not_settled(rate))
-        return found
 
     def _late(self, fresh: Mapping[Market, Ohlcv]) -> tuple[Mapping[Market, int], int]:
         """Opens of the newest candles of symbols that others are ahead of; the newest close of any."""

@@ -8,15 +8,20 @@ from decimal import Decimal
 import pytest
 
 from backtesting.parity_day import ParityReport, check_parity
+from bots.config import BotConfig
 from bots.journal import JournalEntry
+from bots.ladders.ladder_bot import LadderBot
 from bots.lifecycle import BotState
 from bots.paper_bot import PaperBot
 from bots.parity import Cause, DifferenceKind
 from data.models import FundingRate, Market, Ohlcv
+from strategies.base import Strategy
 from strategies.loader import parse_strategy
 from tests.backtesting.bot_life import BotLife
+from tests.backtesting.test_ladder_parity import wander as ladder_wander
 from tests.backtesting.test_parity import BUSY, DAY_US, day_of, no_python
-from tests.bots.bot_fakes import MINUTE, MemoryCandles, ScriptedStrategy, bot_config, minutes
+from tests.bots.bot_fakes import MINUTE, MemoryBotStore, MemoryCandles, ScriptedStrategy, bot_config, minutes
+from tests.bots.ladders.test_ladder_bot import LADDERS, ladder
 from tests.bots.test_paper_bot import RULES, Stored, empty_record, no_finer
 from tests.strategies.series import random_walk
 
@@ -217,3 +222,39 @@ def test_a_rate_that_was_settled_too_late_or_is_gone_is_named_and_what_follows_f
         "books none",
     )
     assert {one.cause for one in report.differences} == {Cause.FUNDING}
+
+
+class LadderLife(BotLife):
+    def __init__(self, kind: str, history: Ohlcv, store: MemoryRates) -> None:
+        config = bot_config(symbol=PERP.symbol, strategy=None, type=kind, settings=LADDERS[kind])
+        self.store = MemoryBotStore()
+        self.store.add(config)
+        record = self.store.record(1)
+        assert record is not None
+        self.bot = LadderBot(record, config, ladder(kind), funding=store)
+        self.bot.restart_clock(int(history.opened_at_us[-1]) + 400 * DAY_US)
+        self.bot.move(BotState.RUNNING, at_us=0, why="test")
+        self.bot.begin(history, RULES, 0)
+        self.keep()
+
+
+@pytest.mark.parametrize("kind", LADDERS)
+def test_a_ladder_pays_and_is_replayed_exactly(kind: str) -> None:
+    candles = ladder_wander(5)
+    store = MemoryRates((PERP, candles), rates=hourly(candles))
+    life = LadderLife(kind, candles.rows(0, 1), store)
+    life.live(candles.rows(1, len(candles)))
+    assert paid(life)
+
+    def load(config: BotConfig) -> Strategy:
+        return ladder(kind)
+
+    report = check_parity(
+        life.store,
+        store,
+        "trend",
+        start_us=int(candles.opened_at_us[0]),
+        end_us=int(candles.opened_at_us[-1]) + MINUTE,
+        load_strategy=load,
+    )
+    assert report.differences == ()

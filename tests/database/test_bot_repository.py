@@ -9,6 +9,7 @@ import psycopg
 import pytest
 
 from bots.config import as_document, parse_bot
+from bots.journal import JournalEntry
 from bots.lifecycle import BotState
 from bots.orders import ClosedTrade, DepthUse, Fill, Order, OrderReason, OrderStatus, PositionSide
 from bots.stores import AccountSummary, BotEvent, BotStep, BotStore, DecisionMade, PartSaid
@@ -197,6 +198,22 @@ def test_a_step_comes_back_as_it_was_stored(repository: BotRepository) -> None:
     assert repository.decision("whole", T0 + MINUTE) == made
     assert repository.decision("whole", T0) is None
     assert [entry.what for entry in repository.audit("whole", limit=10)] == ["running", "created"]
+
+
+def test_what_positions_were_paid_is_told_by_its_time_and_fills_are_left_out(
+    repository: BotRepository,
+) -> None:
+    funded = JournalEntry(at_us=T0, order_sequence=None, cash=Decimal("-1.25"), funding=Decimal("1.25"))
+    bot_id = created(repository, "funded")
+    filled = JournalEntry(at_us=T0, order_sequence=1, cash=Decimal(-7), position=Decimal(7))
+    later = msgspec.structs.replace(funded, at_us=T0 + MINUTE, cash=Decimal("0.5"), funding=Decimal("-0.5"))
+    step = msgspec.structs.replace(full_step(bot_id, 1), entries=[funded, filled, later])
+    assert repository.commit([step]) == {bot_id}
+    found = repository.funding_between("funded", start_us=T0, end_us=T0 + MINUTE)
+    assert found == {T0: Decimal("-1.25")}
+    assert repository.funding_between("funded", start_us=0, end_us=T0 + 2 * MINUTE)[T0 + MINUTE] == Decimal(
+        "0.5"
+    )
 
 
 def test_a_step_is_applied_once_and_in_order(repository: BotRepository) -> None:
