@@ -72,7 +72,7 @@ class ChannelWriter(Protocol):
         ...
 
 
-class FundingReader(Protocol):
+class FundingTimesReader(Protocol):
     """What collectors ask before they fetch funding. Raises TransientError while the database is away."""
 
     async def funding_times(self, market: Market, since_us: int) -> dict[int, bool]:

@@ -16,7 +16,7 @@ from data.collectors.tuning import CollectorTuning
 from data.errors import BadDataError, TransientError
 from data.exchanges.base import FundingMessage, MarkMessage, VenueMessage
 from data.models import FundingRate, Market
-from data.stores import FundingReader
+from data.stores import FundingTimesReader
 
 log = structlog.get_logger()
 
@@ -52,7 +52,7 @@ class FundingKeeper:
     def __init__(
         self,
         rest: VenueRest,
-        stored: FundingReader,
+        stored: FundingTimesReader,
         exchange: str,
         clock_us: Callable[[], int],
         tuning: CollectorTuning,

@@ -37,7 +37,7 @@ from data.exchanges.base import Channel, DerivativesAdapter, ExchangeAdapter, Tr
 from data.exchanges.waiting_trades import WaitingTrades
 from data.messages import CollectorHealth
 from data.models import Market, Trade
-from data.stores import ChannelWriter, FundingReader, MarketPublisher, MarketWriter
+from data.stores import ChannelWriter, FundingTimesReader, MarketPublisher, MarketWriter
 
 log = structlog.get_logger()
 _T = TypeVar("_T")
@@ -58,7 +58,7 @@ async def run_collector(
     tuning: CollectorTuning | None = None,
     journal_folder: Path | None = None,
     channel_writer: ChannelWriter | None = None,
-    funding_reader: FundingReader | None = None,
+    funding_reader: FundingTimesReader | None = None,
     source: SettingsSource | None = None,
     shard: str = "",
     restarts: int = 0,
@@ -110,7 +110,7 @@ class TradeCollector:
         tuning: CollectorTuning,
         journal_folder: Path | None = None,
         channel_writer: ChannelWriter | None = None,
-        funding_reader: FundingReader | None = None,
+        funding_reader: FundingTimesReader | None = None,
         source: SettingsSource | None = None,
         shard: str = "",
         restarts: int = 0,

@@ -32,7 +32,7 @@ _Ids = dict[Market, int]
 
 
 class ChannelRepository:
-    """Satisfies `data.stores.ChannelWriter` and `FundingReader`. All of it is harmless to repeat.
+    """Satisfies `data.stores.ChannelWriter` and `FundingTimesReader`. All of it is harmless to repeat.
 
     Like the store of trades, commits do not wait for the disk.
     """

@@ -75,7 +75,7 @@ class Venue:
 
 
 class Stored:
-    """Satisfies `FundingReader`."""
+    """Satisfies `FundingTimesReader`."""
 
     def __init__(self) -> None:
         self.times: dict[int, bool] = {}

@@ -50,7 +50,7 @@ class LeapingClock:
 
 
 class FundingStore(MemoryChannels):
-    """Satisfies `ChannelWriter` and `FundingReader`: a row that is settled stays so."""
+    """Satisfies `ChannelWriter` and `FundingTimesReader`: a row that is settled stays so."""
 
     def __init__(self) -> None:
         super().__init__()
