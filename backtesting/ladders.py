@@ -94,8 +94,10 @@ def run_ladder(
     settings = strategy.settings
     account = ladder_account(settings, capital=capital, costs=costs, rules=rules, state=initial)
     stream = strategy.stream()
+    before: Candle | None = None
     for candle in () if history is None else candles_of(history, market):
         stream.update(candle)
+        before = candle
     risk = begin(capital)
     told = _Told()
     equity = np.empty(len(ohlcv))
@@ -104,15 +106,19 @@ def run_ladder(
     def stored_inside(candle: Candle) -> Inside | None:
         return inside_of(candle, trades, parts.of(candle))
 
+    paid = PerpetualFunding(market, None) if funding is None else funding
     for row, candle in enumerate(candles_of(ohlcv, market)):
+        if before is not None:
+            for rate in paid.settled(before.closes_at_us, candle.opened_at_us):
+                told.add(account.fund(rate, before.close))
+        before = candle
         told.add(account.open_candle(candle.opened_at_us, candle.open))
         may_act = account.may_act_inside(candle.low, candle.high)
         step = account.close_candle(candle, (inside or stored_inside)(candle) if may_act else None)
         told.add(step)
         assert step.equity is not None
-        for rate in () if funding is None else funding.within(candle.opened_at_us, candle.closes_at_us):
-            if rate.settled:
-                told.add(account.fund(rate, candle.close))
+        for rate in paid.settled(candle.opened_at_us, candle.closes_at_us):
+            told.add(account.fund(rate, candle.close))
         worth = account.ledger.equity(step.equity.price)
         risk = observe(risk, candle.closes_at_us, worth, limits)
         equity[row] = float(worth)

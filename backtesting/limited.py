@@ -161,6 +161,11 @@ def _walked(
     walk = _Walk(account, np.empty(len(candles)), _Told(), [], [])
     risk = begin(account.ledger.cash)
     for row, candle in enumerate(candles):
+        if row:
+            # Candles without a trade have no row, and funding is paid all the same.
+            before = candles[row - 1]
+            for rate in due(settled, before.closes_at_us, candle.opened_at_us):
+                walk.told.add(account.fund(rate, before.close))
         walk.told.add(account.open_candle(candle.opened_at_us, candle.open))
         step = account.close_candle(candle, _inside(finer, candle.opened_at_us, candle.closes_at_us))
         walk.told.add(step)

@@ -20,7 +20,7 @@ from bots.recorded_depth import MarketDepth
 from bots.risk.gate import pass_gate
 from bots.risk.limits import NO_LIMITS
 from bots.risk.state import begin
-from data.models import FloatArray, Market, Ohlcv
+from data.models import Candle, FloatArray, Market, Ohlcv
 from strategies.base import Decision, Signals, Strategy
 
 
@@ -36,6 +36,7 @@ def replay_by_steps(
     initial: AccountState,
     depth: MarketDepth | None,
     funding: PerpetualFunding,
+    before: Candle | None,
     inside: FinestReader | None,
 ) -> tuple[Sequence[Fill], FloatArray, Mapping[int, Decimal]]:
     """The fills, the equity at the closes, shape (n,), and what was paid at funding times.
@@ -43,7 +44,7 @@ def replay_by_steps(
     Of going on from `initial` over these candles.
 
     `said` holds at the rows of `ohlcv`, without what gates held back. `depth` and `funding` are asked as the
-    bot asked.
+    bot asked; `before` is the candle before the first.
     """
     account = PaperAccount(
         capital=capital,
@@ -59,6 +60,10 @@ def replay_by_steps(
     equity = np.empty(len(ohlcv))
     for row, candle in enumerate(candles_of(ohlcv, market)):
         at_us = candle.opened_at_us
+        if before is not None:
+            for rate in funding.settled(before.closes_at_us, at_us):
+                entries += account.fund(rate, before.close).entries
+        before = candle
         opening = None if depth is None else depth.at(at_us)
         fills += account.open_candle(at_us, candle.open, opening).fills
         finer = None
@@ -67,9 +72,8 @@ def replay_by_steps(
         closed = account.close_candle(candle, finer)
         assert closed.equity is not None
         fills += closed.fills
-        for rate in funding.within(at_us, candle.closes_at_us):
-            if rate.settled:
-                entries += account.fund(rate, candle.close).entries
+        for rate in funding.settled(at_us, candle.closes_at_us):
+            entries += account.fund(rate, candle.close).entries
         equity[row] = float(account.ledger.equity(closed.equity.price))
         decision = _decision(strategy, said, row, at_us, candle.close)
         passage = pass_gate(

@@ -38,21 +38,25 @@ class PerpetualFunding:
         self._market = market
         self._reader = reader if market.is_perpetual else None
 
-    def within(self, opened_at_us: int, closes_at_us: int) -> Sequence[FundingRate]:
-        """Of the candle with these times: rates of `(opened_at_us, closes_at_us]`, settled or expected."""
-        if self._reader is None or closes_at_us // _HOUR_US == opened_at_us // _HOUR_US:
+    def within(self, after_us: int, until_us: int) -> Sequence[FundingRate]:
+        """Rates of `(after_us, until_us]`, settled or expected, ascending."""
+        if self._reader is None or after_us >= until_us or until_us // _HOUR_US == after_us // _HOUR_US:
             return ()
-        return self._reader.funding(self._market, opened_at_us + 1, closes_at_us + 1)
+        return self._reader.funding(self._market, after_us + 1, until_us + 1)
 
-    def is_awaited(self, opened_at_us: int, closes_at_us: int, *, known_us: int) -> bool:
-        """Whether the candle must wait for a rate that is still expected.
+    def settled(self, after_us: int, until_us: int) -> Sequence[FundingRate]:
+        """The settled ones of them."""
+        return [rate for rate in self.within(after_us, until_us) if rate.settled]
+
+    def is_awaited(self, after_us: int, until_us: int, *, known_us: int) -> bool:
+        """Whether what happens at `until_us` must wait for a rate of `(after_us, until_us]` that is expected.
 
         A bot that did not wait would book it later than one that makes up for the same candle afterwards.
         `known_us` is the close of the newest stored candle.
         """
-        if known_us >= closes_at_us + SETTLES_US:
+        if known_us >= until_us + SETTLES_US:
             return False
-        return any(not rate.settled for rate in self.within(opened_at_us, closes_at_us))
+        return any(not rate.settled for rate in self.within(after_us, until_us))
 
 
 def not_settled(rate: FundingRate) -> str:

@@ -188,6 +188,9 @@ class PaperBot(BotLife):
             and begun.opened_at_us > newest
             and self.waits_for_an_open
             and (self._depth is None or self._depth.is_known(begun.opened_at_us))
+            and not self._funding.is_awaited(
+                newest + self.timeframe.us, begun.opened_at_us, known_us=begun.opened_at_us
+            )
         ):
             self.open(begun.opened_at_us, begun.open)
         return False
@@ -207,7 +210,7 @@ class PaperBot(BotLife):
             return  # its position was closed at this open, and with that it has stopped
         closed = self._account.close_candle(candle, finer(candle) if self._is_ambiguous(candle) else None)
         self._take_in(closed)
-        self._pay_funding(candle)
+        self._pay_funding(candle.opened_at_us, candle.closes_at_us, candle.close)
         point = self._point(candle.closes_at_us, candle.close)
         self._news.equity.append(point)
         self.risk = observe(self._risk_state, candle.closes_at_us, point.equity, self.limits)
@@ -232,6 +235,8 @@ class PaperBot(BotLife):
             # The candle that was begun live was never stored: its interval had a hole. What it filled stays.
             self._abandon_open_candle()
         self._news.opened_candle_us = opened_at_us
+        # Candles without a trade have no row, and funding is paid all the same.
+        self._pay_funding(self._taken_close_us or opened_at_us, opened_at_us, self._last_price)
         if self._must_flatten:
             self._take_in(self._left_at_open(opened_at_us, price))
             self._flatten_at_open = False
@@ -258,22 +263,23 @@ class PaperBot(BotLife):
             return False
         if self._depth is not None and self._depth.is_awaited(candle.opened_at_us, known_us=known_us):
             return True
-        return self._funding.is_awaited(candle.opened_at_us, candle.closes_at_us, known_us=known_us)
+        after_us = min(self._taken_close_us or candle.opened_at_us, candle.opened_at_us)
+        return self._funding.is_awaited(after_us, candle.closes_at_us, known_us=known_us)
 
     @property
     def may_hold(self) -> bool:
         """Whether there may be a position at the close of the next candle."""
         return self.has_position or bool(self._account.pending)
 
-    def _pay_funding(self, candle: Candle) -> None:
-        """Book what the position held at the close pays or gets for the funding times of the candle."""
-        if not self.has_position:
+    def _pay_funding(self, after_us: int, until_us: int, price: float | None) -> None:
+        """Book what the position held now pays or gets for the funding times of `(after_us, until_us]`."""
+        if price is None or not self.has_position:
             return
-        for rate in self._funding.within(candle.opened_at_us, candle.closes_at_us):
+        for rate in self._funding.within(after_us, until_us):
             if rate.settled:
-                self._take_in(self._account.fund(rate, candle.close))
+                self._take_in(self._account.fund(rate, price))
             else:
-                self.note("funding not booked", at_us=candle.closes_at_us, why=not_settled(rate))
+                self.note("funding not booked", at_us=until_us, why=not_settled(rate))
 
     # A person's wishes
 

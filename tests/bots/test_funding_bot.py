@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Iterable, Sequence
 from decimal import Decimal
 
+import numpy as np
 import pytest
+from numpy.typing import NDArray
 
 from backtesting.parity_day import ParityReport, check_parity
 from bots.config import BotConfig
 from bots.journal import JournalEntry
 from bots.ladders.ladder_bot import LadderBot
 from bots.lifecycle import BotState
-from bots.paper_bot import PaperBot
+from bots.paper_bot import PaperBot, candles_of
 from bots.parity import Cause, DifferenceKind
 from data.models import FundingRate, Market, Ohlcv
 from strategies.base import Strategy
@@ -173,11 +176,11 @@ def test_a_bot_that_was_killed_goes_on_like_its_twin_that_paid() -> None:
     assert twin.summary().point.cash != D(10_000)
 
 
-def lived(store: MemoryRates) -> BotLife:
-    first = int(WALK.opened_at_us.searchsorted(day_of(WALK)))
+def lived(store: MemoryRates, ohlcv: Ohlcv = WALK) -> BotLife:
+    first = int(ohlcv.opened_at_us.searchsorted(day_of(WALK)))
     strategy = parse_strategy(BUSY, "test")
-    life = BotLife(strategy, WALK.rows(0, first), funding=store, symbol=PERP.symbol, fee_bps=7)
-    life.live(WALK.rows(first, len(WALK)))
+    life = BotLife(strategy, ohlcv.rows(0, first), funding=store, symbol=PERP.symbol, fee_bps=7)
+    life.live(ohlcv.rows(first, len(ohlcv)))
     return life
 
 
@@ -193,9 +196,41 @@ def paid(life: BotLife) -> list[JournalEntry]:
     return [entry for entry in entries if entry.order_sequence is None]
 
 
-def test_a_day_with_funding_is_replayed_exactly() -> None:
-    store = MemoryRates((PERP, WALK), rates=hourly(WALK))
-    life = lived(store)
+def without(ohlcv: Ohlcv, kept: NDArray[np.bool_]) -> Ohlcv:
+    """The rows that are kept; an interval without trades has none."""
+    names = ("opened_at_us", "open", "high", "low", "close", "volume")
+    return dataclasses.replace(ohlcv, **{name: getattr(ohlcv, name)[kept] for name in names})
+
+
+def test_a_payment_in_a_minute_without_trades_is_for_who_held_before_it() -> None:
+    entered = {START + 30 * MINUTE: "long_entry"}
+    for script, payments in (
+        (entered, 1),
+        ({**entered, START + 58 * MINUTE: "long_exit"}, 1),
+        ({START + 58 * MINUTE: "long_entry"}, 0),
+    ):
+        store = MemoryRates(rates=[rate(START + HOUR, 0.0005, settled=False)])
+        bot, ohlcv = scripted(script, store)
+        sparse = without(ohlcv, np.arange(90) != 59)
+        # The next candle forms: nothing is filled at its open before the payment is known.
+        bot.feed({PERP: sparse.rows(23, 59)}, {PERP: candles_of(ohlcv.rows(60, 61), PERP)[0]}, no_finer, ())
+        assert bot.last_candle_us == START + 58 * MINUTE
+        assert bot.is_between_candles
+        store.put_rate(rate(START + HOUR, 0.0005))
+        bot.step(0)
+        booked = fed(bot, sparse, 58, 89)
+        assert len(booked) == payments
+        for entry in booked:
+            assert entry.at_us == START + HOUR
+            # All of 10,000 was spent at 100, and 101 was the last price before the minute without trades.
+            assert entry.cash == -D(100) * D(101) * D("0.0005")
+
+
+@pytest.mark.parametrize("absent", [0.0, 0.4])
+def test_a_day_with_funding_is_replayed_exactly(absent: float) -> None:
+    ohlcv = without(WALK, np.random.default_rng(7).random(len(WALK)) >= absent)
+    store = MemoryRates((PERP, ohlcv), rates=hourly(WALK))
+    life = lived(store, ohlcv)
     report = parity(life, store)
     assert report.differences == ()
     assert report.fills > 20
@@ -240,7 +275,8 @@ class LadderLife(BotLife):
 
 @pytest.mark.parametrize("kind", LADDERS)
 def test_a_ladder_pays_and_is_replayed_exactly(kind: str) -> None:
-    candles = ladder_wander(5)
+    whole = ladder_wander(5)
+    candles = without(whole, whole.opened_at_us % HOUR != HOUR - MINUTE)
     store = MemoryRates((PERP, candles), rates=hourly(candles))
     life = LadderLife(kind, candles.rows(0, 1), store)
     life.live(candles.rows(1, len(candles)))
