@@ -94,10 +94,8 @@ def run_ladder(
     settings = strategy.settings
     account = ladder_account(settings, capital=capital, costs=costs, rules=rules, state=initial)
     stream = strategy.stream()
-    before: Candle | None = None
     for candle in () if history is None else candles_of(history, market):
         stream.update(candle)
-        before = candle
     risk = begin(capital)
     told = _Told()
     equity = np.empty(len(ohlcv))
@@ -107,6 +105,7 @@ def run_ladder(
         return inside_of(candle, trades, parts.of(candle))
 
     paid = PerpetualFunding(market, None) if funding is None else funding
+    before: Candle | None = None  # what was paid before the first open is in `initial`
     for row, candle in enumerate(candles_of(ohlcv, market)):
         if before is not None:
             for rate in paid.settled(before.closes_at_us, candle.opened_at_us):

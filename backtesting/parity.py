@@ -23,7 +23,7 @@ from bots.ladders.inside import TradeReader, inside_of
 from bots.ladders.ladder_bot import SavedLadder
 from bots.ladders.settings import LadderType
 from bots.ladders.strategy import BasketStrategy, LadderStrategy
-from bots.paper_bot import SavedAccount, candles_of
+from bots.paper_bot import SavedAccount
 from bots.parity import Replayed
 from bots.recorded_depth import BookReader, MarketDepth, OpenDepth
 from bots.stores import Checkpoint
@@ -115,7 +115,6 @@ def replay(
     said = _rows(strategy.signals(ohlcv), first)
     traded = ohlcv.rows(first, len(ohlcv))
     paid = PerpetualFunding(config.market, funding)
-    before = candles_of(ohlcv.rows(first - 1, first), config.market)[0] if first else None
     if isinstance(saved, SavedLadder) and isinstance(strategy, LadderStrategy):
 
         def of_candle(candle: Candle) -> Inside | None:
@@ -138,7 +137,7 @@ def replay(
         return _replayed(strategy, traded, said, ladder)
     kept = np.isin(traded.opened_at_us, np.array(sorted(held_back), dtype=np.int64))
     by_depth = config.fill is FillRule.DEPTH
-    if by_depth or _is_paid(paid, traded, before):
+    if by_depth or _is_paid(paid, traded):
         fills, equity, funding_paid = replay_by_steps(
             strategy,
             _without_entries(said, kept),
@@ -150,7 +149,6 @@ def replay(
             initial=saved.state,
             depth=MarketDepth(config.market, books) if by_depth else None,
             funding=paid,
-            before=before,
             inside=inside,
         )
         return Replayed(
@@ -179,12 +177,12 @@ def replay(
     return _replayed(strategy, traded, said, result)
 
 
-def _is_paid(funding: PerpetualFunding, ohlcv: Ohlcv, before: Candle | None) -> bool:
+def _is_paid(funding: PerpetualFunding, ohlcv: Ohlcv) -> bool:
     """Whether there are settled rates in these candles; if not, the fast run over arrays tells the same."""
     if len(ohlcv) == 0:
         return False
-    first_us = int(ohlcv.opened_at_us[0]) if before is None else before.closes_at_us
-    return bool(funding.settled(first_us, int(ohlcv.opened_at_us[-1]) + ohlcv.timeframe.us))
+    first_us, last_us = int(ohlcv.opened_at_us[0]), int(ohlcv.opened_at_us[-1])
+    return bool(funding.settled(first_us, last_us + ohlcv.timeframe.us))
 
 
 def _depths_of(config: BotConfig, books: BookReader | None) -> Callable[[int], Sequence[OpenDepth]] | None:

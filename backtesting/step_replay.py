@@ -36,7 +36,6 @@ def replay_by_steps(
     initial: AccountState,
     depth: MarketDepth | None,
     funding: PerpetualFunding,
-    before: Candle | None,
     inside: FinestReader | None,
 ) -> tuple[Sequence[Fill], FloatArray, Mapping[int, Decimal]]:
     """The fills, the equity at the closes, shape (n,), and what was paid at funding times.
@@ -44,7 +43,7 @@ def replay_by_steps(
     Of going on from `initial` over these candles.
 
     `said` holds at the rows of `ohlcv`, without what gates held back. `depth` and `funding` are asked as the
-    bot asked; `before` is the candle before the first.
+    bot asked. `initial` has paid for all times up to the first open.
     """
     account = PaperAccount(
         capital=capital,
@@ -58,6 +57,7 @@ def replay_by_steps(
     fills: list[Fill] = []
     entries: list[JournalEntry] = []
     equity = np.empty(len(ohlcv))
+    before: Candle | None = None
     for row, candle in enumerate(candles_of(ohlcv, market)):
         at_us = candle.opened_at_us
         if before is not None:

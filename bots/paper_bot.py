@@ -235,8 +235,10 @@ class PaperBot(BotLife):
             # The candle that was begun live was never stored: its interval had a hole. What it filled stays.
             self._abandon_open_candle()
         self._news.opened_candle_us = opened_at_us
-        # Candles without a trade have no row, and funding is paid all the same.
-        self._pay_funding(self._taken_close_us or opened_at_us, opened_at_us, self._last_price)
+        # Candles without a trade have no row, and funding is paid all the same: here, once. The open of a
+        # candle that was begun and never stored has paid for what was before it.
+        paid_until_us = max(self._taken_close_us or opened_at_us, opened or 0)
+        self._pay_funding(paid_until_us, opened_at_us, self._last_price)
         if self._must_flatten:
             self._take_in(self._left_at_open(opened_at_us, price))
             self._flatten_at_open = False

@@ -226,9 +226,28 @@ def test_a_payment_in_a_minute_without_trades_is_for_who_held_before_it() -> Non
             assert entry.cash == -D(100) * D(101) * D("0.0005")
 
 
-@pytest.mark.parametrize("absent", [0.0, 0.4])
-def test_a_day_with_funding_is_replayed_exactly(absent: float) -> None:
-    ohlcv = without(WALK, np.random.default_rng(7).random(len(WALK)) >= absent)
+def test_a_candle_that_was_begun_and_never_stored_makes_nobody_pay_twice() -> None:
+    store = MemoryRates(rates=[rate(START + HOUR, 0.0005)])
+    script = {START + 30 * MINUTE: "long_entry", START + 58 * MINUTE: "long_exit long_entry"}
+    bot, ohlcv = scripted(script, store)
+    fed(bot, ohlcv, 23, 59)
+    bot.open(START + 61 * MINUTE, 100.0)
+    first = [entry for entry in bot.step(0).entries if entry.order_sequence is None]
+    assert [entry.at_us for entry in first] == [START + HOUR]
+    assert fed(bot, without(ohlcv, np.arange(90) >= 70), 0, 20) == []
+    assert bot.last_candle_us == START + 89 * MINUTE
+
+
+@pytest.mark.parametrize("missing", ["nothing", "some", "each hour's last", "each hour's last and first"])
+def test_a_day_with_funding_is_replayed_exactly(missing: str) -> None:
+    minute = WALK.opened_at_us % HOUR // MINUTE
+    kept = {
+        "nothing": minute >= 0,
+        "some": np.random.default_rng(7).random(len(WALK)) >= 0.4,
+        "each hour's last": minute != 55,
+        "each hour's last and first": (minute != 55) & (minute != 0),
+    }[missing]
+    ohlcv = without(WALK, kept)
     store = MemoryRates((PERP, ohlcv), rates=hourly(WALK))
     life = lived(store, ohlcv)
     report = parity(life, store)
