@@ -58,12 +58,12 @@ def run_limited_backtest(
 ) -> tuple[BacktestResult, tuple[Violation, ...]]:
     """The run, and every limit that kept an entry or add-on back. Raises InvalidInput as `run_backtest`.
 
-    Of `funding` the settled rates count; each is paid on the position held at the close on or after its time.
+    Of `funding` the settled rates count; each is paid on the position held at the close of the candle that
+    holds its time, or where no candle does, on that held at the last close before.
     """
     check_inputs(strategy, ohlcv, capital, rules, finer)
     says = strategy.signals(ohlcv)
     candles = candles_of(ohlcv, market)
-    settled = [rate for rate in funding if rate.settled]
 
     def walk(*, target_first: bool) -> _Walk:
         account = PaperAccount(
@@ -76,7 +76,7 @@ def run_limited_backtest(
             target_first=target_first,
         )
         return _walked(
-            account, strategy, says, candles, rules, limits, settled, finer, close_at_end=close_at_end
+            account, strategy, says, candles, rules, limits, funding, finer, close_at_end=close_at_end
         )
 
     made = walk(target_first=False)
@@ -144,7 +144,7 @@ def _walked(
     candles: Sequence[Candle],
     rules: TradingRules,
     limits: Limits,
-    settled: Sequence[FundingRate],
+    funding: Sequence[FundingRate],
     finer: Ohlcv | None,
     *,
     close_at_end: bool,
@@ -164,14 +164,14 @@ def _walked(
         if row:
             # Candles without a trade have no row, and funding is paid all the same.
             before = candles[row - 1]
-            for rate in due(settled, before.closes_at_us, candle.opened_at_us):
+            for rate in due(funding, before.closes_at_us, candle.opened_at_us):
                 walk.told.add(account.fund(rate, before.close))
         walk.told.add(account.open_candle(candle.opened_at_us, candle.open))
         step = account.close_candle(candle, _inside(finer, candle.opened_at_us, candle.closes_at_us))
         walk.told.add(step)
         if any(fill.ambiguous for fill in step.fills):
             walk.undecided.append(row)
-        for rate in due(settled, candle.opened_at_us, candle.closes_at_us):
+        for rate in due(funding, candle.opened_at_us, candle.closes_at_us):
             walk.told.add(account.fund(rate, candle.close))
         assert step.equity is not None
         worth = account.ledger.equity(step.equity.price)

@@ -261,7 +261,7 @@ class PaperBot(BotLife):
 
     def _waits_for_the_store(self, candle: Candle, known_us: int) -> bool:
         """Whether this stored candle may fill orders, or pay funding, by what is still to be stored."""
-        if not self.may_hold:
+        if not self._may_hold:
             return False
         if self._depth is not None and self._depth.is_awaited(candle.opened_at_us, known_us=known_us):
             return True
@@ -269,7 +269,7 @@ class PaperBot(BotLife):
         return self._funding.is_awaited(after_us, candle.closes_at_us, known_us=known_us)
 
     @property
-    def may_hold(self) -> bool:
+    def _may_hold(self) -> bool:
         """Whether there may be a position at the close of the next candle."""
         return self.has_position or bool(self._account.pending)
 

@@ -134,7 +134,7 @@ def _watch_row(sources: MarketSources, day: MarketDay, theme: Theme) -> Body:
     rate = day.change_rate(newest)
     way = direction(None if rate is None else rate * 100)
     base, _, quote = day.market.symbol.partition("-")
-    perpetual = quote.endswith("-PERP")
+    perpetual = day.market.is_perpetual
     return {
         "market": str(day.market),
         "venue": day.market.exchange,
